@@ -1,10 +1,10 @@
 """Widths and their units: read them, zero them, fold what they emit, remove them, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,11 @@ class Constant(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
-        emitted = inputs.new_zeros(self.out_features) if self.bias is None else self.bias
+        emitted = self.weight.sum(dim=1) if self.bias is None else self.bias  # the sum of no columns is zero
         return emitted.expand(*inputs.shape[:-1], -1)
+
+
+_Layer = nn.Linear | Constant
 
 
 def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
@@ -103,14 +106,14 @@ def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
     cuts = width.cuts(side)
     if not cuts:
         raise ValueError(f"{width.name}: has no {side}")
-    return torch.cat([_units(net, width, cut).flatten(1) for cut in cuts], dim=1).T
+    return torch.cat([_weights(net, width, cut).flatten(1) for cut in cuts], dim=1).T
 
 
 @torch.no_grad()
 def write_columns_(net: nn.Module, width: Width, matrix: Tensor, side: Side = "both") -> None:
     """Write the weights of a width from a matrix laid out as `columns` gives it."""
-    views = [_units(net, width, cut) for cut in width.cuts(side)]
-    for view, rows in zip(views, matrix.split([view[0].numel() for view in views]), strict=True):
+    views = [_weights(net, width, cut) for cut in width.cuts(side)]
+    for view, rows in zip(views, torch.split(matrix, [view.shape[1:].numel() for view in views]), strict=True):
         view.copy_(rows.T.reshape(view.shape))
 
 
@@ -123,9 +126,9 @@ def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both"
     """
     for cut in width.cuts(side):
         layer = _layer(net, width, cut)
-        _units(net, width, cut)[units] = 0
+        _weights(net, width, cut)[units] = 0
         if side == "both" and cut.side == "out" and layer.bias is not None:
-            _per_unit(layer.bias, 0, width, cut)[units] = 0
+            _by_unit(layer.bias, 0, width, cut)[units] = 0
 
 
 def dead_units(net: nn.Module, width: Width) -> Tensor:
@@ -140,7 +143,7 @@ def dead_units(net: nn.Module, width: Width) -> Tensor:
     Tensor of bool, shape (width.size,)
         On the weights' device.
     """
-    return _unread(net, width) | _constant(net, width)
+    return _untouched(net, width, width.consumers) | _constant(net, width)
 
 
 def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor]) -> Tensor:
@@ -243,113 +246,108 @@ def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
 
 def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
     """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
-    error = float((after - before).abs().max())
-    scale = float(before.abs().max())
-    if not error <= rtol * scale:  # so that NaN is refused
+    error, largest = float((after - before).abs().max()), float(before.abs().max())
+    if not error <= rtol * largest:  # NaN is no agreement
         raise NumericsError(
-            f"{name}: removing its units changed the outputs by {error:.1e}, where they reach {scale:.1e}; "
-            "were all of them dead?"
+            f"{name}: removing units changed the outputs by {error:.1e} where they reach {largest:.1e}, "
+            f"more than {rtol:.0e} of it; check that they were dead and that the width names every layer they touch"
         )
 
 
-def _layer(net: nn.Module, width: Width, cut: Cut) -> Any:  # noqa: ANN401 - Linear or Constant, seen as one
+def _layer(net: nn.Module, width: Width, cut: Cut) -> _Layer:
     """Look up the layer of a cut; raise ValueError when the declaration does not fit the network."""
     try:
         layer = net.get_submodule(cut.module)
     except AttributeError as error:
         raise ValueError(f"{width.name}: there is no module {cut.module!r}") from error
-    if not isinstance(layer, nn.Linear | Constant):
+    if not isinstance(layer, _Layer):
         raise ValueError(f"{width.name}: {cut.module!r} is a {type(layer).__name__}; only nn.Linear can be cut")
     end, n_entries = cut.offset + width.size * cut.block, layer.weight.shape[_AXIS[cut.side]]
     if end > n_entries:
-        raise ValueError(
-            f"{width.name}: {cut.module!r} has {n_entries} entries on its {cut.side} side, found {end} cut"
-        )
+        raise ValueError(f"{width.name}: needs {end} entries of {cut.module!r}, {cut.side} side, found {n_entries}")
     return layer
 
 
-def _per_unit(tensor: Tensor, axis: int, width: Width, cut: Cut) -> Tensor:
-    """View the entries of a cut along ``axis`` as (unit, ..., block, ...)."""
-    entries = tensor.narrow(axis, cut.offset, width.size * cut.block)
-    return entries.unflatten(axis, (width.size, cut.block)).movedim(axis, 0)
+def _by_unit(tensor: Tensor, axis: int, width: Width, cut: Cut) -> Tensor:
+    """View the entries of a cut along ``axis`` as (unit, block, the other dimensions)."""
+    entries = tensor.narrow(axis, cut.offset, width.size * cut.block).movedim(axis, 0)
+    return entries.view(width.size, cut.block, *entries.shape[1:])
 
 
-def _units(net: nn.Module, width: Width, cut: Cut) -> Tensor:
-    """View the weights of a cut, unit first."""
-    return _per_unit(_layer(net, width, cut).weight.detach(), _AXIS[cut.side], width, cut)
+def _weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
+    """View the weights of a cut, shape (unit, block, the layer's other side)."""
+    return _by_unit(_layer(net, width, cut).weight.detach(), _AXIS[cut.side], width, cut)
 
 
-def _weighed(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:
-    """Mask of the units that have a weight other than zero in any of the layers."""
-    return torch.stack([_units(net, width, cut).flatten(1).ne(0).any(dim=1) for cut in cuts]).any(dim=0)
-
-
-def _unread(net: nn.Module, width: Width) -> Tensor:
-    """Mask of the units that no consumer reads."""
-    return ~_weighed(net, width, width.consumers)
+def _untouched(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:
+    """Mask of the units whose weights are zero in all of the layers."""
+    return torch.stack([_weights(net, width, cut).flatten(1).eq(0).all(dim=1) for cut in cuts]).all(dim=0)
 
 
 def _constant(net: nn.Module, width: Width) -> Tensor:
-    """Mask of the units whose emission does not depend on the input; of a width that no layer writes, none."""
+    """Mask of the units whose emission no input changes; where no layer writes the units they are inputs."""
     writers = [cut for cut in width.producers if not cut.routes]
-    return ~_weighed(net, width, writers) if writers else torch.zeros_like(_unread(net, width))
+    if not writers:
+        return torch.zeros_like(_untouched(net, width, width.consumers))
+    return _untouched(net, width, writers)
 
 
 def _mask(width: Width, keep: Tensor) -> Tensor:
-    """Mask, on the CPU, of the units to keep."""
-    if keep.dtype == torch.bool:
-        if keep.shape != (width.size,):
-            raise ValueError(f"{width.name}: has {width.size} units, found a mask of shape {tuple(keep.shape)}")
-        return keep.cpu()
-    if keep.numel() and not 0 <= int(keep.min()) <= int(keep.max()) < width.size:
-        raise ValueError(f"{width.name}: units are 0 to {width.size - 1}, found {keep.tolist()}")
-    mask = torch.zeros(width.size, dtype=torch.bool, device="cpu")  # also where the default device is meta
-    mask[keep.cpu()] = True
+    """Mask, on the CPU even where the default device is meta, of the units to keep."""
+    mask = torch.zeros(width.size, dtype=torch.bool, device="cpu")
+    try:
+        mask[keep.cpu()] = True
+    except IndexError as error:
+        raise ValueError(f"{width.name}: has {width.size} units; {error}") from error
     return mask
 
 
 @torch.no_grad()
 def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, Tensor] | None) -> None:
     """Add what the removed units emit, where it is constant and read, to the consumers' biases."""
-    folded = _constant(net, width) & ~_unread(net, width)
+    folded = _constant(net, width) & ~_untouched(net, width, width.consumers)
     folded &= removed.to(folded.device)
     if not folded.any():
         return
     if example is None:
         raise ValueError(f"{width.name}: {int(folded.sum())} removed units emit constants; give an example to see them")
-    emitted = constants(net, width, example).unflatten(0, (width.size, -1))[folded]
+    emitted = constants(net, width, example).view(width.size, -1)[folded]
     for cut in width.consumers:
         layer = _layer(net, width, cut)
-        shift = torch.einsum("uob,ub->o", _units(net, width, cut)[folded].double(), emitted.double())
+        shift = torch.einsum("ubo,ub->o", _weights(net, width, cut)[folded].double(), emitted.double())
         if layer.bias is not None:
-            layer.bias += shift.to(layer.bias.dtype)
+            layer.bias.add_(shift)
         elif shift.any():
             raise ValueError(f"{width.name}: {cut.module!r} has no bias to take the constants of the removed units")
 
 
 def _cut_(net: nn.Module, width: Width, mask: Tensor) -> None:
-    """Give the layers of a width new parameters without the entries of the units where ``mask`` is false."""
-    kept: dict[tuple[nn.Parameter, int], Tensor] = {}  # by parameter: one that layers share is cut once
-    for cut in width.cuts("both"):
-        layer, axis = _layer(net, width, cut), _AXIS[cut.side]
-        for parameter in (layer.weight, layer.bias if cut.side == "out" else None):
-            if parameter is not None:
-                entries = torch.ones(parameter.shape[axis], dtype=torch.bool, device="cpu")
-                entries = kept.setdefault((parameter, axis), entries)
-                _per_unit(entries, 0, width, cut)[~mask] = False
-
-    smaller: dict[nn.Parameter, nn.Parameter] = {}
-    for (parameter, axis), entries in kept.items():
-        index = entries.nonzero().squeeze(1).to(parameter.device)
-        values = smaller.get(parameter, parameter).detach().index_select(axis, index)
-        smaller[parameter] = nn.Parameter(values, requires_grad=parameter.requires_grad)
-
+    """Give the layers of a width new parameters, without the entries of the units where ``mask`` is false."""
+    layers = {cut.module: _layer(net, width, cut) for cut in width.cuts("both")}
+    smaller = _smaller(net, width, mask)
     for module in net.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter in smaller:
                 setattr(module, name, smaller[parameter])
-    for cut in width.cuts("both"):
-        layer = net.get_submodule(cut.module)
+    for name, layer in layers.items():
         layer.out_features, layer.in_features = layer.weight.shape
-        if cut.side == "in" and layer.in_features == 0:
-            net.set_submodule(cut.module, Constant(layer))
+        if layer.in_features == 0 and isinstance(layer, nn.Linear):
+            net.set_submodule(name, Constant(layer))
+
+
+def _smaller(net: nn.Module, width: Width, mask: Tensor) -> dict[Tensor, nn.Parameter]:
+    """Map each parameter of a width to what the cut leaves of it; one that layers share is cut once."""
+    kept: dict[tuple[Tensor, int], Tensor] = {}
+    for cut in width.cuts("both"):
+        layer, axis = _layer(net, width, cut), _AXIS[cut.side]
+        for parameter in (layer.weight, layer.bias if cut.side == "out" else None):
+            if parameter is not None:
+                everything = torch.ones(parameter.shape[axis], dtype=torch.bool, device="cpu")
+                _by_unit(kept.setdefault((parameter, axis), everything), 0, width, cut)[~mask] = False
+
+    smaller: dict[Tensor, nn.Parameter] = {}
+    for (parameter, axis), entries in kept.items():
+        index = entries.nonzero().squeeze(1).to(parameter.device)
+        values = smaller.get(parameter, parameter).detach().index_select(axis, index)
+        smaller[parameter] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+    return smaller

@@ -9,7 +9,7 @@ MODEL_TYPES = ("bert",)  # values of ``config.model_type`` this file answers for
 
 def blocks(net: nn.Module) -> list[str]:
     """Name the encoder layers, first layer first."""
-    return [f"{net.base_model_prefix}.encoder.layer.{i}" for i in range(len(net.base_model.encoder.layer))]
+    return [f"bert.encoder.layer.{i}" for i in range(len(net.bert.encoder.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
@@ -22,7 +22,7 @@ def widths(net: nn.Module) -> list[Width]:
         heads = Width(
             name=f"layer.{i}.heads",
             kind="head",
-            size=attention.query.out_features // span,
+            size=attention.num_attention_heads,
             producers=(
                 Cut(f"{at}.attention.self.query", "out", span, routes=True),
                 Cut(f"{at}.attention.self.key", "out", span, routes=True),
