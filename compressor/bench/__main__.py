@@ -1,0 +1,54 @@
+"""Measure ONNX files: `python -m compressor.bench PLAN.json OUT.json`, or this folder copied anywhere."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+if not __package__:  # a copied folder or a zip archive: make it the package that it is within compressor
+    _home = ModuleType("bench")
+    _home.__path__ = [str(Path(__file__).parent)]
+    sys.modules["bench"] = _home
+    __package__ = "bench"
+
+from .errors import BenchError, InputError
+from .load import weigh
+from .measure import measure
+from .plan import read_plan
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what a plan asks for; the last line of stdout is what OUT holds."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("plan", type=Path, nargs="?", help="JSON file: what to measure")
+    parser.add_argument("out", type=Path, nargs="?", help="JSON file to write")
+    parser.add_argument("--load", help=argparse.SUPPRESS)  # our own child process: one file, as JSON
+    given = parser.parse_args(arguments)
+    if not given.load and not given.out:
+        parser.error("give a plan and a file to write")
+    try:
+        found = weigh(**json.loads(given.load)) if given.load else _measure(given.plan, given.out)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    print(json.dumps(found), flush=True)  # noqa: T201
+    return 0
+
+
+def _measure(plan: Path, out: Path) -> dict[str, object]:
+    """Run a plan and write the result beside its place before moving it there."""
+    result = measure(read_plan(plan), say=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        beside.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""A plan: which files to measure, at which shapes and thread counts, for how long."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, PlanError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `python -m compressor.bench PLAN.json OUT.json` reads; `docs/measuring.md` explains each key."""
+
+    variants: list[dict[str, Any]]
+    """One entry per file: `name` and `file` at least; every other fact is copied into the result."""
+    batch_sizes: list[int] = field(default_factory=lambda: [1])
+    lengths: list[int] = field(default_factory=lambda: [32, 128])
+    threads: list[int] = field(default_factory=lambda: [1])
+    meter: str = "auto"
+    seconds: float = 10.0
+    """Time for one shape at one thread count, shared by all files."""
+    seed: int = 0
+    """Fixes the inputs and the order of the blocks."""
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts by input name: `below` (bound of random ids), `shape` (where the file leaves it open)."""
+    folder: Path = Path()
+    """Where relative files are looked for: the folder of the plan."""
+
+    def path(self, variant: dict[str, Any]) -> Path:
+        """Return the ONNX file of a variant."""
+        return self.folder / str(variant["file"])
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and check a plan; files that are missing are found here, before anything is measured."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError(f"{path}: not a readable JSON file: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise PlanError(f"{path}: not a bench plan of format {FORMAT}")
+    unknown = set(content) - {known.name for known in fields(Plan)} - {"folder"}
+    if unknown:
+        raise PlanError(f"{path}: unknown key {min(unknown)!r}")
+    _check(content, path)
+    plan = Plan(**content, folder=path.parent)
+    for variant in plan.variants:
+        if not plan.path(variant).is_file():
+            raise InputError(f"{plan.path(variant)}: no such file")
+    return plan
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    """Refuse what would fail later with a worse message."""
+    variants = content.get("variants")
+    if not isinstance(variants, list) or not variants:
+        raise PlanError(f"{path}: 'variants' should be a list of files")
+    names = [variant.get("name") for variant in variants if isinstance(variant, dict) and variant.get("file")]
+    if len(names) < len(variants) or None in names or len(set(names)) < len(names):
+        raise PlanError(f"{path}: each variant needs a 'file' and a 'name' of its own")
+    for key in ("batch_sizes", "lengths", "threads"):
+        numbers = content.get(key, [1])
+        if not isinstance(numbers, list) or not numbers or any(type(n) is not int or n < 1 for n in numbers):
+            raise PlanError(f"{path}: {key!r} should be a list of numbers, each at least 1, got {numbers!r}")
+    seconds = content.get("seconds", 1)
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise PlanError(f"{path}: 'seconds' should be above 0, got {seconds!r}")

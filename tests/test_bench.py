@@ -1,0 +1,309 @@
+"""The bench: what it makes of a plan, how it takes turns, and what it says when it cannot measure."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import zipapp
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from scipy import stats
+
+import compressor.bench
+from compressor.bench import energy, host, load, measure, sessions
+from compressor.bench.__main__ import main
+from compressor.bench.errors import PlanError
+from compressor.bench.plan import Plan, read_plan
+
+BENCH = Path(compressor.bench.__path__[0])
+N_WORDS = 12
+
+
+def save_graph(
+    path: Path, nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], **weights: np.ndarray
+) -> None:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+def text_model(path: Path, length: int | str = "length") -> Path:
+    """Word embeddings, a maximum over the words, a head; the mask is declared as exporters declare it."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["hidden"]),
+        helper.make_node("ReduceMax", ["hidden"], ["pooled"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "head"], ["logits"]),
+    ]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", length]) for name in names]
+    save_graph(path, nodes, inputs, words=rng.standard_normal((N_WORDS, 4)), head=rng.standard_normal((4, 2)))
+    return path
+
+
+def image_model(path: Path, side: int | str = 8) -> Path:
+    nodes = [
+        helper.make_node("GlobalMaxPool", ["pixel_values"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], ["logits"]),
+    ]
+    pixels = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, side, side])
+    save_graph(path, nodes, [pixels], head=np.ones((3, 2)))
+    return path
+
+
+def write_plan(folder: Path, **changes: object) -> Path:
+    """Write a plan over two files, too short to tell anything apart."""
+    for name in ("dense.onnx", "small.onnx"):
+        text_model(folder / name)
+    variants = [
+        {"name": "original fp32", "kind": "original", "file": "dense.onnx", "accuracy": 0.9, "n_flops": {"1x4": 64}},
+        {"name": "compressed fp32", "kind": "result", "file": "small.onnx", "accuracy": 0.8},
+    ]
+    plan = {"format": 1, "variants": variants, "lengths": [4, 6], "threads": [1], "seconds": 0.01, "meter": "none"}
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan | changes))
+    return path
+
+
+def test_a_plan_becomes_one_entry_per_file_shape_and_thread_count(tmp_path, capsys):
+    plan = write_plan(tmp_path, threads=[1, 2], batch_sizes=[1, 2])
+    assert main([str(plan), str(tmp_path / "bench.json")]) == 0
+
+    written = json.loads((tmp_path / "bench.json").read_text())
+    printed = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in printed] == [written]
+    assert written["format"] == 1
+    assert written["environment"]["cpu"]["model"]
+    dense, small = written["variants"]
+    assert (dense["accuracy"], small["accuracy"]) == (0.9, 0.8)
+    assert dense["size_bytes"] == (tmp_path / "dense.onnx").stat().st_size
+    assert dense["load_ms"] > 0
+    assert dense["peak_memory_bytes"] > 0
+    shapes = [(each["threads"], each["batch_size"], each["length"]) for each in dense["bench"]]
+    assert shapes == [(t, b, n) for t in (1, 2) for b in (1, 2) for n in (4, 6)]
+    first = dense["bench"][0]
+    assert first["n_flops"] == 64
+    assert first["p50_ms"] <= first["p90_ms"] <= first["p99_ms"]
+    assert first["n_runs"] >= measure.MIN_RUNS * measure.MIN_CYCLES
+    assert small["bench"][0]["n_flops"] is None
+    assert first["energy"] == energy.unavailable("the recipe asks for no meter")
+
+
+@pytest.mark.parametrize("as_archive", [False, True])
+def test_it_runs_as_a_copied_folder_and_as_an_archive(tmp_path, as_archive):
+    """Without compressor on the path, as on a board."""
+    program = tmp_path / "board"
+    shutil.copytree(BENCH, program, ignore=shutil.ignore_patterns("__pycache__"))
+    if as_archive:
+        zipapp.create_archive(program, program := tmp_path / "board.pyz")
+    command = [sys.executable, "-I", program, write_plan(tmp_path), tmp_path / "out.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads((tmp_path / "out.json").read_text())
+
+
+def test_images_have_no_length(tmp_path):
+    image_model(tmp_path / "image.onnx")
+    variant = {"name": "original fp32", "file": "image.onnx", "n_flops": {"2": 7}}
+    plan = Plan([variant], batch_sizes=[2], seconds=0.01, meter="none", folder=tmp_path)
+    (entry,) = measure.measure(plan, say=lambda _: None)["variants"][0]["bench"]
+    assert (entry["batch_size"], entry["length"], entry["n_flops"]) == (2, None, 7)
+
+
+def test_a_file_of_fixed_length_is_measured_at_that_length(tmp_path):
+    session = sessions.open_session(text_model(tmp_path / "fixed.onnx", length=5), 1)
+    assert not sessions.has_free_length(session)
+    inputs = sessions.random_inputs(session, 3, None, {}, seed=0)
+    assert inputs["input_ids"].shape == (3, 5)
+
+
+def test_inputs_fit_the_model_and_are_the_same_for_every_file(tmp_path):
+    one = sessions.open_session(text_model(tmp_path / "one.onnx"), 1)
+    two = sessions.open_session(text_model(tmp_path / "two.onnx"), 1)
+    facts = {"input_ids": {"below": N_WORDS}}
+    inputs = sessions.random_inputs(one, 2, 50, facts, seed=3)
+    assert inputs["input_ids"].shape == (2, 50)
+    assert inputs["input_ids"].max() == N_WORDS - 1
+    assert inputs["attention_mask"].all()
+    assert not inputs["token_type_ids"].any()
+    again = sessions.random_inputs(two, 2, 50, facts, seed=3)
+    assert all((inputs[name] == again[name]).all() for name in inputs)
+    assert sessions.random_inputs(one, 2, 50, {}, seed=3)["input_ids"].max() < sessions.SAFE_ID
+
+
+def test_a_shape_the_file_leaves_open_comes_from_the_plan(tmp_path):
+    session = sessions.open_session(image_model(tmp_path / "image.onnx", side="side"), 1)
+    with pytest.raises(PlanError, match=r"input 'pixel_values': the file leaves .* open; give its 'shape'"):
+        sessions.random_inputs(session, 1, None, {}, seed=0)
+    facts = {"pixel_values": {"shape": [None, 3, 4, 4]}}
+    assert sessions.random_inputs(session, 2, None, facts, seed=0)["pixel_values"].shape == (2, 3, 4, 4)
+
+
+def test_waiting_threads_do_not_spin(tmp_path):
+    file = text_model(tmp_path / "model.onnx")
+    options = sessions.open_session(file, 2).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+class SteppingClock:
+    """Time that passes only when a run takes it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_blocks_take_turns_in_random_order_and_run_back_to_back():
+    clock, order = SteppingClock(), []
+
+    def run(name: str, seconds: float) -> None:
+        order.append(name)
+        clock.now += seconds
+
+    runs = {"slow": lambda: run("slow", 0.02), "fast": lambda: run("fast", 0.005)}
+    tallies = measure.interleave(runs, 4.0, random.Random(0), clock=clock)
+    assert tallies["slow"].run_s == pytest.approx([0.02] * len(tallies["slow"].run_s))
+    assert sum(tallies["slow"].run_s) == pytest.approx(sum(tallies["fast"].run_s), rel=0.01)
+
+    blocks = [(name, len(list(group))) for name, group in groupby(order)][2:]  # after the warm-up
+    assert len(blocks) > measure.N_CYCLES
+    lengths = {"slow": 6, "fast": 21}  # 0.1 s of timed runs, and one that is not timed
+    assert all(n_runs % lengths[name] == 0 for name, n_runs in blocks)
+    assert any(n_runs == 2 * lengths[name] for name, n_runs in blocks), "the order never changed"
+
+
+def test_summary_counts_in_ms_and_examples():
+    tally = measure.Tally(run_s=[0.001 * n for n in range(1, 101)])
+    numbers = measure.summary(tally, batch_size=8)
+    assert numbers["p50_ms"] == pytest.approx(50.5)
+    assert numbers["p99_ms"] == pytest.approx(99.01)
+    assert numbers["mean_ms"] == pytest.approx(50.5)
+    assert numbers["throughput_per_s"] == pytest.approx(8 * 1000 / 50.5)
+    assert numbers["n_runs"] == 100
+
+
+def test_external_data_counts_as_part_of_the_file(tmp_path):
+    file = text_model(tmp_path / "model.onnx")
+    (tmp_path / "model.onnx.data").write_bytes(b"x" * 100)
+    (tmp_path / "other.onnx.data").write_bytes(b"x" * 100)
+    assert load.size_bytes(file) == file.stat().st_size + 100
+
+
+def test_net_energy_is_what_exceeds_idle():
+    windows = [energy.Window(n_runs=10, seconds=2.0, joules=joules) for joules in (30.0, 32.0, 28.0, 31.0, 29.0)]
+    found = energy.measured(windows, idle_w=5.0, meter="rapl", scope="cpu package")
+    assert found["kind"] == "measured"
+    assert found["gross_j"] == pytest.approx(3.0)
+    assert found["net_j"] == pytest.approx(2.0)
+    low, high = stats.t.interval(0.95, 4, loc=2.0, scale=stats.sem([2.0, 2.2, 1.8, 2.1, 1.9]))
+    assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-3), pytest.approx(high, rel=1e-3))
+
+
+def test_few_windows_give_no_interval():
+    with pytest.raises(ValueError, match="needs 5 windows, got 4"):
+        energy.measured([energy.Window(1, 1.0, 1.0)] * 4, 0.0, "rapl", "cpu package")
+
+
+@pytest.mark.parametrize("n_free", [4, 5, 9, 30, 1000])
+def test_student_t_without_scipy(n_free):
+    assert energy.student_t(n_free) == pytest.approx(stats.t.ppf(0.975, n_free), rel=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "not a bench plan of format 1"),
+        ({"lenghts": [3]}, "unknown key 'lenghts'"),
+        ({"variants": []}, "'variants' should be a list of files"),
+        ({"variants": [{"name": "a"}]}, "each variant needs a 'file' and a 'name' of its own"),
+        (
+            {"variants": [{"name": "a", "file": "dense.onnx"}] * 2},
+            "each variant needs a 'file' and a 'name' of its own",
+        ),
+        ({"threads": [0]}, r"'threads' should be a list of numbers, each at least 1, got \[0\]"),
+        ({"seconds": -1}, "'seconds' should be above 0, got -1"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tmp_path, changes, message):
+    with pytest.raises(PlanError, match=message):
+        read_plan(write_plan(tmp_path, **changes))
+
+
+def test_a_plan_that_is_not_json_is_refused(tmp_path):
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(PlanError, match=r"plan\.json: not a readable JSON file"):
+        read_plan(tmp_path / "plan.json")
+
+
+def _one_line(capsys: pytest.CaptureFixture[str], plan: Path) -> tuple[int, str]:
+    code = main([str(plan), str(plan.with_name("out.json"))])
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert not plan.with_name("out.json").exists()
+    return code, printed.err.splitlines()[-1]
+
+
+def test_a_missing_file_is_named_before_anything_runs(tmp_path, capsys):
+    plan = write_plan(tmp_path)
+    (tmp_path / "small.onnx").unlink()
+    code, line = _one_line(capsys, plan)
+    assert code == 3
+    assert line == f"bench: {tmp_path / 'small.onnx'}: no such file"
+
+
+def test_a_damaged_file_is_named(tmp_path, capsys):
+    plan = write_plan(tmp_path)
+    (tmp_path / "small.onnx").write_bytes(b"not a model")
+    code, line = _one_line(capsys, plan)
+    assert code == 3
+    assert line.startswith(f"bench: {tmp_path / 'small.onnx'}: onnxruntime cannot open it: ")
+
+
+def test_inputs_that_do_not_fit_are_shown(tmp_path, capsys):
+    code, line = _one_line(capsys, write_plan(tmp_path, inputs={"input_ids": {"below": 10_000}}))
+    assert code == 3
+    assert "onnxruntime cannot run it with input_ids [1, 6], attention_mask [1, 6]" in line
+
+
+def test_files_with_and_without_a_length_are_not_mixed(tmp_path):
+    text_model(tmp_path / "text.onnx")
+    image_model(tmp_path / "image.onnx")
+    variants = [{"name": name, "file": f"{name}.onnx"} for name in ("text", "image")]
+    with pytest.raises(PlanError, match="some have a free length and some have not"):
+        measure.measure(Plan(variants, seconds=0.01, meter="none", folder=tmp_path), say=lambda _: None)
+
+
+def test_a_result_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    assert main([str(write_plan(tmp_path)), str(tmp_path / "no" / "out.json")]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].endswith("out.json: cannot be written: No such file or directory")
+
+
+def test_an_arm_board_names_itself(tmp_path):
+    (tmp_path / "proc" / "device-tree").mkdir(parents=True)
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd asimddp\n")
+    (tmp_path / "proc/device-tree/model").write_text("Raspberry Pi 5 Model B\0")
+    assert host.cpu(tmp_path) == {"model": "Raspberry Pi 5 Model B", "flags": ["asimd", "asimddp", "fp"]}
+    assert host.governor(tmp_path) is None
+
+
+def test_the_bench_imports_nothing_but_numpy_and_onnxruntime(tmp_path):
+    code = (
+        "import sys, sysconfig, compressor.bench.__main__\n"
+        "roots = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(roots & {'torch', 'transformers', 'pydantic', 'onnx', 'scipy', 'click', 'jinja2'})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
