@@ -1,0 +1,76 @@
+"""Compress trained networks: projection, exact removal, ONNX export, and measured results."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compressor import balls, surgery
+    from compressor.model import load
+    from compressor.recipe import Recipe, load_recipe
+
+__version__ = "0.1.0"
+__all__ = ["Recipe", "__version__", "balls", "check", "load", "load_recipe", "run", "surgery"]
+
+_HOMES = {"Recipe": "recipe", "load": "model", "load_recipe": "recipe"}  # loaded at first use: torch takes seconds
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"compressor.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"compressor.{name}")
+    raise AttributeError(f"module 'compressor' has no attribute {name!r}")
+
+
+def run(
+    recipe: "str | Path | Mapping[str, Any] | Recipe",
+    run_dir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run a recipe, or what is left of it, and return the report.
+
+    Parameters
+    ----------
+    recipe : path or name of a recipe file, mapping, or Recipe
+        What to run.
+    run_dir : path, optional
+        Where everything is written; by default ``runs/<name of the recipe file>``.
+    overrides : sequence of str
+        Settings such as ``stages.0.retrain.steps=5``, as ``--set`` takes them.
+
+    Returns
+    -------
+    dict
+        What ``report.json`` holds.
+
+    Raises
+    ------
+    ValueError
+        If ``run_dir`` is missing and ``recipe`` is no file.
+    CompressorError
+        As `compressor.errors` lists them; `GateMissed` after everything is written.
+    """
+    from compressor import cookbook, pipeline
+
+    is_file = isinstance(recipe, str | Path)
+    if run_dir is None and not is_file:
+        raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
+    folder = cookbook.run_dir(recipe) if run_dir is None else Path(run_dir)
+    return pipeline.run(_resolved(recipe, overrides), folder, recipe_file=str(recipe) if is_file else "")
+
+
+def check(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Resolve a recipe with its model and data, and return the plan; nothing is trained."""
+    from compressor import pipeline
+
+    return pipeline.check(_resolved(recipe, overrides))
+
+
+def _resolved(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str]) -> "Recipe":
+    from compressor.recipe import Recipe, load_recipe, parse
+
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe, overrides)
+    return parse(recipe.model_dump(mode="json") if isinstance(recipe, Recipe) else recipe, overrides)

@@ -1,0 +1,272 @@
+"""The `compress` command: flags in, one call, exit code out."""
+
+import contextlib
+import errno
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor import __version__, cookbook
+from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError
+from compressor.rundir import RunDir, read_json, write_json
+
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass
+class Call:
+    """What every command and the error handling after it must know."""
+
+    arguments: Sequence[str]
+    run_dir: Path | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout takes one line of JSON; asked before click has parsed anything, for its errors too."""
+        return "--json" in self.arguments
+
+    def answer(self, data: Any, text: str) -> None:
+        """Write the answer of a command, and nothing else, to stdout."""
+        click.echo(json.dumps(data) if self.is_json else text)
+
+
+pass_call = click.make_pass_decorator(Call)
+json_option = click.option("--json", is_flag=True, expose_value=False, help="Print exactly one line of JSON on stdout.")
+set_option = click.option(
+    "settings",
+    "--set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key: stages.0.retrain.steps=5. Repeatable.",
+)
+
+
+def _print_version(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        context.obj.answer({"version": __version__}, f"compress {__version__}")
+        context.exit()
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=_examples(
+        "compress --recipe digits_l1inf.yaml",
+        "compress --recipe sst2_l1inf.yaml --set seed=1 --run-dir runs/seed-1",
+        "compress check sst2_l1inf.yaml",
+    ),
+)
+@click.option("--recipe", metavar="FILE", help="Recipe to run: a path, or the name of a packaged recipe.")
+@set_option
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<name of the recipe>.")
+@json_option
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+@click.pass_context
+def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], run_dir: Path | None) -> None:
+    """Compress a trained model into a smaller, faster, verified ONNX file, as a recipe says.
+
+    The same command again resumes a run that was interrupted.
+    """
+    if context.invoked_subcommand is not None:
+        if recipe or settings or run_dir:
+            raise click.UsageError("--recipe, --set and --run-dir stand before no command; put --set after it")
+        return
+    if recipe is None:
+        raise click.UsageError("give a recipe or a command, such as compress --recipe digits_l1inf.yaml")
+    call: Call = context.obj
+    call.run_dir = run_dir or cookbook.run_dir(recipe)
+    with _only_answers_on_stdout():
+        import compressor
+
+        report = compressor.run(recipe, call.run_dir, settings)
+    _answer_report(call, report)
+
+
+@cli.command(
+    epilog=_examples("compress check digits_l1inf.yaml", "compress check my.yaml --set model.checkpoint=folder")
+)
+@click.argument("recipe")
+@set_option
+@json_option
+@pass_call
+def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
+    """Resolve a recipe with its model and data, and print the plan; nothing is trained."""
+    from compressor.report import text
+
+    with _only_answers_on_stdout():
+        import compressor
+
+        plan = compressor.check(recipe, settings)
+    call.answer(plan, text.plan(plan))
+
+
+@cli.command(
+    epilog=_examples(
+        "compress bench runs/digits_l1inf", "compress bench old.onnx new.onnx --length 64 --threads 4 --json"
+    )
+)
+@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN | FILE.onnx ...")
+@click.option("batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
+@click.option("lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable.")
+@click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For all files at one shape. Default: 10.")
+@click.option("--meter", help="Energy meter; auto takes the first that works here. Default: auto.")
+@json_option
+@pass_call
+def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
+    """Measure ONNX files side by side, or again those of a run; the first one is what ratios are taken against."""
+    from compressor.report import text
+
+    plan = _plan_of_run(targets[0]) if len(targets) == 1 and targets[0].is_dir() else _plan_of_files(targets)
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
+    result = _measure(plan | given)
+    call.answer(result, text.variants(result["variants"]))
+
+
+@cli.command(epilog=_examples("compress report runs/digits_l1inf"))
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+@pass_call
+def report(call: Call, run: Path) -> None:
+    """Write the report of a run again: report/index.html and report/report.json."""
+    from compressor.report import page
+
+    call.run_dir = run
+    _answer_report(call, page.write(run))
+
+
+@cli.command(epilog=_examples("compress recipes"))
+@json_option
+@pass_call
+def recipes(call: Call) -> None:
+    """List the packaged recipes; each runs by its name, from any folder."""
+    from compressor.report import text
+
+    found = [{"name": name, "summary": summary} for name, summary in cookbook.summaries().items()]
+    call.answer(
+        {"folder": str(cookbook.folder()), "recipes": found}, text.aligned([list(each.values()) for each in found])
+    )
+
+
+@cli.command(epilog=_examples("compress schema > recipe.schema.json"))
+@json_option
+@pass_call
+def schema(call: Call) -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    with _only_answers_on_stdout():
+        from compressor.recipe import Recipe
+
+        found = Recipe.model_json_schema()
+    call.answer(found, json.dumps(found, indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the only place that catches, says in one line what went wrong, and picks the exit code."""
+    call = Call(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return cli.main(list(call.arguments), prog_name="compress", standalone_mode=False, obj=call) or 0
+    except (KeyboardInterrupt, click.Abort):
+        resume = "" if call.run_dir is None else f"; resume with: {shlex.join(['compress', *call.arguments])}"
+        return _fail(call, f"interrupted{resume}", 130)
+    except click.ClickException as error:
+        usage = " ".join(error.format_message().split()).rstrip(".")
+        return _fail(call, f"{usage[:1].lower()}{usage[1:]}; see compress --help", RecipeError.exit_code)
+    except GateMissed as error:
+        report = None if call.run_dir is None else read_json(RunDir(call.run_dir).report / "report.json")
+        return _fail(call, str(error), error.exit_code, report)
+    except CompressorError as error:
+        return _fail(call, str(error), error.exit_code)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY:
+            place = error.filename or call.run_dir or "disk"
+            what = f"{place}: {error.strerror}; free some space, or choose another place with --run-dir"
+            return _fail(call, what, RunDirError.exit_code)
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return _fail(call, f"{what}; a bug of ours, its traceback is in {_keep_traceback(call.run_dir)}", 1)
+
+
+def _fail(call: Call, message: str, exit_code: int, report: dict[str, Any] | None = None) -> int:
+    """Say what went wrong; a report that was written all the same is still the answer."""
+    if call.is_json:
+        click.echo(json.dumps({**(report or {}), "error": message, "exit_code": exit_code}))
+    elif report:
+        _answer_report(call, report)
+    for line in message.splitlines():
+        click.echo(f"compress: {line}", err=True)
+    return exit_code
+
+
+def _keep_traceback(run_dir: Path | None) -> Path:
+    folder = (
+        run_dir if run_dir is not None and os.access(run_dir, os.W_OK) else Path(tempfile.mkdtemp(prefix="compress-"))
+    )
+    file = folder / "traceback.txt"
+    file.write_text(traceback.format_exc(), encoding="utf-8")
+    return file
+
+
+def _answer_report(call: Call, report: dict[str, Any]) -> None:
+    from compressor.report import text
+
+    page = RunDir(call.run_dir).report / "index.html" if call.run_dir else ""
+    call.answer(report, f"{text.variants(report['variants'])}\n\nreport: {page}")
+
+
+def _only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:
+    """Send what libraries print, such as torch's exporter, to stderr."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _plan_of_run(run: Path) -> dict[str, Any]:
+    plan: dict[str, Any] | None = read_json(RunDir(run).bench_plan)
+    if plan is None:
+        raise InputError(
+            f"{run}: no {RunDir(run).bench_plan.name} there; give the folder of a finished run, or ONNX files"
+        )
+    variants = [{**variant, "file": str((run / variant["file"]).resolve())} for variant in plan["variants"]]
+    return plan | {"variants": variants}
+
+
+def _plan_of_files(files: Sequence[Path]) -> dict[str, Any]:
+    unknown = dict.fromkeys(("quantized", "accuracy", "n_examples", "split", "n_params"))
+    variants = [
+        {"name": str(file), "kind": "result" if index else "original", "file": str(file.resolve()), **unknown}
+        for index, file in enumerate(files)
+    ]
+    return {"format": 1, "variants": variants}
+
+
+def _measure(plan: dict[str, Any]) -> dict[str, Any]:
+    """Run the bench in a process of its own: threads and memory of this one would colour its numbers."""
+    with tempfile.TemporaryDirectory(prefix="compress-") as name:
+        plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
+        write_json(plan_file, plan)
+        command = [sys.executable, "-m", "compressor.bench", str(plan_file), str(out)]
+        remark = ""
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+            for line in child.stderr or ():
+                remark = line.strip()
+                if not remark.startswith("bench: "):
+                    click.echo(remark, err=True)
+        if child.returncode:
+            kind = {error.exit_code: error for error in (RecipeError, InputError)}.get(child.returncode, RuntimeError)
+            raise kind(remark.removeprefix("bench: "))
+        result: dict[str, Any] = read_json(out)
+        return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

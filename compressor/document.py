@@ -1,0 +1,184 @@
+"""YAML read strictly: plain data, the origin of every key, and all problems at once."""
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+from compressor.errors import RecipeError
+
+Place = tuple[str | int, ...]  # ("stages", 0, "ball")
+
+INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")  # YAML 1.2: 1e-4 is one
+_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}  # YAML 1.2: no, on and off are text
+_REFUSED = {yaml.TagToken: "tags", yaml.AnchorToken: "anchors", yaml.AliasToken: "aliases"}
+
+
+class Origin(NamedTuple):
+    """Where a key was said, and its rank among the keys."""
+
+    rank: int
+    text: str
+    """`recipe.yaml:11`, or `--set seed=1`."""
+
+
+class Problem(NamedTuple):
+    """One line for the user; sorts by where it was said."""
+
+    origin: Origin
+    place: Place
+    what: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.origin.text, dotted(self.place), self.what) if part)
+
+
+@dataclass
+class Document:
+    """Plain data, the origin of each of its places, and the problems met so far."""
+
+    data: Any
+    origins: dict[Place, Origin]
+    problems: list[Problem] = field(default_factory=list)
+
+    def origin(self, place: Place) -> Origin:
+        """Find where a place was said, or the nearest place that holds it."""
+        while place not in self.origins:
+            place = place[:-1]
+        return self.origins[place]
+
+    def object_to(self, place: Place, what: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(self.origin(place), place, what))
+
+
+def dotted(place: Place) -> str:
+    """Write a place as messages do: `stages[0].ball`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Suggest what was meant."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Raise all problems in one go, in the order of the text, if there are any."""
+    if problems:
+        raise RecipeError("\n".join(map(str, sorted(problems, key=lambda problem: problem.origin.rank))))
+
+
+def read(text: str, name: str) -> Document:
+    """Read the text of a file."""
+    return _read(text, lambda line: Origin(line, f"{name}:{line}"), ())
+
+
+def override_(document: Document, setting: str) -> None:
+    """Apply one `stages.0.retrain.steps=5`; its value is YAML, and its problems carry its own text."""
+    origin = Origin(1 + max(known.rank for known in document.origins.values()), f"--set {setting}")
+    key, equals, text = setting.partition("=")
+    parts = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")  # stages[0].ball, as messages write it, too
+    try:
+        if not equals or not all(parts):
+            raise ValueError("is no setting; write KEY=VALUE, such as stages.0.retrain.steps=5")
+        holder, place = _holder(document.data, parts)
+    except ValueError as error:
+        document.problems.append(Problem(origin, (), str(error)))
+        return
+    value = _read(text, lambda _: origin, place)
+    holder[place[-1]] = value.data
+    said = {old: at for old, at in document.origins.items() if old[: len(place)] != place}
+    document.origins = said | value.origins
+    document.problems += value.problems
+
+
+def _holder(data: Any, parts: list[str]) -> tuple[Any, Place]:
+    """Return the list or mapping that holds the last part, and the whole place; missing mappings are made."""
+    place: Place = ()
+    for part in parts:
+        if place:
+            if isinstance(data, dict) and data.get(place[-1]) is None:
+                data[place[-1]] = {}
+            data = data[place[-1]]
+        place = (*place, _key(data, part, place))
+    return data, place
+
+
+def _key(holder: Any, part: str, place: Place) -> str | int:
+    at = dotted(place) or "recipe"
+    if isinstance(holder, dict):
+        return part
+    if not isinstance(holder, list):
+        raise ValueError(f"{at} holds no keys, it is {holder!r}; set it whole")
+    if not (part.isdecimal() and int(part) < len(holder)):
+        raise ValueError(f"{at} has {len(holder)} entries, counted from 0, got {part!r}; name one of them")
+    return int(part)
+
+
+def _read(text: str, at: Callable[[int], Origin], place: Place) -> Document:
+    try:
+        tokens = list(yaml.scan(text))
+        problems = list(_not_plain(text, tokens, at))
+        if any(isinstance(token, yaml.AliasToken) for token in tokens):
+            refuse(problems)  # a list may hold itself: nothing more can be read
+        document = Document(None, {place: at(1)}, problems)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = str(error.problem).removeprefix("but ")
+        raise RecipeError(f"{at(line).text}: is not YAML, {problem}; mend it") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError(f"{at(line).text}: is not YAML, holds a control character; remove it") from None
+    document.data = _plain(node, place, document, at) if node else None
+    return document
+
+
+def _not_plain(text: str, tokens: list[yaml.Token], at: Callable[[int], Origin]) -> Iterator[Problem]:
+    """Tags would make objects, anchors and aliases a graph; a recipe is a tree of plain values."""
+    for token in tokens:
+        if refused := _REFUSED.get(type(token)):
+            source = text[token.start_mark.index : token.end_mark.index]
+            what = f"{refused} are refused, got {source!r}; write the value out"
+            yield Problem(at(token.start_mark.line + 1), (), what)
+
+
+def _plain(node: yaml.Node, place: Place, document: Document, at: Callable[[int], Origin]) -> Any:
+    """Turn a node into lists, dictionaries and scalars, noting where each one was said."""
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            document.origins[*place, index] = at(item.start_mark.line + 1)
+        return [_plain(item, (*place, index), document, at) for index, item in enumerate(node.value)]
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        origin = at(key.start_mark.line + 1)
+        here = (*place, str(key.value))
+        if not isinstance(key, yaml.ScalarNode):
+            document.problems.append(Problem(origin, place, "a key should be text, got a list or a mapping; name it"))
+        elif key.value == "<<":
+            document.problems.append(Problem(origin, place, "merge keys are refused, got '<<'; write the keys out"))
+        elif key.value in found:
+            first = document.origin(here).text
+            document.problems.append(Problem(origin, here, f"duplicate key, first given at {first}; keep one"))
+        else:
+            document.origins[here] = origin
+            found[key.value] = _plain(value, here, document, at)
+    return found
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    if node.style is not None:  # quoted, or a block of text
+        return text
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if NUMBER.fullmatch(text):
+        return float(text)
+    return _WORDS.get(text.lower(), text)
