@@ -1,7 +1,7 @@
 """Widths and their units: read them, zero them, fold what they emit, remove them, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import Literal
@@ -49,10 +49,10 @@ class Width:
 
 
 class Constant(nn.Module):
-    """What is left of a linear layer that reads no unit any more: its bias, wherever it is asked.
+    """What is left of a linear layer that reads no unit any more: its bias, at every position.
 
-    It keeps the names of the layer's parameters, the weight with no column, so that a checkpoint keeps its keys. A
-    linear layer would compute the same, but onnxruntime's quantizer cannot take an empty product.
+    An empty product would compute the same, but its empty inputs would be exported with it, and onnxruntime 1.31 dies
+    of an attention without heads. The layer's parameters keep their names, so that a checkpoint keeps its keys.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
