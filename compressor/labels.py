@@ -1,7 +1,7 @@
 """Which output of a network a dataset's label means: matched by name or by index, and never by luck."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor.errors import InputError
@@ -25,21 +25,18 @@ def from_values(values: set[str]) -> Labels:
     """Labels of a column that holds plain integers or words."""
     if has_real_names(sorted(values)):
         return Labels(tuple(sorted(values)), is_ordered=False)
-    names = tuple(sorted(values, key=lambda name: int(name.removeprefix("LABEL_"))))
-    return Labels(
-        names, is_ordered=[name.removeprefix("LABEL_") for name in names] == [str(k) for k in range(len(names))]
-    )
+    by_index = sorted(values, key=_index)
+    return Labels(tuple(by_index), is_ordered=[_index(name) for name in by_index] == list(range(len(by_index))))
 
 
 def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str, str]]:
     """Apply the recipe's map; gives the labels it leads to, and the map from each name the dataset has."""
-    wanted = {_key(name): target for name, target in mapping.items()}
-    known = {_key(name) for name in labels.names}
-    if set(wanted) != known:
-        raise InputError(
-            f"data.labels: must name each label of the dataset once, {_both(labels.names, tuple(mapping))}"
-        )
-    renamed = {name: wanted[_key(name)] for name in labels.names}
+    spelled = _common_spelling(labels.names, tuple(mapping))
+    if spelled is None:
+        names, keys = _some(labels.names), _some(tuple(mapping))
+        raise InputError(f"data.labels: must name each label of the dataset once, which are {names}, got {keys}")
+    targets = {spelled(name): target for name, target in mapping.items()}
+    renamed = {name: targets[spelled(name)] for name in labels.names}
     return from_values(set(renamed.values())), renamed
 
 
@@ -49,27 +46,30 @@ def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:
     Equal names decide, whatever their case. Where either side has no real names, position decides, if the dataset
     declares positions. All else is refused: swapped labels would look like a bad model.
     """
-    by_name = {_key(name): index for index, name in enumerate(outputs)}
-    if set(by_name) == {_key(name) for name in labels.names}:
-        return {name: by_name[_key(name)] for name in labels.names}
-    both = _both(labels.names, outputs)
+    if (spelled := _common_spelling(labels.names, outputs)) is not None:
+        places = {spelled(output): index for index, output in enumerate(outputs)}
+        return {name: places[spelled(name)] for name in labels.names}
+    both = f"the dataset has {_some(labels.names)}, the model {_some(outputs)}"
     if len(labels.names) != len(outputs):
         raise InputError(f"data: {len(labels.names)} labels for a head of {len(outputs)} outputs, {both}")
     if has_real_names(labels.names) and has_real_names(outputs):
         raise InputError(f"data: the names of the labels differ, {both}; map them with data.labels")
     if not labels.is_ordered:
-        raise InputError(
-            f"data: the dataset's labels have no order to match them by, {both}; map them with data.labels"
-        )
+        raise InputError(f"data: neither names nor positions match the labels, {both}; map them with data.labels")
     return {name: index for index, name in enumerate(labels.names)}
 
 
-def _key(name: str) -> str:
-    return name.strip().casefold()
+def _index(name: str) -> int:
+    return int(name.removeprefix("LABEL_"))
 
 
-def _both(found: Sequence[str], expected: Sequence[str]) -> str:
-    return f"dataset has {_some(found)}, the model {_some(expected)}"
+def _common_spelling(names: Sequence[str], others: Sequence[str]) -> Callable[[str], str] | None:
+    """Tell how to spell two lists so that they hold the same names, each once: as they are, or whatever the case."""
+    for spelled in (str, str.casefold):
+        here, there = {spelled(name) for name in names}, {spelled(name) for name in others}
+        if here == there and len(here) == len(names) == len(others):
+            return spelled
+    return None
 
 
 def _some(names: Sequence[str]) -> str:

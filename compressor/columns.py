@@ -1,0 +1,93 @@
+"""Columns of a dataset: which of them is the text, the image and the label, and what they say."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import datasets
+from pydantic import model_validator
+
+from compressor.errors import InputError
+from compressor.options import Base
+
+PAIRS = (("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence"))
+
+
+class Columns(Base):
+    """Names of the columns; found from the features when absent."""
+
+    text: str | None = None
+    """The text."""
+    text_pair: str | None = None
+    """The text that goes with it, in a task on pairs."""
+    image: str | None = None
+    """The image."""
+    label: str | None = None
+    """The class."""
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> "Columns":
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("'text_pair' needs 'text'")
+        return self
+
+
+def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tuple[tuple[str, ...], str]:
+    """Give the input columns and the label's: those the recipe names, else what the features leave no doubt about."""
+    is_image_task = task_name == "image-classification"
+    for key, name in named:
+        if name is not None and name not in rows.features:
+            raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {listed(rows.features)}")
+        if name is not None and key in (("text", "text_pair") if is_image_task else ("image",)):
+            raise InputError(f"data.columns.{key}: not read in {task_name}, got {name!r}; leave it out")
+    label = named.label or _found("label", rows, ("label", "labels"), is_class)
+    others = rows.remove_columns(label)
+    if is_image_task:
+        columns: tuple[str, ...] = (named.image or _found("image", others, (), is_image),)
+    elif named.text is not None:
+        columns = (named.text,) if named.text_pair is None else (named.text, named.text_pair)
+    else:
+        pair = next((pair for pair in PAIRS if set(pair) <= set(others.features)), None)
+        columns = pair or (_found("text", others, ("text", "sentence"), _is_text),)
+    for name in columns:
+        if not (is_image if is_image_task else _is_text)(rows.features[name]):
+            raise InputError(f"data.columns: {name!r} is no column for {task_name}, it holds {rows.features[name]}")
+    return columns, label
+
+
+def _found(key: str, rows: datasets.Dataset, usual: Sequence[str], is_meant: Callable[[Any], bool]) -> str:
+    """Column of a usual name, or the only one of its kind."""
+    kin = [name for name, feature in rows.features.items() if is_meant(feature)]
+    found = [name for name in usual if name in rows.features][:1] or kin
+    if len(found) != 1:
+        what = f"{listed(kin)} could all be it" if kin else "no column looks like it"
+        raise InputError(f"data.columns.{key}: {what}, there are {listed(rows.features)}; name it in the recipe")
+    return found[0]
+
+
+def is_class(feature: Any) -> bool:
+    """Tell whether a column names its classes."""
+    return isinstance(feature, datasets.ClassLabel)
+
+
+def is_image(feature: Any) -> bool:
+    """Tell whether a column holds images."""
+    return isinstance(feature, datasets.Image)
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", "") in ("string", "large_string")
+
+
+def label_words(rows: datasets.Dataset, label: str) -> list[str | None]:
+    """Read what the label column says of each row; None where it says nothing, which is -1 on the Hub."""
+    feature, values = rows.features[label], rows[label][:]
+    if is_class(feature):
+        return [None if value in (None, -1) else feature.names[value] for value in values]
+    if any(isinstance(value, list | dict) or (isinstance(value, float) and value % 1) for value in values):
+        raise InputError(f"data.columns.label: one class per row is needed, {label!r} holds {feature}")
+    return [None if value in (None, -1) else value if isinstance(value, str) else str(int(value)) for value in values]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Quote names for a message."""
+    return ", ".join(map(repr, names))

@@ -1,0 +1,160 @@
+"""Networks and processors through transformers: new ones, and those of a folder, at the widths recorded there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers import logging as chatter
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+from compressor import surgery
+from compressor.checkpoint import Source, arch_of, check_weights, has_head
+from compressor.errors import InputError
+from compressor.hub import first_line
+
+AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do
+    "text-classification": AutoModelForSequenceClassification,
+    "image-classification": AutoModelForImageClassification,
+}
+FORMAT = 1  # of the block `compressor` in config.json
+UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bars and remarks off; what matters in them is checked and raised here."""
+    verbosity, has_bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(verbosity)
+        if has_bars:
+            chatter.enable_progress_bar()
+
+
+@_quiet()
+def new_net(source: Source, labels: Sequence[str] | None) -> PreTrainedModel:
+    """Build the network of a config with random weights."""
+    settings = dict(source.config or {})
+    arch_of(settings["model_type"])
+    known = AutoConfig.for_model(settings["model_type"])
+    for key in settings:
+        if key in ("id2label", "label2id", "num_labels") or not hasattr(known, key):
+            raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; labels are the dataset's")
+    try:
+        config = AutoConfig.for_model(**settings)
+        _name_outputs_(config, labels)
+        net: PreTrainedModel = AUTO_CLASSES[source.task].from_config(config, dtype=torch.float32)
+    except UNUSABLE as error:
+        raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
+    return net
+
+
+def _name_outputs_(config: PreTrainedConfig, labels: Sequence[str] | None) -> None:
+    if labels is None or len(labels) < 2:
+        raise InputError(f"model: a new classification head needs at least two labels, the dataset has {labels}")
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+@_quiet()
+def read_net(
+    folder: Path,
+    config: PreTrainedConfig,
+    task: str,
+    labels: Sequence[str] | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load the weights into the class that the config names, at the recorded widths; all of them must be there."""
+    check_weights(folder)
+    is_complete = has_head(config, task)
+    if not is_complete:
+        _name_outputs_(config, labels)
+    try:
+        with torch.device("meta"):
+            original = type(AUTO_CLASSES[task].from_config(config, trust_remote_code=trust_remote_code))
+        chosen: Any = _at_recorded_widths(original, config)
+        net, info = chosen.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except UNUSABLE as error:
+        raise InputError(f"{folder}: the weights do not fit config.json ({first_line(error)})") from error
+    body = f"{net.base_model_prefix}."
+    missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
+    if missing:
+        raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
+    loaded: PreTrainedModel = net
+    return loaded
+
+
+def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Derive a class of the same name that is born with the widths in the config; the original if it has none.
+
+    Plain `from_pretrained` then loads what fits exactly, with all that transformers does about renamed keys, tied
+    weights and buffers; replaying on the meta device fails for most families.
+    """
+    recorded = getattr(config, "compressor", None)
+    if recorded is None:
+        return original
+    if recorded["format"] != FORMAT:
+        raise ValueError(f"format {recorded['format']} of another version of compressor")
+
+    def __init__(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        original.__init__(self, config, *args, **kwargs)
+        surgery.resize_(self, arch_of(config.model_type), recorded["widths"])
+
+    return type(original.__name__, (original,), {"__init__": __init__, "__module__": original.__module__})
+
+
+@_quiet()
+def read_processor(folder: Path, source: Source) -> Any:
+    """Load the tokenizer or image processor of a folder."""
+    auto = AutoTokenizer if source.task == "text-classification" else AutoImageProcessor
+    try:
+        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=source.trust_remote_code)
+    except UNUSABLE as error:
+        raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
+
+
+def new_image_processor(config: PreTrainedConfig) -> Any:
+    """Build the family's image processor for the size and the channels of a config."""
+    n_channels, height, width = image_shape(config)
+    half = [0.5] * n_channels
+    backends: Any = IMAGE_PROCESSOR_MAPPING[type(config)]
+    return backends["pil"](  # the one that does not need torchvision
+        size={"height": height, "width": width}, image_mean=half, image_std=half
+    )
+
+
+def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
+    """Note in the config what `_at_recorded_widths` needs to load the network back."""
+    net.config.compressor = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+
+
+@_quiet()
+def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
+    """Write a complete folder: weights, config, tokenizer or image processor."""
+    net.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def image_shape(config: PreTrainedConfig) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a network takes."""
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return config.num_channels, height, width
