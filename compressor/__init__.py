@@ -54,11 +54,12 @@ def run(
     """
     from compressor import cookbook, pipeline
 
-    is_file = isinstance(recipe, str | Path)
-    if run_dir is None and not is_file:
-        raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
-    folder = cookbook.run_dir(recipe) if run_dir is None else Path(run_dir)
-    return pipeline.run(_resolved(recipe, overrides), folder, recipe_file=str(recipe) if is_file else "")
+    file = recipe if isinstance(recipe, str | Path) else None
+    if run_dir is None:
+        if file is None:
+            raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
+        run_dir = cookbook.run_dir(file)
+    return pipeline.run(_resolved(recipe, overrides), Path(run_dir), recipe_file=str(file or ""))
 
 
 def check(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -16,9 +15,10 @@ from typing import Any
 
 import click
 
-from compressor import __version__, cookbook
+import compressor
+from compressor import cookbook
 from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError
-from compressor.rundir import RunDir, read_json, write_json
+from compressor.rundir import RunDir, read_json
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -53,7 +53,7 @@ set_option = click.option(
 
 def _print_version(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
     if is_wanted:
-        context.obj.answer({"version": __version__}, f"compress {__version__}")
+        context.obj.answer({"version": compressor.__version__}, f"compress {compressor.__version__}")
         context.exit()
 
 
@@ -89,34 +89,29 @@ def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], r
     call: Call = context.obj
     call.run_dir = run_dir or cookbook.run_dir(recipe)
     with _only_answers_on_stdout():
-        import compressor
-
         report = compressor.run(recipe, call.run_dir, settings)
     _answer_report(call, report)
 
 
-@cli.command(
-    epilog=_examples("compress check digits_l1inf.yaml", "compress check my.yaml --set model.checkpoint=folder")
-)
+@cli.command(epilog=_examples("compress check digits_l1inf.yaml", "compress check my.yaml --set seed=1"))
 @click.argument("recipe")
 @set_option
 @json_option
 @pass_call
 def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
-    """Resolve a recipe with its model and data, and print the plan; nothing is trained."""
+    """Resolve a recipe, model and data included, and print its plan.
+
+    Nothing is trained, nothing is written.
+    """
     from compressor.report import text
 
     with _only_answers_on_stdout():
-        import compressor
-
         plan = compressor.check(recipe, settings)
     call.answer(plan, text.plan(plan))
 
 
 @cli.command(
-    epilog=_examples(
-        "compress bench runs/digits_l1inf", "compress bench old.onnx new.onnx --length 64 --threads 4 --json"
-    )
+    epilog=_examples("compress bench runs/digits_l1inf", "compress bench old.onnx new.onnx --length 64 --json")
 )
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN | FILE.onnx ...")
 @click.option("batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
@@ -127,13 +122,14 @@ def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
 @json_option
 @pass_call
 def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
-    """Measure ONNX files side by side, or again those of a run; the first one is what ratios are taken against."""
+    """Measure ONNX files side by side, or again those of a run."""
+    from compressor import launch
     from compressor.report import text
 
     plan = _plan_of_run(targets[0]) if len(targets) == 1 and targets[0].is_dir() else _plan_of_files(targets)
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
-    result = _measure(plan | given)
-    call.answer(result, text.variants(result["variants"]))
+    result = launch.measure(plan | given)
+    call.answer(result, text.bench(result["variants"]))
 
 
 @cli.command(epilog=_examples("compress report runs/digits_l1inf"))
@@ -141,24 +137,30 @@ def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
 @json_option
 @pass_call
 def report(call: Call, run: Path) -> None:
-    """Write the report of a run again: report/index.html and report/report.json."""
+    """Write the report of a run again.
+
+    It goes to report/index.html and report/report.json in the run directory, and its summary to stdout.
+    """
+    from compressor import gate
     from compressor.report import page
 
     call.run_dir = run
-    _answer_report(call, page.write(run))
+    _answer_report(call, page.write(run, gate.judge))
 
 
 @cli.command(epilog=_examples("compress recipes"))
 @json_option
 @pass_call
 def recipes(call: Call) -> None:
-    """List the packaged recipes; each runs by its name, from any folder."""
+    """List the packaged recipes.
+
+    Each runs by its name from any folder; a file of that name in the current folder comes first.
+    """
     from compressor.report import text
 
-    found = [{"name": name, "summary": summary} for name, summary in cookbook.summaries().items()]
-    call.answer(
-        {"folder": str(cookbook.folder()), "recipes": found}, text.aligned([list(each.values()) for each in found])
-    )
+    found = list(cookbook.summaries().items())
+    data = {"folder": str(cookbook.folder()), "recipes": [{"name": name, "summary": line} for name, line in found]}
+    call.answer(data, text.aligned(found))
 
 
 @cli.command(epilog=_examples("compress schema > recipe.schema.json"))
@@ -210,10 +212,9 @@ def _fail(call: Call, message: str, exit_code: int, report: dict[str, Any] | Non
 
 
 def _keep_traceback(run_dir: Path | None) -> Path:
-    folder = (
-        run_dir if run_dir is not None and os.access(run_dir, os.W_OK) else Path(tempfile.mkdtemp(prefix="compress-"))
-    )
-    file = folder / "traceback.txt"
+    if run_dir is None or not os.access(run_dir, os.W_OK):
+        run_dir = Path(tempfile.mkdtemp(prefix="compress-"))
+    file = run_dir / "traceback.txt"
     file.write_text(traceback.format_exc(), encoding="utf-8")
     return file
 
@@ -221,8 +222,8 @@ def _keep_traceback(run_dir: Path | None) -> Path:
 def _answer_report(call: Call, report: dict[str, Any]) -> None:
     from compressor.report import text
 
-    page = RunDir(call.run_dir).report / "index.html" if call.run_dir else ""
-    call.answer(report, f"{text.variants(report['variants'])}\n\nreport: {page}")
+    place = f"\n\nreport: {RunDir(call.run_dir).report / 'index.html'}" if call.run_dir else ""
+    call.answer(report, text.summary(report) + place)
 
 
 def _only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:
@@ -231,11 +232,10 @@ def _only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:
 
 
 def _plan_of_run(run: Path) -> dict[str, Any]:
-    plan: dict[str, Any] | None = read_json(RunDir(run).bench_plan)
+    file = RunDir(run).bench_plan
+    plan: dict[str, Any] | None = read_json(file)
     if plan is None:
-        raise InputError(
-            f"{run}: no {RunDir(run).bench_plan.name} there; give the folder of a finished run, or ONNX files"
-        )
+        raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
     variants = [{**variant, "file": str((run / variant["file"]).resolve())} for variant in plan["variants"]]
     return plan | {"variants": variants}
 
@@ -247,25 +247,6 @@ def _plan_of_files(files: Sequence[Path]) -> dict[str, Any]:
         for index, file in enumerate(files)
     ]
     return {"format": 1, "variants": variants}
-
-
-def _measure(plan: dict[str, Any]) -> dict[str, Any]:
-    """Run the bench in a process of its own: threads and memory of this one would colour its numbers."""
-    with tempfile.TemporaryDirectory(prefix="compress-") as name:
-        plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
-        write_json(plan_file, plan)
-        command = [sys.executable, "-m", "compressor.bench", str(plan_file), str(out)]
-        remark = ""
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
-            for line in child.stderr or ():
-                remark = line.strip()
-                if not remark.startswith("bench: "):
-                    click.echo(remark, err=True)
-        if child.returncode:
-            kind = {error.exit_code: error for error in (RecipeError, InputError)}.get(child.returncode, RuntimeError)
-            raise kind(remark.removeprefix("bench: "))
-        result: dict[str, Any] = read_json(out)
-        return result
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def complaints(error: ValidationError, schema: type[BaseModel], document: Docume
             details = telling or details
             first, *others = dict.fromkeys(_what(detail, schema) for detail in details)
             what = " or ".join([first, *(other.removeprefix("should be ") for other in others)])
-            yield Problem(document.origin(place), place, what + _got(details[0]))
+            tag = details[0].get("ctx", {}).get("discriminator", "").strip("'")  # of a union: the key that was wrong
+            yield Problem(document.origin((*place, tag)), place, what + _got(details[0]))
 
 
 def _place(detail: ErrorDetails, data: Any) -> Place:

@@ -61,7 +61,7 @@ class Gates(Base):
 class Recipe(Base):
     """A whole run: what is compressed, on which data, by which stages, and what it must reach."""
 
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Fixes every random choice of the run."""
     model: Source
     """What is compressed."""
@@ -132,7 +132,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
     given: Any = Model
     giver = "the first stage is given Model"
     for index, name in enumerate(names):
-        origin = document.origin(("stages", index))
+        origin = document.origin(("stages", index, "stage"))
         if name not in STAGES:
             given = None  # a problem of its own; nothing is known about what follows
             continue
@@ -145,7 +145,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
         given, giver = gives, f"'{name}' {said} gives {gives.__name__}"
     if names and names[0] in STAGES and names[0] != "finetune" and _starts_random(document.data):
         what = f"'{names[0]}' comes first, but model.config starts from random weights; put 'finetune' before it"
-        yield Problem(document.origin(("stages", 0)), ("stages", 0), what)
+        yield Problem(document.origin(("stages", 0, "stage")), ("stages", 0), what)
 
 
 def _stage_names(data: Any) -> list[str]:

@@ -1,9 +1,10 @@
-"""What a terminal shows of a report or a plan: aligned lines, from the same numbers as the page."""
+"""What a terminal shows of a report, a bench or a plan: aligned lines, from the same numbers as the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-MIB = 2**20
+from compressor.report import compare, words
+
 Facts = Mapping[str, Any]
 
 
@@ -15,56 +16,53 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def variants(found: Sequence[Facts]) -> str:
-    """Compare the measured files, each result also with the original of its kind."""
-    points = list(dict.fromkeys(_point(entry) for variant in found for entry in variant["bench"]))
-    header = ["", "accuracy", "MiB", "parameters", *(f"p50 ms {point}" for point in points)]
-    table = aligned([header, *(_row(variant, points) for variant in found)], numbers=True)
-    return "\n".join([table, "", *_ratios(found)]).rstrip()
+def summary(report: Facts) -> str:
+    """Show before and after, how the gates stand, and the sentence that sums it up."""
+    pairs = compare.pairs(report["variants"])
+    header = ["", *(text for pair in pairs for text in (f"original {pair.kind}", f"compressed {pair.kind}", ""))]
+    facts = [
+        [row.title, *(text for cell in row.cells for text in (cell.before, cell.after, cell.change))]
+        for row in compare.rows(pairs)
+    ]
+    gates = [f"gate {'met' if found['met'] else 'missed'}: {words.gate(found)}" for found in report["gates"]]
+    blocks = [aligned([header, *facts], numbers=True) if facts else "", "\n".join(gates), *compare.verdict(report)]
+    return "\n\n".join(block for block in blocks if block)
 
 
-def plan(found: Mapping[str, Any]) -> str:
+def bench(variants: Sequence[Facts]) -> str:
+    """Show what was measured of each file, shape by shape."""
+    columns = ["MiB", "p50 ms", "p90 ms", "p99 ms", "per second", "J/inference"]
+    measured: dict[str, list[list[str]]] = {}
+    for variant in variants:
+        for entry in variant["bench"]:
+            shape = words.shape(entry)
+            measured.setdefault(shape, [[shape, *columns]]).append(_measured(variant, entry))
+    return "\n\n".join(aligned(rows, numbers=True) for rows in measured.values())
+
+
+def plan(found: Facts) -> str:
     """Show what a recipe would do: the model, the data, and the size after each stage."""
-    groups = [
-        f"{group}: {', '.join(f'{key} {value}' for key, value in found[group].items())}" for group in ("model", "data")
+    model, data = found["model"], found["data"]
+    origin = "fine-tuned" if model["is_trained"] else "to be trained"
+    lines = [
+        f"model: {model['family']}, {model['n_params']:,} parameters, {origin}",
+        f"data: {', '.join(f'{n_examples:,} {split}' for split, n_examples in data.items())}",
+        "",
     ]
-    rows = [[each["stage"], f"{each['n_params']:,}", _widths(each["widths"])] for each in found["stages"]]
-    return "\n".join([*groups, "", aligned([["stage", "parameters", "widths"], *rows])])
+    rows = [[each["stage"], f"{each['n_params']:,}", _ranges(each["widths"])] for each in found["stages"]]
+    return "\n".join([*lines, aligned([["stage", "parameters", "units"], *rows])])
 
 
-def _row(variant: Facts, points: Sequence[str]) -> list[str]:
-    p50 = {_point(entry): f"{entry['p50_ms']:.2f}" for entry in variant["bench"]}
-    accuracy, n_params = variant["accuracy"], variant["n_params"]
-    return [
-        variant["name"],
-        "-" if accuracy is None else f"{accuracy:.4f}",
-        f"{variant['size_bytes'] / MIB:.1f}",
-        "-" if n_params is None else f"{n_params:,}",
-        *(p50.get(point, "-") for point in points),
-    ]
+def _measured(variant: Facts, entry: Facts) -> list[str]:
+    times = (f"{entry[name]:.3f}" for name in ("p50_ms", "p90_ms", "p99_ms"))
+    size, rate = variant["size_bytes"] / words.MIB, entry["throughput_per_s"]
+    return [variant["name"], f"{size:.1f}", *times, f"{rate:,.0f}", words.energy(entry["energy"])]
 
 
-def _ratios(found: Sequence[Facts]) -> Iterator[str]:
-    originals = {variant["quantized"]: variant for variant in found if variant["kind"] == "original"}
-    for variant in found:
-        original = originals.get(variant["quantized"])
-        if variant["kind"] == "original" or original is None:
-            continue
-        before = {_point(entry): entry["p50_ms"] for entry in original["bench"]}
-        faster = [f"{before[_point(entry)] / entry['p50_ms']:.2f}x at {_point(entry)}" for entry in variant["bench"]]
-        smaller = f"{original['size_bytes'] / variant['size_bytes']:.2f}x smaller"
-        yield f"{variant['name']} over {original['name']}: faster {', '.join(faster)}; {smaller}"
-
-
-def _point(entry: Facts) -> str:
-    shape = f"{entry['batch_size']}x{entry['length']}" if entry["length"] else f"batch {entry['batch_size']}"
-    return shape if entry["threads"] == 1 else f"{shape} on {entry['threads']} threads"
-
-
-def _widths(n_units: Mapping[str, int]) -> str:
+def _ranges(n_units: Mapping[str, int]) -> str:
     """Write `ffn 320-448, heads 4`: the range of each kind over all layers."""
     kinds: dict[str, list[int]] = {}
     for name, size in n_units.items():
         kinds.setdefault(name.rpartition(".")[2], []).append(size)
-    ranges = {kind: sorted({min(sizes), max(sizes)}) for kind, sizes in kinds.items()}
-    return ", ".join(f"{kind} {'-'.join(map(str, ends))}" for kind, ends in ranges.items())
+    ends = {kind: sorted({min(sizes), max(sizes)}) for kind, sizes in kinds.items()}
+    return ", ".join(f"{kind} {'-'.join(map(str, both))}" for kind, both in ends.items())
