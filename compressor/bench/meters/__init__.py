@@ -1,0 +1,1 @@
+"""Energy meters, one family of sensors per file."""

@@ -1,0 +1,145 @@
+"""From the files of a run to the report: what was there, what each stage cost and gave, what was measured."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compressor.errors import InputError
+from compressor.rundir import DONE, RunDir, read_json
+
+FORMAT = 1
+COSTS_AND_GAINS = ("n_params", "n_flops", "size_bytes", "sparsity", "column_sparsity", "accuracy_held_out", "accuracy")
+LAYER = re.compile(r"^(.*\blayer\.)(\d+)(\..*)$")  # names of widths: layer.0.ffn, encoder.layer.3.heads
+
+
+def gather(path: Path) -> dict[str, Any]:
+    """Collect what a run has written so far; what it has not reached yet stays empty.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory. It is only read.
+
+    Returns
+    -------
+    dict
+        Everything of ``report.json`` but the gates.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or one of its files is damaged.
+    """
+    run = RunDir(path)
+    if not run.facts.is_file() or not run.recipe.is_file():
+        raise InputError(f"{path}: no run there, run.json or recipe.yaml is missing; give the folder of a run")
+    facts, original = _json(run.facts), _facts(run.original)
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    done = list(_stages(run, [entry["stage"] for entry in recipe["stages"]]))
+    is_through = len(done) == len(recipe["stages"])
+    bench = _json(run.bench) if is_through else None  # else it tells of an earlier form of the recipe
+    return {
+        "format": FORMAT,
+        "name": path.resolve().name,
+        "source": facts["source"],
+        "recipe_file": facts["recipe_file"],
+        "recipe": recipe,
+        "environment": facts["environment"] | _measured_on(bench),
+        "is_measured": bench is not None,
+        "variants": bench["variants"] if bench else [*_originals(original), *_results(done)],
+        "widths": _widths(original, done[-1]["facts"] if done else original),
+        "original": {name: original.get(name) for name in COSTS_AND_GAINS},
+        "stages": [_summary(stage, original) for stage in done],
+    }
+
+
+def _stages(run: RunDir, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the stages that are done, up to the first that is not; what lies behind it is out of date."""
+    for index, name in enumerate(names):
+        folder = run.stage(index, name)
+        done = _json(folder / DONE)
+        if done is None:
+            return
+        log = folder / "rounds.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        yield {**done, "folder": folder.name, "rounds": [json.loads(line) for line in lines]}
+
+
+def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a stage what it cost and gave."""
+    facts = stage["facts"]
+    return {
+        "name": stage["stage"],
+        "folder": stage["folder"],
+        "seconds": stage["seconds"],
+        **{name: facts.get(name) for name in COSTS_AND_GAINS},
+        "widths": _widths(original, facts),
+        "rounds": stage["rounds"],
+    }
+
+
+def _originals(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the original's files as variants that were not measured yet."""
+    for name, of_file in facts.get("files", {}).items():
+        variant = {"kind": "original", "file": f"original/{name}", "quantized": "int8" in name}
+        yield _unmeasured(variant, {"n_params": facts.get("n_params"), **of_file})
+
+
+def _results(stages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the files of the last export and the last quantization as variants that were not measured yet."""
+    last = {stage["stage"]: stage["facts"] for stage in stages if "file" in stage["facts"]}
+    for name, facts in last.items():
+        variant = {"kind": "result", "file": facts["file"], "quantized": name == "quantize"}
+        yield _unmeasured(variant, facts)
+
+
+def _unmeasured(variant: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    name = (
+        f"{'original' if variant['kind'] == 'original' else 'compressed'} {'int8' if variant['quantized'] else 'fp32'}"
+    )
+    known = {key: facts.get(key) for key in ("accuracy", "n_examples", "split", "n_params", "size_bytes")}
+    return {"name": name, **variant, **known, "load_ms": None, "peak_memory_bytes": None, "bench": []}
+
+
+def _widths(original: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Compare each width of the original with what is left of it; a removed layer has no units left."""
+    if not original:
+        return []
+    before, left = (
+        {_original_name(name, each["layers"]): n_units for name, n_units in each["widths"].items()}
+        for each in (original, facts)
+    )
+    return [
+        {"name": name, "n_units_original": n_units, "n_units": left.get(name, 0), "is_removed": name not in left}
+        for name, n_units in before.items()
+    ]
+
+
+def _original_name(name: str, layers: Sequence[int]) -> str:
+    """Undo the renumbering of layers: layer.1.ffn is layer.2.ffn of the original if 0, 2 and 5 were kept."""
+    found = LAYER.match(name)
+    return f"{found[1]}{layers[int(found[2])]}{found[3]}" if found else name
+
+
+def _measured_on(bench: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Take processor and runtime from where the files were measured, which may be a board."""
+    if bench is None:
+        return {}
+    there = bench["environment"]
+    return {"cpu": there["cpu"], "n_cores": there["n_cores"], "measured": there}
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    done = _json(folder / DONE)
+    return done["facts"] if done else {}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, {error}; run the recipe again to write it anew") from error
