@@ -19,6 +19,8 @@ from .load import weigh
 from .measure import measure
 from .plan import read_plan
 
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what a plan asks for; the last line of stdout is what OUT holds."""
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     print(json.dumps(found), flush=True)  # noqa: T201
     return 0
 

@@ -37,8 +37,8 @@ class Tally:
 
 def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> dict[str, Any]:
     """Measure all files of a plan and return what `bench.json` holds."""
-    variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in plan.variants]
     with energy.opened(plan.meter, root, say) as (meter, account):
+        variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in plan.variants]
         for shape, tallies in _cells(plan, meter):
             for variant in variants:
                 tally = tallies[variant["name"]]
