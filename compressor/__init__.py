@@ -13,15 +13,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "balls", "check", "load", "load_recipe", "run", "surgery"]
 
-_HOMES = {"Recipe": "recipe", "load": "model", "load_recipe": "recipe"}  # loaded at first use: torch takes seconds
+_HOMES = {"Recipe": "recipe", "load": "model", "load_recipe": "recipe"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"compressor.{_HOMES[name]}"), name)
+        return getattr(_module(_HOMES[name]), name)
     if name in __all__:
-        return importlib.import_module(f"compressor.{name}")
+        return _module(name)
     raise AttributeError(f"module 'compressor' has no attribute {name!r}")
+
+
+def _module(name: str) -> Any:
+    """Import at first use: torch takes seconds, and everything below may import the version from here."""
+    return importlib.import_module(f"compressor.{name}")
 
 
 def run(
@@ -52,21 +57,22 @@ def run(
     CompressorError
         As `compressor.errors` lists them; `GateMissed` after everything is written.
     """
-    from compressor import cookbook, pipeline
+    from compressor import cookbook
 
     file = recipe if isinstance(recipe, str | Path) else None
     if run_dir is None:
         if file is None:
             raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
         run_dir = cookbook.run_dir(file)
-    return pipeline.run(_resolved(recipe, overrides), Path(run_dir), recipe_file=str(file or ""))
+    resolved = _resolved(recipe, overrides)
+    report: dict[str, Any] = _module("pipeline").run(resolved, Path(run_dir), recipe_file=str(file or ""))
+    return report
 
 
 def check(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Resolve a recipe with its model and data, and return the plan; nothing is trained."""
-    from compressor import pipeline
-
-    return pipeline.check(_resolved(recipe, overrides))
+    plan: dict[str, Any] = _module("pipeline").check(_resolved(recipe, overrides))
+    return plan
 
 
 def _resolved(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str]) -> "Recipe":

@@ -128,7 +128,8 @@ def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
 
     plan = _plan_of_run(targets[0]) if len(targets) == 1 and targets[0].is_dir() else _plan_of_files(targets)
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
-    result = launch.measure(plan | given)
+    with _only_answers_on_stdout():
+        result = launch.measure(plan | given)
     call.answer(result, text.bench(result["variants"]))
 
 
@@ -145,7 +146,9 @@ def report(call: Call, run: Path) -> None:
     from compressor.report import page
 
     call.run_dir = run
-    _answer_report(call, page.write(run, gate.judge))
+    with _only_answers_on_stdout():
+        written = page.write(run, gate.judge)
+    _answer_report(call, written)
 
 
 @cli.command(epilog=_examples("compress recipes"))

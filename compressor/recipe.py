@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     class AnyStage(Base):
         """Options of any file in `compressor.stages`."""
 
-        stage: str
+        stage: Any
 else:
     AnyStage = Annotated[reduce(or_, (module.Options for module in STAGES.values())), Field(discriminator="stage")]
 

@@ -24,8 +24,9 @@ def summary(report: Facts) -> str:
         [row.title, *(text for cell in row.cells for text in (cell.before, cell.after, cell.change))]
         for row in compare.rows(pairs)
     ]
-    gates = [f"gate {'met' if found['met'] else 'missed'}: {words.gate(found)}" for found in report["gates"]]
-    blocks = [aligned([header, *facts], numbers=True) if facts else "", "\n".join(gates), *compare.verdict(report)]
+    gates = report["gates"] if report["is_measured"] else ()
+    verdicts = [f"gate {'met' if found['met'] else 'missed'}: {words.gate(found)}" for found in gates]
+    blocks = [aligned([header, *facts], numbers=True) if facts else "", "\n".join(verdicts), *compare.verdict(report)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -50,7 +51,7 @@ def plan(found: Facts) -> str:
         "",
     ]
     rows = [[each["stage"], f"{each['n_params']:,}", _ranges(each["widths"])] for each in found["stages"]]
-    return "\n".join([*lines, aligned([["stage", "parameters", "units"], *rows])])
+    return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows])])
 
 
 def _measured(variant: Facts, entry: Facts) -> list[str]:
@@ -60,9 +61,9 @@ def _measured(variant: Facts, entry: Facts) -> list[str]:
 
 
 def _ranges(n_units: Mapping[str, int]) -> str:
-    """Write `ffn 320-448, heads 4`: the range of each kind over all layers."""
+    """Write `6 x ffn 320-448, 6 x heads 4`: how many widths of each kind there are, and from which size to which."""
     kinds: dict[str, list[int]] = {}
     for name, size in n_units.items():
         kinds.setdefault(name.rpartition(".")[2], []).append(size)
     ends = {kind: sorted({min(sizes), max(sizes)}) for kind, sizes in kinds.items()}
-    return ", ".join(f"{kind} {'-'.join(map(str, both))}" for kind, both in ends.items())
+    return ", ".join(f"{len(kinds[kind])} x {kind} {'-'.join(map(str, both))}" for kind, both in ends.items())
