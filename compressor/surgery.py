@@ -146,8 +146,8 @@ def dead_units(net: nn.Module, width: Width) -> Tensor:
     return _untouched(net, width, width.consumers) | _constant(net, width)
 
 
-def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor]) -> Tensor:
-    """Record what each unit emits, as the first consumer sees it at the first position of ``example``.
+def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reader: Cut | None = None) -> Tensor:
+    """Record what each unit emits, as a consumer sees it at the first position of ``example``.
 
     For a unit whose producers have zero weights this is all it ever emits: act(b) of a neuron, the value bias of a
     head. For any other unit it means nothing.
@@ -156,13 +156,15 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor]) -> Te
     ----------
     example : mapping of Tensor
         Keyword arguments of one forward call.
+    reader : Cut, optional
+        The consumer that looks; the first one by default. Across a residual sum they see different constants.
 
     Returns
     -------
     Tensor, shape (width.size * block,)
         ``block`` entries per unit, unit after unit.
     """
-    cut = width.consumers[0]
+    cut = reader or width.consumers[0]
     seen: list[Tensor] = []
     modes = [(module, module.training) for module in net.modules()]
     hook = _layer(net, width, cut).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -311,14 +313,17 @@ def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, 
         return
     if example is None:
         raise ValueError(f"{width.name}: {int(folded.sum())} removed units emit constants; give an example to see them")
-    emitted = constants(net, width, example).view(width.size, -1)[folded]
+    shifts = []
     for cut in width.consumers:
-        layer = _layer(net, width, cut)
+        emitted = constants(net, width, example, cut).view(width.size, cut.block)[folded]
         shift = torch.einsum("ubo,ub->o", _weights(net, width, cut)[folded].double(), emitted.double())
-        if layer.bias is not None:
-            layer.bias.add_(shift)
-        elif shift.any():
+        bias = _layer(net, width, cut).bias
+        if bias is None and shift.any():
             raise ValueError(f"{width.name}: {cut.module!r} has no bias to take the constants of the removed units")
+        shifts.append((bias, shift))
+    for bias, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
+        if bias is not None:
+            bias.add_(shift)
 
 
 def _cut_(net: nn.Module, width: Width, mask: Tensor) -> None:

@@ -110,10 +110,11 @@ def test_zeroed_units_lose_the_weights_of_the_chosen_side(net, side, rows_die, b
     assert surgery.column_sparsity(net, [HIDDEN, HIDDEN]) == 0.25
 
 
-def test_zero_queries_and_keys_do_not_kill_a_head():
+def test_a_head_is_dead_when_its_values_are_zero_whatever_it_looks_at():
     fused = Fused()
     nn.init.zeros_(fused.qkv.weight[:12])
-    assert not surgery.dead_units(fused, FUSED).any()
+    assert not surgery.dead_units(fused, FUSED).any(), "zero queries and keys look everywhere alike"
+    fused = Fused()
     nn.init.zeros_(fused.qkv.weight[15:])
     assert surgery.dead_units(fused, FUSED).tolist() == [False, True]
 
@@ -161,6 +162,27 @@ def test_a_fused_layer_loses_its_three_parts_at_once():
     surgery.shrink_(fused, FUSED, torch.tensor([1]), example)
     torch.testing.assert_close(outputs(fused, example), before, rtol=1e-5, atol=1e-6)
     assert fused.qkv.weight.shape == (9, 5)
+
+
+def test_each_consumer_across_a_residual_sum_folds_what_it_sees_itself():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.enter, self.inner, self.leave = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, rows):
+            stream = self.enter(rows)
+            return self.leave(stream + self.inner(stream))
+
+    net = Residual()
+    readers = (Cut("inner", "in"), Cut("leave", "in"))
+    width = Width("stream", "neuron", 4, (Cut("enter", "out"), Cut("inner", "out")), readers)
+    surgery.zero_units_(net, width, mask(1, 2), "producer")
+    example = {"rows": torch.randn(5, 3)}
+    before = outputs(net, example)
+    surgery.shrink_(net, width, mask(0, 3), example)
+    torch.testing.assert_close(outputs(net, example), before)
+    assert net.inner.weight.shape == (2, 2)
 
 
 def test_unread_inputs_can_go_and_silent_ones_are_no_constants(net):

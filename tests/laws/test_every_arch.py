@@ -48,7 +48,7 @@ def original(name, attention):
     torch.manual_seed(0)
     net = build(name, attention)
     for parameter in net.parameters():
-        nn.init.normal_(parameter, std=0.5)  # biases too: large everywhere, so that a wrong answer shows
+        nn.init.normal_(parameter, std=0.3)  # biases too: large everywhere, so that a wrong answer shows
     return net
 
 
@@ -110,6 +110,20 @@ def test_any_dead_units_can_go(name, attention, side, data):
         shrink_(net, arch, width, ~dead, example)
         surgery.prove_equal(before, logits(net, example), width.name)
         assert {w.name: w.size for w in arch.widths(net)}[width.name] == int((~dead).sum())
+
+
+@each_arch
+def test_zero_queries_and_keys_do_not_free_a_head_but_zero_values_do(name):
+    net, arch = tiny(name), ARCHS[name]
+    for width in surgery.select(arch.widths(net), ["*.heads"]):
+        for cut in sorted(width.producers, key=lambda cut: not cut.routes):
+            assert not surgery.dead_units(net, width).any()
+            nn.init.zeros_(net.get_submodule(cut.module).weight)
+        assert surgery.dead_units(net, width).all()
+
+        values = copy.deepcopy(original(name, "sdpa"))
+        nn.init.zeros_(values.get_submodule(width.producers[-1].module).weight)
+        assert surgery.dead_units(values, width).all()
 
 
 @each_arch
@@ -179,6 +193,7 @@ def test_a_fresh_network_cut_to_the_counts_takes_the_weights(name):
     fresh = build(name)
     surgery.resize_(fresh, arch, RAGGED)
     fresh.load_state_dict(net.state_dict())
+    assert {width.name: width.size for width in arch.widths(fresh)} == RAGGED
     assert torch.equal(logits(fresh, inputs(net)), logits(net, inputs(net)))
 
 
