@@ -112,8 +112,8 @@ def check_weights(folder: Path) -> None:
     files = sorted(folder.glob(WEIGHTS))
     if not files:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
-        found = f"only {pickles[0]!r}, a pickle, which is never opened" if pickles else "no weights"
-        raise InputError(f"{folder}: no model.safetensors, found {found}; give a checkpoint saved as safetensors")
+        found = f"only {pickles[0]!r}" if pickles else "no weights"
+        raise InputError(f"{folder}: no model.safetensors, found {found}; pickles are never opened, convert them first")
     for file in files:
         try:
             with safe_open(file, "pt"):  # compares the header with the length of the file

@@ -1,5 +1,6 @@
 """Local folders and the Hub's: one name for both, and one clear line when neither is there."""
 
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from compressor.errors import InputError
 
@@ -19,6 +21,8 @@ def folder(place: str, name: str, revision: str, kind: Literal["model", "dataset
         return local
     if local.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{place}: no such folder, got {name!r}; give a local folder or a hub id")
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # they would fill a log with their redrawing
     try:
         fetched = snapshot_download(
             name, repo_type=kind, revision=revision, allow_patterns=list(files), ignore_patterns="*/*"

@@ -114,11 +114,11 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     if recorded["format"] != FORMAT:
         raise ValueError(f"format {recorded['format']} of another version of compressor")
 
-    def __init__(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+    def born_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         original.__init__(self, config, *args, **kwargs)
         surgery.resize_(self, arch_of(config.model_type), recorded["widths"])
 
-    return type(original.__name__, (original,), {"__init__": __init__, "__module__": original.__module__})
+    return type(original.__name__, (original,), {"__init__": born_cut, "__module__": original.__module__})
 
 
 @_quiet()
