@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from compressor import cookbook, stages
+from compressor.bench import meters
 from compressor.complaints import complaints
 from compressor.data import Dataset
-from compressor.document import NUMBER, Document, Origin, Problem, override_, read, refuse
+from compressor.document import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
 from compressor.errors import RecipeError
 from compressor.model import Model, Source
 from compressor.options import Base
-from compressor.plugins import discover
+from compressor.plugins import discover, names
 
 STAGES = discover(stages)
 
@@ -43,6 +44,13 @@ class Bench(Base):
     """Threads of the runtime."""
     meter: str = "auto"
     """Energy meter; `auto` takes the first that works here, else no joules are given."""
+
+    @field_validator("meter")
+    @classmethod
+    def _is_known(cls, meter: str) -> str:
+        if meter not in (known := ["auto", *names(meters)]):
+            raise ValueError(f"no such file in {meters.__name__}; {nearest(meter, known)}")
+        return meter
 
 
 class Gates(Base):
@@ -112,11 +120,10 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({NUMBER.p
 def _validated(document: Document, overrides: Sequence[str]) -> Recipe:
     for setting in overrides:
         override_(document, setting)
-    problems = [*document.problems, *_misfits(document)]
+    problems = [*document.problems, *_misfits(document), *_untrained(document)]
+    text = json.dumps(document.data)
     try:
-        recipe = Recipe.model_validate_json(
-            json.dumps(document.data), strict=True
-        )  # strict: "3" and true are no numbers
+        recipe = Recipe.model_validate_json(text, strict=True)  # strict: "3" and true are no numbers, 3 is no text
     except ValidationError as error:
         refuse(problems + list(complaints(error, Recipe, document)))
         raise
@@ -128,14 +135,13 @@ def _validated(document: Document, overrides: Sequence[str]) -> Recipe:
 
 
 def _misfits(document: Document) -> Iterator[Problem]:
-    names = _stage_names(document.data)
     given: Any = Model
     giver = "the first stage is given Model"
-    for index, name in enumerate(names):
-        origin = document.origin(("stages", index, "stage"))
+    for index, name in enumerate(_stage_names(document)):
         if name not in STAGES:
             given = None  # a problem of its own; nothing is known about what follows
             continue
+        origin = document.origin(("stages", index, "stage"))
         takes, gives = _wiring(name)
         if given and given not in takes:
             wanted = " or ".join(kind.__name__ for kind in takes)
@@ -143,18 +149,6 @@ def _misfits(document: Document) -> Iterator[Problem]:
         line = origin.text.rpartition(":")[2]
         said = f"on line {line}" if line.isdecimal() else f"in stages[{index}]"
         given, giver = gives, f"'{name}' {said} gives {gives.__name__}"
-    if names and names[0] in STAGES and names[0] != "finetune" and _starts_random(document.data):
-        what = f"'{names[0]}' comes first, but model.config starts from random weights; put 'finetune' before it"
-        yield Problem(document.origin(("stages", 0, "stage")), ("stages", 0), what)
-
-
-def _stage_names(data: Any) -> list[str]:
-    entries = data.get("stages") if isinstance(data, dict) else None
-    return [str(entry.get("stage") if isinstance(entry, dict) else None) for entry in entries or ()]
-
-
-def _starts_random(data: Any) -> bool:
-    return isinstance(data["model"], dict) and data["model"].get("config") is not None
 
 
 def _wiring(name: str) -> tuple[tuple[type, ...], type]:
@@ -162,3 +156,21 @@ def _wiring(name: str) -> tuple[tuple[type, ...], type]:
     hints = get_type_hints(STAGES[name].run)
     taken = next(iter(hints.values()))
     return get_args(taken) or (taken,), hints["return"]
+
+
+def _untrained(document: Document) -> Iterator[Problem]:
+    first = next(iter(_stage_names(document)), None)
+    model = _under(document.data, "model")
+    if _under(model, "config") is not None and first in STAGES and first != "finetune":
+        what = f"'{first}' comes first, but model.config starts from random weights; put 'finetune' before it"
+        yield Problem(document.origin(("stages", 0, "stage")), ("stages", 0), what)
+
+
+def _stage_names(document: Document) -> list[str]:
+    entries = _under(document.data, "stages")
+    return [str(_under(entry, "stage")) for entry in entries] if isinstance(entries, list) else []
+
+
+def _under(data: Any, key: str) -> Any:
+    """Value of a key, where the schema has not yet said that there is one."""
+    return data.get(key) if isinstance(data, dict) else None

@@ -135,6 +135,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file():
         (10, "  - stage: hash", "stages[3]: unknown stage 'hash'; choose from"),
         (10, "benhc: {}", "benhc: unknown key; did you mean 'bench'?"),
         (10, "bench: {threads: []}", "bench.threads: is empty; give at least one entry"),
+        (10, "bench: {meter: rapid}", "bench.meter: no such file in compressor.bench.meters; did you mean 'rapl'?"),
         (10, "gates: {max_size_ratio: 0}", "gates.max_size_ratio: should be greater than 0, got 0"),
     ],
 )
@@ -150,11 +151,19 @@ def test_an_unknown_key_is_on_its_own_line():
     ]
 
 
-@pytest.mark.parametrize("stages", ["stages: []", "stages:", "stages: {}", ""])
+@pytest.mark.parametrize("stages", ["stages: []", "stages:", "stages: {}", "stages: 5", "stages: text", ""])
 def test_a_recipe_without_stages_is_refused(stages):
     text = "".join(SMALL.splitlines(keepends=True)[:3]) + stages
     [problem] = problems(text)
     assert ": stages: " in problem
+
+
+def test_nothing_else_is_needed_to_judge_the_stages():
+    assert problems("stages: [{stage: export}, 3]") == [
+        "my.yaml:1: model: required key is missing; add it",
+        "my.yaml:1: data: required key is missing; add it",
+        "my.yaml:1: stages[1]: should be a mapping, got 3",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "text", "null"])
