@@ -1,29 +1,37 @@
-"""Write the model as an ONNX file, and prove that onnxruntime computes the same logits."""
+"""Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
 import copy
-import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import torch
+from onnxscript import ir
 from pydantic import Field
 from torch import Tensor
+from torch.onnx import OnnxExporterError, ONNXProgram
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
+from compressor import rundir
 from compressor.data import example_inputs
-from compressor.errors import ParityError
+from compressor.errors import InputError, ParityError
+from compressor.hub import first_line
 from compressor.model import Model, OnnxGraph, logits_of
 from compressor.options import Base
+from compressor.rewrite import rewrite_
 from compressor.train import Context
 
-_OPSET = 23  # the first with an Attention operator; a family that needs another says so as OPSET in its file
+_OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
+_ATTENTION = "onnx_export"
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
+_MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
 class Options(Base):
@@ -31,65 +39,59 @@ class Options(Base):
 
     stage: Literal["export"]
     opset: Literal["auto"] | Annotated[int, Field(ge=18, le=23)] = "auto"
-    """`auto` is the fastest that the architecture runs correctly with; 18 to 22 are for older runtimes."""
+    """`auto` is the fastest that the architecture runs correctly with; 18 to 22 suit older runtimes."""
     parity_atol: float = Field(default=1e-3, gt=0)
-    """Largest difference allowed between a logit of onnxruntime and the same logit of torch."""
+    """Largest difference allowed between a logit from onnxruntime and the same logit from torch."""
 
 
 def run(model: Model, options: Options, context: Context) -> OnnxGraph:
-    """Export with free batch size and length into a complete folder: graph, configuration, tokenizer.
+    """Export with free batch size and length, into a complete folder: graph, configuration, tokenizer.
 
-    Nothing takes its final name before the logits agree, so a failed export leaves an earlier one as it was.
+    The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
     opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
-    attention = "sdpa" if opset >= 23 else "eager"  # before Attention existed, sdpa became guards against NaN
-    inputs_of = _inputs(model, context.seed)
-    with TemporaryDirectory(dir=context.folder, prefix="export-") as name:
-        beside = Path(name)
-        graph = OnnxGraph(beside / "model.onnx", model.task)
-        program = _trace(model, opset, attention, inputs_of(2, 6))
-        _describe(program, context.metadata)
-        program.save(graph.path)
-        checks = _checks(logits_of(model), logits_of(graph), inputs_of)
+    attention = _ATTENTION if opset >= 23 else "eager"  # below 23 sdpa turns into guards against NaN, slower than eager
+    path = context.folder / "model.onnx"
+    with rundir.replacing(path) as beside:
+        program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))
+        rewrite_(program.model)
+        program.model.metadata_props.update(context.metadata)
+        _save(program.model, beside, f"{path.name}.data")
+        checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, options.parity_atol)
-        parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
-        (beside / "parity.json").write_text(json.dumps(parity, indent=2) + "\n")
-        model.net.config.save_pretrained(beside)
-        model.task.processor.save_pretrained(beside)
-        for file in sorted(beside.iterdir(), reverse=True):  # the weights of a large model before its graph
-            file.replace(context.folder / file.name)
+    model.net.config.save_pretrained(context.folder)
+    model.task.processor.save_pretrained(context.folder)
+    parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
+    rundir.write_json(context.folder / "parity.json", parity)
     context.log(opset=opset, max_abs_diff=gap)
-    return OnnxGraph(context.folder / "model.onnx", model.task)
+    return OnnxGraph(path, model.task)
 
 
-def _inputs(model: Model, seed: int) -> Callable[[int, int], dict[str, Tensor]]:
-    """Make random inputs of any batch size and length; the second half of the last of several rows is padding."""
-
-    def make(batch_size: int, length: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        inputs = example_inputs(model.task, model.net.config, batch_size, length, generator)
-        if batch_size > 1 and "attention_mask" in inputs:
-            inputs["attention_mask"][-1, length // 2 :] = 0
-        return inputs
-
-    return make
+def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
+    """Make random inputs, padded rows among them where there are several."""
+    return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(seed))
 
 
-def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> torch.onnx.ONNXProgram:
+def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> ONNXProgram:
     """Trace a copy of the net on the CPU: the caller's keeps its training flag and its attention."""
-    net = copy.deepcopy(model.net).cpu().eval()
+    net = copy.deepcopy(model.net).cpu()
+    net.train(False)
     net.set_attn_implementation(attention)
     with _silence():
-        program = torch.onnx.export(
-            net,
-            kwargs=example,
-            input_names=list(example),
-            output_names=["logits"],
-            dynamic_shapes={name: _axes(values) for name, values in example.items()},
-            opset_version=opset,
-            verbose=False,
-        )
-    assert program is not None  # None comes only from the exporter before dynamo
+        try:
+            program = torch.onnx.export(
+                net,
+                kwargs=example,
+                input_names=list(example),
+                output_names=["logits"],
+                dynamic_shapes={name: _axes(values) for name, values in example.items()},
+                opset_version=opset,
+                verbose=False,
+            )
+        except OnnxExporterError as error:
+            what = f"{type(net).__name__} at opset {opset}"
+            raise InputError(f"export: torch cannot export {what} ({first_line(error)}); try another opset") from error
+    assert program is not None  # None comes from torch's former exporter only
     return program
 
 
@@ -98,9 +100,23 @@ def _axes(values: Tensor) -> dict[int, str]:
     return {0: "batch"} if values.is_floating_point() else {0: "batch", 1: "length"}
 
 
+def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:
+    """Mask padding in the few operators it takes; transformers' own 20 serve causal and other masks as well.
+
+    It is expanded over the queries because onnxruntime's Attention does not broadcast that axis.
+    """
+    if mask_function is not bidirectional_mask_function or attention_mask is None:
+        return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, q_length=q_length, **settings)
+    return attention_mask[:, None, None].expand(-1, -1, q_length, -1)
+
+
+AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
+AttentionMaskInterface.register(_ATTENTION, _mask)
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep back the exporter's remarks on packages that are missing and axes that were merged."""
+    """Keep back the exporter's remarks on packages that are missing and axes that it merged."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -112,34 +128,29 @@ def _silence() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _describe(program: torch.onnx.ONNXProgram, metadata: Mapping[str, str]) -> None:
-    """Write where the graph comes from, in place of the paths on this machine that torch notes at every operator."""
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()
-    program.model.metadata_props.update(metadata)
+def _save(model: ir.Model, path: Path, weights_name: str) -> None:
+    """Write one file; the weights go to a second one only where they are too many for the first."""
+    n_bytes = sum(weights.const_value.nbytes for weights in model.graph.initializers.values() if weights.const_value)
+    ir.save(model, path, external_data=weights_name if n_bytes > _MOST_BYTES else None)
 
 
-def _checks(
-    torch_logits: Callable[[Mapping[str, Tensor]], Tensor],
-    onnx_logits: Callable[[Mapping[str, Tensor]], Tensor],
-    inputs_of: Callable[[int, int], dict[str, Tensor]],
-) -> list[dict[str, Any]]:
-    """Compare the two runtimes at each batch size and length."""
+def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[dict[str, Any]]:
+    """Compare torch with onnxruntime at each batch size and length."""
+    expected, found = logits_of(model), logits_of(graph)
     checks = []
     for batch_size, length in product(_BATCH_SIZES, _LENGTHS):
-        inputs = inputs_of(batch_size, length)
-        gap = (torch_logits(inputs).cpu() - onnx_logits(inputs)).abs().max()
-        checks.append({"batch_size": batch_size, "length": length, "max_abs_diff": float(gap)})
+        inputs = _inputs(model, batch_size, length, seed)
+        gap = float((expected(inputs) - found(inputs)).abs().max())
+        checks.append({"batch_size": batch_size, "length": length, "max_abs_diff": gap})
     return checks
 
 
 def _largest(checks: list[dict[str, Any]], atol: float) -> float:
-    """Give the largest difference; refuse it beyond the tolerance, and NaN too."""
+    """Give the largest difference; beyond the tolerance, or not a number, it is an error."""
     for check in checks:
         if not check["max_abs_diff"] <= atol:
-            at = f"batch size {check['batch_size']}, length {check['length']}"
             raise ParityError(
-                f"export: onnxruntime and torch differ by {check['max_abs_diff']:.3g} at {at}, more than"
-                f" parity_atol {atol:g}; try 'opset: 18', or raise 'parity_atol' if the accuracy is right"
+                f"export: logits of onnxruntime and torch differ by {check['max_abs_diff']:.3g} at batch size "
+                f"{check['batch_size']}, length {check['length']}, more than parity_atol {atol:g}; try another opset"
             )
-    return max(check["max_abs_diff"] for check in checks)
+    return max(float(check["max_abs_diff"]) for check in checks)

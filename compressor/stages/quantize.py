@@ -1,4 +1,4 @@
-"""Quantize the products and embeddings of an ONNX file to int8."""
+"""Quantize the products and the embeddings of an ONNX file to int8."""
 
 import logging
 import shutil
@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Literal
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
+from compressor import rundir
 from compressor.model import OnnxGraph
 from compressor.options import Base
 from compressor.train import Context
 
-_OP_TYPES = ["MatMul", "Gemm", "Gather"]  # by default also Attention, of which it writes an invalid model
+_OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23's Attention and breaks the model
 
 
 class Options(Base):
@@ -23,21 +24,20 @@ class Options(Base):
     mode: Literal["dynamic"] = "dynamic"
     """`dynamic` scales every activation as it comes, so no calibration data is needed."""
     reduce_range: bool = False
-    """Weights of 7 bits, which cannot saturate on x86 CPUs without VNNI."""
+    """Take 7 bits for weights: 8 can saturate on x86 CPUs without VNNI."""
 
 
 def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
-    """Quantize to signed int8, one scale per output channel of a weight.
+    """Quantize to signed int8 with a scale for each output channel, into a complete folder.
 
-    The graph may lie in the same folder already; then the quantized one stands beside it as ``model-int8.onnx``.
+    Where the graph lies in that folder already, as the original does, the new file is ``model-int8.onnx`` beside it.
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    partial = path.with_suffix(".partial")
-    with _silence():
+    with rundir.replacing(path) as beside, _silence():
         quantize_dynamic(
-            _loaded(graph),
-            partial,
+            _without_shapes(graph),
+            beside,
             _OP_TYPES,
             per_channel=True,
             reduce_range=options.reduce_range,
@@ -46,12 +46,11 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     if not is_beside:
         shutil.copy(graph.path.with_name("config.json"), context.folder)
         graph.task.processor.save_pretrained(context.folder)
-    partial.replace(path)
     return OnnxGraph(path, graph.task)
 
 
-def _loaded(graph: OnnxGraph) -> onnx.ModelProto:
-    """Read the graph without the shapes noted in it, which the quantizer would leave stale."""
+def _without_shapes(graph: OnnxGraph) -> onnx.ModelProto:
+    """Read the graph without the shapes noted in it: the quantizer would leave those of the float weights behind."""
     proto = onnx.load(graph.path)
     proto.graph.ClearField("value_info")
     return proto
@@ -59,7 +58,7 @@ def _loaded(graph: OnnxGraph) -> onnx.ModelProto:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep back the advice to run a preprocessing pass, which changes nothing here."""
+    """Keep back the advice to preprocess the graph: its fusions would make the quantizer skip products."""
     logging.disable(logging.WARNING)
     try:
         yield

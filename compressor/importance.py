@@ -1,0 +1,61 @@
+"""How much each unit of a width matters: its activation's scale, or a first-order estimate of the loss without it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from compressor.surgery import Cut, Width
+
+Scores = dict[str, Tensor]
+
+
+def no_scores(widths: Iterable[Width]) -> Scores:
+    """Start an accumulation: zero for each unit of each width."""
+    return {f"importance.{width.name}": torch.zeros(width.size, dtype=torch.float64) for width in widths}
+
+
+@torch.no_grad()
+def add_taylor_(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> None:
+    """Add the first-order change of the loss if a unit were zeroed, |sum w dL/dw| over the weights that read it.
+
+    The sum equals activation x gradient summed over the batch, so no activation needs to be caught
+    (Molchanov et al. 2019, arXiv:1906.10771). Gradients must be those of one step.
+    """
+    for width in widths:
+        total = torch.zeros(width.size, dtype=torch.float64)
+        for cut in width.consumers:
+            weight = net.get_submodule(cut.module).weight
+            if weight.grad is not None:
+                total += _per_unit((weight * weight.grad).flatten(1).sum(dim=0), width, cut).sum(dim=1).double().cpu()
+        scores[f"importance.{width.name}"] += total.abs()
+
+
+@contextmanager
+def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> Iterator[None]:
+    """While open, add the mean magnitude of what the first consumer of each unit reads."""
+    handles = []
+    for width in widths:
+        cut = width.consumers[0]
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], width: Width = width, cut: Cut = cut) -> None:
+            per_entry = inputs[0].detach().abs().flatten(0, -2).double().mean(dim=0)
+            scores[f"importance.{width.name}"] += _per_unit(per_entry, width, cut).mean(dim=1).cpu()
+
+        handles.append(net.get_submodule(cut.module).register_forward_pre_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def of(scores: Mapping[str, Tensor], width: Width) -> Tensor:
+    """Scores of a width, shape (width.size,), scaled to a mean of one; all one while nothing was accumulated."""
+    found = scores[f"importance.{width.name}"]
+    return found / found.mean() if found.any() else torch.ones_like(found)
+
+
+def _per_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
+    return entries.narrow(0, cut.offset, width.size * cut.block).unflatten(0, (width.size, cut.block))

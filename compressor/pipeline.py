@@ -1,0 +1,297 @@
+"""The straight line: recipe, original, stages, bench, report, gates."""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+
+from compressor import __version__, launch, provenance, rundir, surgery
+from compressor.checkpoint import digest, is_fine_tuned
+from compressor.data import Data, accuracy, open_dataset, prepare
+from compressor.errors import GateMissed, InputError, RecipeError
+from compressor.model import (
+    Model,
+    OnnxGraph,
+    load_model,
+    logits_of,
+    n_flops,
+    open_model,
+    save_model,
+)
+from compressor.options import Base
+from compressor.progress import say
+from compressor.recipe import STAGES, Bench, Recipe, dump
+from compressor.report import card, page
+from compressor.rundir import RunDir
+from compressor.stages import export, quantize
+from compressor.train import Context, Originals
+
+Artifact = Model | OnnxGraph
+Facts = dict[str, Any]
+STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
+
+
+@dataclass
+class Start:
+    """What a run starts from."""
+
+    model: Model
+    data: Data
+    key: str
+    is_trained: bool
+    """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
+    report: dict[str, Any]
+    """What `check` says of the model and the data."""
+
+
+def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, Any]:
+    """Run what is left of a recipe and return the report; `GateMissed` comes after everything is written."""
+    with rundir.open_run(run_dir) as files, rundir.explained(run_dir):
+        say(f"run directory: {run_dir}")
+        start = _start(recipe)
+        list(_walk_dry(recipe, start))
+        metadata = provenance.metadata(recipe)
+        rundir.write_text(files.recipe, dump(recipe))
+        rundir.write_json(files.facts, provenance.facts(recipe, recipe_file, metadata))
+        variants = list(_run_stages(recipe, files, start, metadata))
+        if variants:
+            _bench(recipe.bench, files, variants)
+        report = page.write(run_dir)
+        for folder, kind in _folders(recipe, files):
+            card.write_card(folder, report, kind)
+    if missed := [each for each in report["gates"] if not each["met"]]:
+        raise GateMissed("\n".join(_sentence(each) for each in missed))
+    return report
+
+
+def check(recipe: Recipe) -> dict[str, Any]:
+    """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
+    start = _start(recipe)
+    return {**start.report, "stages": list(_walk_dry(recipe, start))}
+
+
+def _start(recipe: Recipe) -> Start:
+    """Load the data and the model, and let them agree on the labels."""
+    raw = open_dataset(recipe.data, recipe.model.task)
+    torch.manual_seed(recipe.seed)
+    model = load_model(recipe.model, raw.labels)
+    data = prepare(raw, recipe.data, model.task, recipe.seed)
+    where = {"dataset", "revision"}  # the digest says what was found there
+    settings = recipe.data.model_dump(mode="json", exclude=where)
+    key = rundir.chain(__version__, recipe.seed, digest(recipe.model), raw.digest, settings)
+    is_trained = is_fine_tuned(recipe.model)
+    if not is_trained and recipe.stages[0].stage != "finetune":
+        raise InputError(
+            f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
+            "let the first stage be finetune, or give a fine-tuned checkpoint"
+        )
+    report = {
+        "model": {
+            "family": model.net.config.model_type,
+            "n_params": surgery.n_params(model.net),
+            "is_trained": is_trained,
+        },
+        "data": {"train": len(data.train), "held_out": len(data.held_out), data.report_name: len(data.report)},
+    }
+    return Start(model, data, key, is_trained, report)
+
+
+def _walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
+    """Take a copy of the model through the stages without training; what does not fit is found here."""
+    model = start.model.copy()
+    for index, options in enumerate(recipe.stages):
+        stage = STAGES[options.stage]
+        if _gives(options) is Model:
+            context = Context(Path(), "", recipe.seed, start.data, Originals(start.model, start.data), is_dry=True)
+            try:
+                model = stage.run(model, options, context)
+            except ValueError as error:
+                raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
+        widths = {width.name: width.size for width in model.widths()}
+        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": widths}
+
+
+def _gives(options: Base) -> type[Artifact]:
+    """Kind of artifact that a stage gives."""
+    found: type[Artifact] = get_type_hints(STAGES[options.stage].run)["return"]  # type: ignore[attr-defined]
+    return found
+
+
+def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[str, str]) -> Iterator[Facts]:
+    """Run the stages that are not done; yield the files to measure: the original's, then the results."""
+    _drop_strangers(recipe, files)
+    key, artifact, facts = start.key, start.model, _facts_of(start.model, recipe.bench)
+    context = Context(files.path, key, recipe.seed, start.data, None, metadata)
+    if start.is_trained:
+        context = replace(context, originals=Originals(start.model.copy(), start.data))
+        yield from _original_files(recipe, files, context)
+    results: dict[str, Facts] = {}
+    for index, options in enumerate(recipe.stages):
+        key = rundir.chain(key, options.model_dump(mode="json"))
+        folder = files.stage(index, options.stage)
+        label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
+        context = replace(context, folder=folder, key=key, label=label, state={})
+        done = rundir.facts_if_done(folder, key)
+        if done is None:
+            done = _run_stage(artifact, options, context, recipe.bench, facts)
+        else:
+            say(f"{label:<24} done before")
+        facts, artifact = done, _reopen(folder, options, start)
+        if context.originals is None and isinstance(artifact, Model):
+            context = replace(context, originals=Originals(artifact.copy(), start.data))
+            yield from _original_files(recipe, files, replace(context, key=key))
+        if isinstance(artifact, OnnxGraph):
+            results[options.stage] = _variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
+    yield from results.values()
+
+
+def _run_stage(artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts) -> Facts:
+    """Run one stage, keep its result, and write down what it cost and gave."""
+    rundir.start(context.folder, context.key)
+    began = time.monotonic()
+    name = options.stage  # type: ignore[attr-defined]
+    result = STAGES[name].run(artifact, options, context)
+    seconds = time.monotonic() - began
+    if isinstance(result, Model):
+        save_model(result, context.folder / "model")
+        facts = {**_facts_of(result, bench), **context.evaluate(result)}
+    else:
+        facts = _onnx_facts(result, before, context)
+    rundir.finish(context.folder, context.key, facts, stage=name, seconds=round(seconds, 3))
+    for leftover in (
+        *context.folder.glob("*.safetensors"),
+        *context.folder.glob("step.json"),
+        *context.folder.glob("round.json"),
+    ):
+        leftover.unlink()
+    return facts
+
+
+def _reopen(folder: Path, options: Base, start: Start) -> Artifact:
+    """Open what a finished stage left on disk, so that a resumed run and an undisturbed one go on alike."""
+    if _gives(options) is Model:
+        return open_model(folder / "model", start.model.task)
+    return OnnxGraph(folder / "model.onnx", start.model.task)
+
+
+def _original_files(recipe: Recipe, files: RunDir, context: Context) -> Iterator[Facts]:
+    """Export and quantize the original as the result will be, for a fair comparison."""
+    exports = [options for options in recipe.stages if isinstance(options, export.Options)]
+    if not exports:
+        return
+    quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
+    how = (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize"))
+    key = rundir.chain(
+        context.key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how)
+    )
+    context = replace(context, folder=files.original, key=key, label="original", state={})
+    facts = rundir.facts_if_done(files.original, key)
+    if facts is None:
+        rundir.start(files.original, key)
+        model = context.original()
+        graph = export.run(model, how[0], context)
+        both = (graph, quantize.run(graph, how[1], context))
+        facts = {**_facts_of(model, recipe.bench), **context.evaluate(model)}
+        facts["files"] = {each.path.name: _measured(each, context) for each in both}
+        rundir.finish(files.original, key, facts)
+    for name, is_quantized in (("model.onnx", False), ("model-int8.onnx", True)):
+        yield _variant(f"original/{name}", "original", is_quantized, {**facts, **facts["files"][name]})
+
+
+def _facts_of(model: Model, bench: Bench) -> Facts:
+    """Size, work and sparsity of a model."""
+    weights = list(model.net.parameters())
+    n_params = surgery.n_params(model.net)
+    return {
+        "n_params": n_params,
+        "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
+        "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
+        "column_sparsity": surgery.column_sparsity(model.net, model.widths()),
+        "size_bytes": sum(each.nbytes for each in weights),
+        "widths": {width.name: width.size for width in model.widths()},
+        "layers": list(model.layers),
+    }
+
+
+def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Shapes at which the files are measured, under the names that the bench gives them."""
+    for batch_size in bench.batch_sizes:
+        if model.task.name == "text-classification":
+            yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
+        else:
+            yield str(batch_size), (batch_size, 0)
+
+
+def _onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
+    """Facts of an exported file; parameters, work and widths are those of the model it was made of."""
+    inherited = {
+        name: before[name] for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers")
+    }
+    file = f"{context.folder.name}/{graph.path.name}"
+    return {**inherited, "file": file, **context.evaluate(graph), **_measured(graph, context)}
+
+
+def _measured(graph: OnnxGraph, context: Context) -> Facts:
+    """Accuracy of the file itself on the reported split.
+
+    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
+    and padding would colour the answer.
+    """
+    found = accuracy(logits_of(graph), context.data.report, batch_size=1)
+    files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
+    return {
+        "accuracy": found,
+        "n_examples": len(context.data.report),
+        "split": context.data.report_name,
+        "size_bytes": sum(each.stat().st_size for each in files),
+    }
+
+
+def _variant(file: str, kind: str, is_quantized: bool, facts: Facts) -> Facts:
+    """Entry of the bench plan."""
+    name = f"{'original' if kind == 'original' else 'compressed'} {'int8' if is_quantized else 'fp32'}"
+    copied = {key: facts[key] for key in ("accuracy", "n_examples", "split", "n_params", "n_flops")}
+    return {"name": name, "kind": kind, "file": file, "quantized": is_quantized, **copied}
+
+
+def _bench(bench: Bench, files: RunDir, variants: list[Facts]) -> None:
+    """Measure original and results side by side, unless these very files were measured before."""
+    digests = [rundir.file_digest(files.path / each["file"]) for each in variants]
+    plan = {"format": 1, "variants": variants, **bench.model_dump(mode="json")}
+    key = rundir.chain("bench", plan, digests)
+    if rundir.read_json(files.bench_key) == key:
+        say("bench                    done before")
+        return
+    absolute = [{**each, "file": str((files.path / each["file"]).resolve())} for each in variants]
+    result = launch.measure({**plan, "variants": absolute})
+    result["variants"] = [
+        {**found, "file": each["file"]} for found, each in zip(result["variants"], variants, strict=True)
+    ]
+    rundir.write_json(files.bench_plan, plan)
+    rundir.write_json(files.bench, result)
+    rundir.write_json(files.bench_key, key)
+
+
+def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, str]]:
+    """Folders that can be used by themselves, and so carry a model card."""
+    for index, options in enumerate(recipe.stages):
+        folder = files.stage(index, options.stage)
+        yield (folder / "model", "model") if _gives(options) is Model else (folder, "onnx")
+
+
+def _drop_strangers(recipe: Recipe, files: RunDir) -> None:
+    """Remove stage folders that an earlier form of the recipe left here."""
+    expected = {files.stage(index, options.stage) for index, options in enumerate(recipe.stages)}
+    for folder in files.path.iterdir():
+        if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in expected:
+            shutil.rmtree(folder)
+
+
+def _sentence(verdict: Mapping[str, Any]) -> str:
+    value = "unknown" if verdict["value"] is None else f"{verdict['value']:.4g}"
+    return f"gates.{verdict['name']}: limit {verdict['limit']:g}, got {value} ({verdict['note']})"

@@ -1,0 +1,30 @@
+"""Where bf16 autocast pays: the device computes in it, and the layers are wide enough."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+NARROW = 256  # narrower than this, casting costs more than the products save
+
+
+def chosen(net: nn.Module, wanted: str) -> str:
+    """Resolve `auto` to `bf16` or `fp32` for this network and device."""
+    if wanted != "auto":
+        return wanted
+    widest = max((layer.in_features for layer in net.modules() if isinstance(layer, nn.Linear)), default=0)
+    return "bf16" if widest >= NARROW and _computes_in_bf16(next(net.parameters()).device) else "fp32"
+
+
+def autocast(net: nn.Module, precision: str) -> AbstractContextManager[object]:
+    """Open the forward pass of a network in the given precision."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(next(net.parameters()).device.type, dtype=torch.bfloat16)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

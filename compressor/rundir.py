@@ -1,0 +1,142 @@
+"""Names of all files of a run; atomic writes; stage keys; the lock; what is done."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import RunDirError
+
+DONE = "done.json"
+KEY = "key.json"  # of what a step's folder holds, finished or not
+FULL = "No space left on device"  # what safetensors and onnx say inside exceptions of their own
+
+
+class RunDir:
+    """The folder of one run, and the right to write in it while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.facts = path / "run.json"
+        self.original = path / "original"
+        self.bench_plan = path / "bench-plan.json"
+        self.bench = path / "bench.json"
+        self.bench_key = path / "bench-key.json"
+        self.report = path / "report"
+
+    def stage(self, index: int, name: str) -> Path:
+        """Folder of a stage, numbered in recipe order."""
+        return self.path / f"{index:02d}-{name}"
+
+
+@contextlib.contextmanager
+def open_run(path: Path) -> Iterator[RunDir]:
+    """Create the run directory if need be and hold its lock; a second process is refused."""
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if not path.stat().st_mode & 0o222:  # root may write anyway, but somebody took the bits away on purpose
+            raise RunDirError(f"{path}: the run directory is read-only; choose another with --run-dir")
+        lock = (path / "lock").open("a+")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise RunDirError(f"{path}: in use by {holder}; wait for it, or choose another --run-dir") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        yield RunDir(path)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one clear line."""
+    try:
+        yield
+    except RunDirError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):
+            raise RunDirError(f"{path}: the disk is full; free some space and run the same command again") from error
+        raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write beside `path`; on success it is synced and takes its place in one step."""
+    beside = path.with_name(f".{path.name}.partial")
+    with explained(path):
+        try:
+            yield beside
+            _sync(beside)
+            beside.replace(path)
+            _sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the run; None if it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def chain(previous: str, *parts: Any) -> str:
+    """Key of a step: a hash of everything before it and of its own settings."""
+    text = json.dumps([previous, *parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def facts_if_done(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return the facts of a finished step, if it was finished under this very key."""
+    done = read_json(folder / DONE)
+    return done["facts"] if done is not None and done["key"] == key else None
+
+
+def start(folder: Path, key: str) -> None:
+    """Prepare a step's folder: what another key left there goes, what this key left there is resumed."""
+    with explained(folder):
+        if read_json(folder / KEY) != key:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / KEY, key)
+
+
+def finish(folder: Path, key: str, facts: dict[str, Any], **more: Any) -> None:
+    """Mark a step as done; written last."""
+    write_json(folder / DONE, {"key": key, **more, "facts": facts})

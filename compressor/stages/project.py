@@ -1,0 +1,249 @@
+"""Pull the columns of chosen widths into a norm ball, retrain, and repeat."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+from compressor import balls, importance, surgery
+from compressor.errors import NumericsError
+from compressor.model import Model, open_model
+from compressor.options import Base, Retrain
+from compressor.plugins import discover, one_of
+from compressor.surgery import Width
+from compressor.train import Context
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Options(Base):
+    """Recipe keys of the `project` stage."""
+
+    stage: Literal["project"]
+    ball: Annotated[str, one_of(balls)] = "l1_inf"
+    """Norm whose ball the columns are projected into."""
+    widths: tuple[str, ...] = ("*.ffn", "*.heads")
+    """Patterns over the names of widths."""
+    column_sparsity: Fraction | dict[str, Fraction] | None = None
+    """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
+    radius: float | None = Field(default=None, ge=0)
+    """In place of a sparsity: radius of the ball, in the unit of the weights."""
+    radius_fraction: Fraction | None = None
+    """In place of a sparsity: radius as a fraction of the norm of the weights when the stage begins."""
+    scope: Literal["width", "global"] = "width"
+    """`width`: each width reaches the sparsity; `global`: units of a kind compete over all widths under one threshold."""
+    min_units: Annotated[int, Field(ge=0)] | Fraction = 1
+    """Floor per width: a number of units, or a fraction of the width; 0 lets a width die whole."""
+    side: surgery.Side = "both"
+    """Which weights of a unit form its column."""
+    importance: Literal["none", "activation", "taylor"] = "none"
+    """Columns are scaled by it before the projection: by the scale of what the unit emits, or so that their norm is
+    the first-order change of the loss without the unit, accumulated since the last round."""
+    rounds: int = Field(default=8, ge=1)
+    """Projections, each followed by retraining."""
+    schedule: Literal["cubic", "linear"] = "cubic"
+    """How the sparsity rises (or the radius falls) over the rounds."""
+    survivors: Literal["keep", "clipped"] = "keep"
+    """Surviving columns keep their weights, or stay as the projection left them."""
+    protocol: Literal["rounds", "double_descent", "rewind"] = "rounds"
+    """`double_descent`: project once, mask, retrain; `rewind`: the same, from the weights in `rewind_to`."""
+    rewind_to: str | None = None
+    """Folder of the initial weights, for `rewind`."""
+    retrain: Retrain
+    """The training phase after each projection."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Options":
+        if sum(target is not None for target in (self.column_sparsity, self.radius, self.radius_fraction)) != 1:
+            raise ValueError("give one of 'column_sparsity', 'radius' and 'radius_fraction'")
+        if self.importance != "none" and (self.column_sparsity is None or self.survivors == "clipped"):
+            raise ValueError(
+                "'importance' changes the unit of a column; it goes with 'column_sparsity' and survivors: keep"
+            )
+        if self.protocol != "rounds" and "rounds" in self.model_fields_set and self.rounds != 1:
+            raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
+        if (self.protocol == "rewind") != (self.rewind_to is not None):
+            raise ValueError("'rewind_to' and protocol: rewind go together")
+        if (zeroed := discover(balls)[self.ball].ZEROES) != "columns":
+            raise ValueError(
+                f"ball {self.ball!r} zeroes {zeroed}, not columns: nothing could be removed; choose another"
+            )
+        return self
+
+    @property
+    def n_rounds(self) -> int:
+        """Number of projections."""
+        return self.rounds if self.protocol == "rounds" else 1
+
+    def progress(self, round_: int) -> float:
+        """Share of the way to the target after a round, 1 after the last."""
+        share = (round_ + 1) / self.n_rounds
+        return share if self.schedule == "linear" else 1 - (1 - share) ** 3
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Units that compete for a place: those of one width, or of all widths of a kind."""
+
+    widths: tuple[Width, ...]
+    sparsity: float | None
+    """Fraction of them that dies; None where the recipe gives a radius."""
+    norm: float
+    """Of their columns when the stage begins."""
+
+
+def run(model: Model, options: Options, context: Context) -> Model:
+    """Zero whole columns while short retraining phases hold the accuracy.
+
+    The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
+    their weights unless told otherwise, and a dead unit is held at zero so that `shrink` can remove it.
+    """
+    chosen = surgery.select(model.widths(), options.widths)
+    contests = list(_contests(model, chosen, options))
+    context.state |= importance.no_scores(chosen)
+
+    for round_ in context.rounds(model, options.n_rounds):
+        if not context.is_dry:
+            _score_(model, chosen, options, context, is_first=round_ == 0)
+        for contest in contests:
+            _project_(model, contest, options, context.state, options.progress(round_))
+        if options.rewind_to is not None:
+            _rewind_(model, chosen, options.rewind_to)
+        context.state |= importance.no_scores(chosen)
+        after_backward = (
+            (lambda: importance.add_taylor_(context.state, model.net, chosen))
+            if options.importance == "taylor"
+            else None
+        )
+        loss = context.fit(model, options.retrain, after_backward=after_backward)
+        n_dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
+        context.log(
+            round=round_, dead_units=n_dead, units=sum(w.size for w in chosen), loss=loss, **context.evaluate(model)
+        )
+    return model
+
+
+def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
+    """Group the widths whose units compete, with the share that must die."""
+    groups: dict[tuple[object, float | None], list[Width]] = {}
+    for width in chosen:
+        sparsity = _sparsity_of(width, options.column_sparsity)
+        groups.setdefault((width.kind if options.scope == "global" else width.name, sparsity), []).append(width)
+    for (_, sparsity), widths in groups.items():
+        n_units = sum(width.size for width in widths)
+        if sparsity is not None and round(sparsity * n_units) >= n_units and options.min_units:
+            raise NumericsError(
+                f"{widths[0].name}: column_sparsity {sparsity} leaves none of its {n_units} units; "
+                "lower it, or set min_units: 0 and allow_empty: true in shrink"
+            )
+        norm = discover(balls)[options.ball].norm(_matrix(model, widths, options.side))
+        yield Contest(tuple(widths), sparsity, float(norm))
+
+
+def _sparsity_of(width: Width, target: float | Mapping[str, float] | None) -> float | None:
+    if not isinstance(target, Mapping):
+        return target
+    for pattern, sparsity in target.items():
+        if fnmatchcase(width.name, pattern):
+            return sparsity
+    raise ValueError(f"column_sparsity: no pattern matches the width {width.name!r}, got {', '.join(target)}")
+
+
+def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor:
+    """Columns of all units of the widths; dead units are zero, short columns are padded with zeros."""
+    found = []
+    for width in widths:
+        matrix = surgery.columns(model.net, width, side)
+        found.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
+    n_rows = max(len(matrix) for matrix in found)
+    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in found], dim=1)
+
+
+def _score_(model: Model, chosen: Sequence[Width], options: Options, context: Context, is_first: bool) -> None:
+    """Have importance at hand: Taylor scores were accumulated while retraining, the rest is taken now."""
+    if options.importance == "activation":
+        with importance.adding_activations(context.state, model.net, chosen):
+            context.look(model, options.retrain.batch_size)
+    elif options.importance == "taylor" and is_first:
+        context.observe(model, options.retrain, lambda: importance.add_taylor_(context.state, model.net, chosen))
+
+
+def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
+    """Project the columns of a contest; zero the units whose column vanished."""
+    matrix = _matrix(model, contest.widths, options.side)
+    live, projected = _survivors(_scaled(matrix, contest, options, scores), contest, options, progress)
+    offset = 0
+    for width in contest.widths:
+        mine = slice(offset, offset := offset + width.size)
+        if options.survivors == "clipped":
+            n_rows = len(surgery.columns(model.net, width, options.side))
+            surgery.write_columns_(model.net, width, projected[:n_rows, mine], options.side)
+        surgery.zero_units_(model.net, width, ~live[mine], options.side)
+
+
+def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
+    """Scale the columns by importance, so that important units survive."""
+    if options.importance == "none":
+        return matrix
+    found = torch.cat([importance.of(scores, width) for width in contest.widths]).to(matrix)
+    if options.importance == "activation":
+        return matrix * found
+    norms = discover(balls)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
+    return matrix * (found / norms).masked_fill(norms == 0, 0.0)
+
+
+def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:
+    """Project, and again with a width's best columns set aside as long as its floor is not kept.
+
+    Returns the mask of live units and the projected matrix, in which columns that were set aside are untouched.
+    """
+    ball = discover(balls)[options.ball]
+    aside = torch.zeros(matrix.shape[1], dtype=torch.bool)
+    norms = ball.norm(matrix.T.unsqueeze(-1))
+    while True:
+        projected = matrix.clone()
+        projected[:, ~aside] = ball.project(matrix[:, ~aside], _radius(ball, matrix, aside, contest, options, progress))
+        live = projected.any(dim=0)
+        too_few = [
+            part for part, floor in _floors(contest, options) if live[part].sum() < floor and not aside[part].any()
+        ]
+        if not too_few:
+            return live, projected
+        for part, floor in _floors(contest, options):
+            if part in too_few:
+                aside[part.start + norms[part].topk(floor).indices] = True
+
+
+def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
+    """Columns of each width of a contest, and how many of them must live."""
+    offset = 0
+    for width in contest.widths:
+        floor = options.min_units
+        n_floor = min(width.size, floor) if isinstance(floor, int) else round(floor * width.size)
+        yield slice(offset, offset := offset + width.size), n_floor
+
+
+def _radius(
+    ball: object, matrix: Tensor, aside: Tensor, contest: Contest, options: Options, progress: float
+) -> float | Tensor:
+    """Radius of this round: what zeroes the scheduled share of all units, or the scheduled radius itself."""
+    if contest.sparsity is not None:
+        n_dead = round(contest.sparsity * progress * len(aside))
+        n_contested = int((~aside).sum())
+        return ball.radius_for(matrix[:, ~aside], min(1.0, n_dead / n_contested))  # type: ignore[attr-defined, no-any-return]
+    final = options.radius if options.radius is not None else (options.radius_fraction or 0.0) * contest.norm
+    return contest.norm - (contest.norm - final) * progress if final < contest.norm else final
+
+
+def _rewind_(model: Model, chosen: Sequence[Width], folder: str) -> None:
+    """Go back to the initial weights, and zero again what is dead."""
+    dead = {width.name: surgery.dead_units(model.net, width) for width in chosen}
+    model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
+    for width in chosen:
+        surgery.zero_units_(model.net, width, dead[width.name])

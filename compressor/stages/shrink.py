@@ -1,0 +1,70 @@
+"""Remove dead units from the layers, and prove at each width that the outputs did not change."""
+
+import json
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from compressor import rundir, surgery
+from compressor.data import example_inputs
+from compressor.errors import NumericsError
+from compressor.model import Model, logits_of
+from compressor.options import Base
+from compressor.surgery import Width
+from compressor.train import Context
+
+BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
+
+
+class Options(Base):
+    """Recipe keys of the `shrink` stage."""
+
+    stage: Literal["shrink"]
+    multiple_of: int = Field(default=1, ge=1)
+    """Widths are cut to a multiple of this where enough units live; some boards like 8 or 16, x86 does not care."""
+    allow_empty: bool = False
+    """A sub-block without live units becomes the identity on its residual path; otherwise it is an error."""
+
+
+def run(model: Model, options: Options, context: Context) -> Model:
+    """Cut every width down to its live units."""
+    generator = torch.Generator().manual_seed(context.seed)
+    probe = example_inputs(model.task, model.net.config, BATCH_SIZE, LENGTH, generator)
+    dropped: dict[str, list[int]] = {}
+    largest_error = 0.0
+    for width in model.widths():
+        keep = _kept(width, surgery.dead_units(model.net, width), options)
+        if keep.all():
+            continue
+        before = logits_of(model)(probe)
+        surgery.shrink_(model.net, width, keep, probe)
+        model.arch.resized_(model.net, width, int(keep.sum()))
+        after = logits_of(model)(probe)
+        surgery.prove_equal(before, after, width.name)
+        largest_error = max(largest_error, float((after - before).abs().max() / before.abs().max()))
+        dropped[width.name] = (~keep).nonzero().flatten().tolist()
+    model.record(model.layers)
+    if not context.is_dry:
+        rundir.write_text(context.folder / "surgery.json", json.dumps(_provenance(dropped, context)) + "\n")
+    context.log(
+        removed_units=sum(map(len, dropped.values())), n_params=surgery.n_params(model.net), largest_error=largest_error
+    )
+    return model
+
+
+def _kept(width: Width, dead: torch.Tensor, options: Options) -> torch.Tensor:
+    """Mask of the units that stay: the live ones, and as many dead ones as round the width up."""
+    n_live = int((~dead).sum())
+    if n_live == 0 and not options.allow_empty:
+        raise NumericsError(
+            f"{width.name}: none of its {width.size} units is live; lower the sparsity, or set allow_empty: true"
+        )
+    n_kept = min(width.size, -(-n_live // options.multiple_of) * options.multiple_of)
+    keep = ~dead
+    keep[dead.nonzero().flatten()[: n_kept - n_live]] = True
+    return keep
+
+
+def _provenance(dropped: dict[str, list[int]], context: Context) -> dict[str, Any]:
+    return {"format": 1, "metadata": dict(context.metadata), "dropped_units": dropped}
