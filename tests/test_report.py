@@ -108,10 +108,12 @@ def unfinished(tmp_path: Path) -> Path:
         run / "00-drop_layers", "drop_layers", 4.0, model_facts({"heads": 12, "ffn": 1536}, [0, 2, 5], 0.71, **small)
     )
     finish(run / "01-project", "project", 410.0, cut_facts())
+    kept = {"kept_layers": [0, 2, 5]}  # a stage may log what belongs to no round
     log = [
-        {"round": i, "sparsity": 0.1 * i, "loss": 0.9 - 0.05 * i, "accuracy_held_out": 0.8 + 0.01 * i} for i in range(8)
+        {"round": i, "dead_units": 500 * i, "units": 4644, "loss": 0.9 - 0.05 * i, "accuracy_held_out": 0.8 + 0.01 * i}
+        for i in range(8)
     ]
-    (run / "01-project/rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    (run / "01-project/rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [kept, *log]))
     return run
 
 
@@ -304,7 +306,7 @@ def test_a_slower_file_is_said_to_be_slower(finished):
 
 @pytest.mark.parametrize(
     ("before", "after", "written"),
-    [(30.0, 6.0, "5.0× faster"), (5.0, 6.0, "1.2× slower"), (5.0, 5.001, "the same"), (900.0, 1.0, "900× faster")],
+    [(30.0, 6.0, "5.0× faster"), (5.0, 6.0, "1.2× slower"), (5.0, 5.2, "about the same"), (900.0, 1.0, "900× faster")],
 )
 def test_ratios_are_at_least_one(before, after, written):
     assert words.times(before, after, "faster", "slower") == written
@@ -333,6 +335,35 @@ def test_joules_of_two_kinds_are_not_compared(finished):
     fp32, int8 = rows["energy, 1×32"]
     assert fp32.change == "5.5× less"
     assert int8.change == ""
+
+
+def test_operations_are_listed_whatever_the_threads(finished):
+    report = gather(finished)
+    for each in report["variants"]:
+        each["bench"] = [entry | {"threads": 4} for entry in each["bench"]]
+    titles = [row.title for row in compare.rows(compare.pairs(report["variants"]))]
+    assert titles[1:3] == ["p50, 1×32, 4 threads", "p50, 1×128, 4 threads"]
+    assert {"FLOPs, 1×32", "FLOPs, 1×128"} <= set(titles)
+    assert titles[-1] == "energy"
+
+
+def test_a_file_of_the_same_size_is_said_to_be(finished):
+    report = gather(finished)
+    report["variants"][3]["size_bytes"] = report["variants"][1]["size_bytes"]
+    assert "faster, about the same size, and loses" in compare.verdict(report)[0]
+
+
+def test_images_are_measured_by_the_batch(finished):
+    bench = json.loads((finished / "bench.json").read_text())
+    for each in bench["variants"]:
+        each["bench"] = [each["bench"][0] | {"length": None}]
+    write(finished / "bench.json", bench)
+    report = page.write(finished, no_gates)
+    text = (finished / "report/index.html").read_text()
+    assert "p50, batch 1" in text
+    assert "p50 in ms at batch 1" in text
+    card.write_card(finished / "03-quantize", report, "onnx")
+    assert "| file | accuracy | p50, batch 1 |" in (finished / "03-quantize/README.md").read_text()
 
 
 def test_axes_have_round_ticks():

@@ -66,7 +66,7 @@ def removed(widths: Sequence[Facts]) -> list[str]:
     for kind, found in by_kind.items():
         before, after = (_range([width[key] for width in found]) for key in ("n_units_original", "n_units"))
         if before != after:
-            lines.append(f"{kind}: {after} left of {before} in each layer that stays")
+            lines.append(f"{kind}: {after} left of {before} in each layer{' that stays' if gone else ''}")
     return lines
 
 

@@ -55,8 +55,8 @@ def rows(found: Sequence[Pair]) -> list[Row]:
         table.append(_row(f"p50, {shape}", found, _at(shape, "p50_ms"), words.ms, ("faster", "slower")))
     table.append(_row("file size", found, _of("size_bytes"), words.mib, ("smaller", "larger")))
     table.append(_row("parameters", found, _of("n_params"), words.count, ("fewer", "more")))
-    for shape in dict.fromkeys(shape.partition(",")[0] for shape in measured):
-        table.append(_row(f"FLOPs, {shape}", found, _at(shape, "n_flops"), words.count, ("fewer", "more")))
+    for size, shape in {each.partition(",")[0]: each for each in measured}.items():  # threads change no count
+        table.append(_row(f"FLOPs, {size}", found, _at(shape, "n_flops"), words.count, ("fewer", "more")))
     table.append(_row("peak memory", found, _of("peak_memory_bytes"), words.mib, ("less", "more")))
     table.append(_row("load time", found, _of("load_ms"), words.ms, ("faster", "slower")))
     for shape in measured:
@@ -76,6 +76,7 @@ def verdict(report: Facts) -> tuple[str, str]:
     lost = round(100 * (reference["accuracy"] - result["accuracy"]), 2)
     price = f"loses {lost:.2f} points" if lost > 0 else f"gains {-lost:.2f} points" if lost < 0 else "keeps all"
     size = words.times(original["size_bytes"], result["size_bytes"], "smaller", "larger")
+    size = size.replace(words.SAME, f"{words.SAME} size")
     headline = f"The {result['name']} file is {_speed(original, result)}, {size}, and {price} of accuracy."
     behind = (
         f"Against {original['name']} on the same processor. Accuracy {words.accuracy(result['accuracy'])} against "
@@ -140,9 +141,9 @@ def _energy(pair: Pair, shape: str) -> Cell:
     """Compare joules of one kind only; two kinds say nothing about each other."""
     before, after = (entry_at(variant, shape).get("energy") for variant in (pair.original, pair.result))
     texts = words.energy(before), words.energy(after)
-    if not before or not after or before["kind"] != after["kind"] or not before["net_j"] or not after["net_j"]:
+    if not before or not after or before["kind"] != after["kind"] or words.UNAVAILABLE in texts:
         return Cell(*texts)
-    if before["net_j"] < 0 or after["net_j"] < 0:  # within the noise of the idle power
+    if min(before["net_j"], after["net_j"]) <= 0:  # lost in the noise of the idle power
         return Cell(*texts)
     return Cell(*texts, words.times(before["net_j"], after["net_j"], "less", "more"), after["net_j"] < before["net_j"])
 
@@ -150,7 +151,8 @@ def _energy(pair: Pair, shape: str) -> Cell:
 def _without_repeated_unavailable(table: list[Row]) -> list[Row]:
     """Say once that there is no energy, not once for each shape."""
     energies = [row for row in table if row.title.startswith("energy")]
-    if not energies or any(cell.after != words.UNAVAILABLE for row in energies for cell in row.cells):
+    texts = {text for row in energies for cell in row.cells for text in (cell.before, cell.after)}
+    if texts != {words.UNAVAILABLE}:
         return table
     return [*(row for row in table if row not in energies), Row("energy", energies[0].cells)]
 

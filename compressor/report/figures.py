@@ -49,6 +49,8 @@ class Axis:
     start: float
     end: float
     is_log: bool = False
+    is_whole: bool = False
+    """Ticks stand at whole numbers only."""
 
     def at(self, value: float) -> float:
         """Pixel of a number."""
@@ -63,7 +65,7 @@ class Axis:
             found = [value for value in found if self.low <= value <= self.high]
             if len(found) > 1:
                 return found
-        raw = (self.high - self.low) / N_TICKS
+        raw = max((self.high - self.low) / N_TICKS, float(self.is_whole))
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(digit * unit for digit in (1, 2, 5, 10) if digit * unit >= raw * (1 - 1e-9))
         first = math.ceil(self.low / step - 1e-9)
@@ -85,10 +87,11 @@ def accuracy_against_latency(variants: Sequence[Facts]) -> list[str]:
 
 
 def rounds(log: Sequence[Facts]) -> list[str]:
-    """Draw how sparsity, loss and held-out accuracy went, round by round."""
+    """Draw how zero units, loss and held-out accuracy went, round by round."""
+    shares = [{**line, "zero": line["dead_units"] / line["units"]} if line.get("units") else line for line in log]
     drawn = []
-    for key, title in (("sparsity", "zero units"), ("loss", "loss"), ("accuracy_held_out", "accuracy, held-out share")):
-        series = [(line["round"] + 1, line[key]) for line in log if line.get(key) is not None]
+    for key, title in (("zero", "zero units"), ("loss", "loss"), ("accuracy_held_out", "accuracy, held-out share")):
+        series = [(line["round"] + 1, line[key]) for line in shares if line.get(key) is not None]
         if len(series) > 1:
             drawn.append(_line(title, series))
     return drawn
@@ -128,7 +131,7 @@ def _point(variant: Facts, entry: Facts, x: Axis, y: Axis) -> list[str]:
 
 
 def _line(title: str, series: Sequence[tuple[float, float]]) -> str:
-    x = Axis(series[0][0] - 0.3, series[-1][0] + 0.3, *SMALL.x_ends)
+    x = Axis(series[0][0] - 0.3, series[-1][0] + 0.3, *SMALL.x_ends, is_whole=True)
     y = _padded([value for _, value in series], SMALL)
     dots = [(x.at(number), y.at(value)) for number, value in series]
     path = " ".join(f"{across:.1f},{up:.1f}" for across, up in dots)

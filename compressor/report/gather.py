@@ -64,9 +64,13 @@ def _stages(run: RunDir, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         done = _json(folder / DONE)
         if done is None:
             return
-        log = folder / "rounds.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        yield {**done, "folder": folder.name, "rounds": [json.loads(line) for line in lines]}
+        yield {**done, "folder": folder.name, "rounds": list(_rounds(folder / "rounds.jsonl"))}
+
+
+def _rounds(log: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a stage's log that belong to a round; stages without rounds log other facts."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    yield from (line for line in map(json.loads, lines) if "round" in line)
 
 
 def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:

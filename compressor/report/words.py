@@ -6,7 +6,7 @@ from typing import Any
 MIB = 2**20
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-SAME = "the same"
+SAME = "about the same"
 UNAVAILABLE = "unavailable"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -85,7 +85,7 @@ def points(before: float, after: float) -> str:
 def times(before: float, after: float, less: str, more: str) -> str:
     """Write a ratio so that it is at least one, with its direction: twice faster, not half the time."""
     factor, word = (before / after, less) if after <= before else (after / before, more)
-    if round(factor, 2) == 1:
+    if factor < 1.05:
         return SAME
     return f"{factor:.1f}{TIMES} {word}" if factor < 99.95 else f"{factor:,.0f}{TIMES} {word}"
 
@@ -94,6 +94,12 @@ def shape(entry: Mapping[str, Any]) -> str:
     """Name a measured shape: batch and length, and the threads where there are several."""
     size = f"{entry['batch_size']}{TIMES}{entry['length']}" if entry["length"] else f"batch {entry['batch_size']}"
     return size if entry["threads"] == 1 else f"{size}, {entry['threads']} threads"
+
+
+def flops_at(key: str) -> str:
+    """Name a shape for which operations were counted: 1x32, or the batch alone."""
+    batch, _, length = key.partition("x")
+    return shape({"batch_size": batch, "length": length, "threads": 1})
 
 
 def energy(found: Mapping[str, Any] | None) -> str:
