@@ -124,14 +124,12 @@ class _Tokens:
 
     def __init__(self, rows: datasets.Dataset, columns: Sequence[str], max_length: int, task: Task) -> None:
         tokenizer, self.names = task.processor, task.input_names
-        if max_length > tokenizer.model_max_length:
-            limit = tokenizer.model_max_length
-            raise InputError(f"data.max_length: the model reads at most {limit} tokens, got {max_length}")
         texts = [rows[name][:] for name in columns]
         for name, column in zip(columns, texts, strict=True):
             if None in column:
                 raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
-        encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
+        n_readable = min(max_length, tokenizer.model_max_length)
+        encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
         self.lengths = torch.tensor([len(ids) for ids in encoded["input_ids"]])
         self.starts = self.lengths.cumsum(0) - self.lengths
         self.flat = {

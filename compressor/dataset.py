@@ -44,7 +44,7 @@ class Dataset(Base):
     held_out: float = Field(default=0.02, gt=0, lt=1)
     """Share of the training split on which every choice of the run is made."""
     max_length: int = Field(default=128, ge=2)
-    """Longer texts are cut to this many tokens."""
+    """Longer texts are cut to this many tokens, or to as many as the model can read."""
 
     @model_validator(mode="after")
     def _unseen_report(self) -> "Dataset":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -211,8 +212,8 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         processor.model_max_length = min(processor.model_max_length, net.config.max_position_embeddings)
     names: Any = net.config.id2label
     labels = tuple(names[index] for index in range(len(names)))
-    taken = tuple(name for name in INPUT_NAMES[source.task] if name in processor.model_input_names)
-    return Task(source.task, labels, processor, taken)
+    known = set(signature(net.forward).parameters).intersection(processor.model_input_names)
+    return Task(source.task, labels, processor, tuple(name for name in INPUT_NAMES[source.task] if name in known))
 
 
 def _torch_logits(net: PreTrainedModel) -> Logits:

@@ -37,7 +37,7 @@ def bert_folder(tmp_path_factory):
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=24,
-        max_position_embeddings=32,
+        max_position_embeddings=128,
         id2label={0: "negative", 1: "positive"},
         label2id={"negative": 0, "positive": 1},
     )

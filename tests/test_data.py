@@ -19,7 +19,7 @@ def model(bert_folder):
 
 
 def prepared(file, task, seed=0, **options):
-    settings = Dataset(dataset=str(file), **{"max_length": 32, "held_out": 0.25, **options})
+    settings = Dataset(dataset=str(file), **{"held_out": 0.25, **options})
     return prepare(open_dataset(settings, task.name), settings, task, seed)
 
 
@@ -85,10 +85,13 @@ def test_pairs_are_told_apart(tmp_path, model):
 
 
 def test_long_texts_are_cut(sentences_csv, model):
-    split = prepared(sentences_csv, model.task, max_length=6).train
-    assert max(split.lengths) == 6
-    with pytest.raises(InputError, match=r"data.max_length: the model reads at most 32 tokens, got 33"):
-        prepared(sentences_csv, model.task, max_length=33)
+    assert max(prepared(sentences_csv, model.task, max_length=6).train.lengths) == 6
+
+
+def test_texts_are_cut_to_what_the_model_reads(tmp_path, model):
+    (tmp_path / "long.csv").write_text("text,label\n" + f"{'a ' * 500},0\nthe,1\n" * 5)
+    split = prepared(tmp_path / "long.csv", model.task, max_length=512).train
+    assert max(split.lengths) == model.net.config.max_position_embeddings
 
 
 def test_empty_texts_are_refused(tmp_path, model):
@@ -158,6 +161,7 @@ def test_images_are_processed_once():
     assert logits_of(model)(inputs).shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_real_accuracy_of_the_checkpoint_on_sst2(shared):
     model = load_model(Source(checkpoint=str(shared / "models" / "minilm-sst2"), task=TEXT), None)
     options = Dataset(dataset=str(shared / "data" / "sst2"), train_split="test", report_split="validation")

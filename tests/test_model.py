@@ -77,7 +77,7 @@ def test_a_fine_tuned_checkpoint_keeps_its_labels(bert_folder, capfd):
     model = loaded(bert_folder, labels=["other", "words"])
     assert model.task.labels == ("negative", "positive")
     assert model.task.input_names == ("input_ids", "attention_mask", "token_type_ids")
-    assert model.task.processor.model_max_length == 32
+    assert model.task.processor.model_max_length == 128
     assert model.layers == (0, 1)
     assert capfd.readouterr() == ("", "")
 
@@ -134,6 +134,12 @@ def test_a_text_config_takes_the_tokenizer_it_names(bert_folder):
     assert load_model(source, ["no", "yes"]).task.processor.vocab_size == 22
     with pytest.raises(InputError, match="22 tokens for a network that knows 20"):
         load_model(source.model_copy(update={"config": config | {"vocab_size": 20}}), ["no", "yes"])
+
+
+def test_token_types_are_given_to_networks_that_take_them(bert_folder):
+    config = {"model_type": "distilbert", "dim": 8, "hidden_dim": 8, "n_layers": 1, "n_heads": 2, "vocab_size": 22}
+    model = load_model(Source(config=config, processor=str(bert_folder), task=TEXT), ["no", "yes"])
+    assert model.task.input_names == ("input_ids", "attention_mask")
 
 
 def test_the_image_processor_fits_the_config_and_comes_back(tmp_path):
