@@ -18,7 +18,7 @@ from scipy import stats
 import compressor.bench
 from compressor.bench import energy, host, load, measure, sessions
 from compressor.bench.__main__ import main
-from compressor.bench.errors import PlanError
+from compressor.bench.errors import InputError, PlanError
 from compressor.bench.plan import Plan, read_plan
 
 BENCH = Path(compressor.bench.__path__[0])
@@ -210,6 +210,56 @@ def test_net_energy_is_what_exceeds_idle():
     assert found["net_j"] == pytest.approx(2.0)
     low, high = stats.t.interval(0.95, 4, loc=2.0, scale=stats.sem([2.0, 2.2, 1.8, 2.1, 1.9]))
     assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-3), pytest.approx(high, rel=1e-3))
+
+
+class LivingMachine:
+    """A fake RAPL tree whose counter moves with every reading."""
+
+    def __init__(self, root: Path, uj_per_reading: int) -> None:
+        zone = root / "sys/class/powercap/intel-rapl:0"
+        zone.mkdir(parents=True)
+        for name, text in (("name", "package-0"), ("max_energy_range_uj", "262143328850"), ("energy_uj", "0")):
+            (zone / name).write_text(text)
+        self.counter, self.uj_per_reading, self.read_text = zone / "energy_uj", uj_per_reading, Path.read_text
+
+    def __call__(self, path: Path, *given: str, **named: str) -> str:
+        text = self.read_text(path, *given, **named)
+        if path == self.counter:
+            path.write_text(str(int(text) + self.uj_per_reading))
+        return text
+
+
+@pytest.fixture
+def short_idle(monkeypatch):
+    monkeypatch.setattr(energy, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(energy, "MIN_UPDATES", 1)
+
+
+@pytest.mark.usefixtures("short_idle")
+def test_a_working_meter_gives_measured_joules(tmp_path, monkeypatch):
+    machine = LivingMachine(tmp_path, uj_per_reading=2_000_000)
+    monkeypatch.setattr(Path, "read_text", lambda path, *given, **named: machine(path, *given, **named))
+    plan = read_plan(write_plan(tmp_path, meter="rapl", lengths=[4]))
+    said: list[str] = []
+    result = measure.measure(plan, said.append, root=tmp_path)
+    assert said[0].startswith("energy: rapl, cpu package, idle ")
+    for variant in result["variants"]:
+        found = variant["bench"][0]["energy"]
+        assert (found["kind"], found["meter"], found["scope"]) == ("measured", "rapl", "cpu package")
+        assert found["gross_j"] > 0
+        assert found["low"] <= found["net_j"] <= found["high"]
+        assert found["n_windows"] >= energy.MIN_WINDOWS
+
+
+@pytest.mark.usefixtures("short_idle")
+def test_counters_that_stand_still_are_no_joules(tmp_path):
+    LivingMachine(tmp_path, uj_per_reading=0)
+    with energy.opened("auto", tmp_path, say=lambda _: None) as (meter, account):
+        assert meter is None
+        assert account([]) == energy.unavailable("meter 'rapl': its counters stood still for 0.01 s")
+    opened = energy.opened("rapl", tmp_path, say=lambda _: None)
+    with pytest.raises(InputError, match="its counters stood still"), opened:
+        pass
 
 
 def test_few_windows_give_no_interval():

@@ -6,7 +6,7 @@ import pkgutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,14 +82,18 @@ def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
 def opened(word: str, root: Path, say: Callable[[str], None]) -> Iterator[tuple[Meter | None, Account]]:
     """Open the meter, take the idle power, and tell how windows become the `energy` of a result."""
     name, reason = choose(word, root)
-    if name is None:
-        say(f"energy: unavailable, {reason}")
-        yield None, lambda _: unavailable(reason)
-        return
-    with discover()[name].Meter(root) as meter:
-        idle_w = idle_power_w(meter, IDLE_SECONDS)
-        say(f"energy: {name}, {meter.scope}, idle {idle_w:.2f} W")
-        yield meter, partial(measured, idle_w=idle_w, meter=name, scope=meter.scope)
+    with discover()[name].Meter(root) if name else nullcontext() as meter:
+        idle_w = idle_power_w(meter, IDLE_SECONDS) if meter else 0.0
+        if meter and idle_w <= 0:
+            meter, reason = None, f"meter {name!r}: its counters stood still for {IDLE_SECONDS:g} s"
+            if word != "auto":
+                raise InputError(reason)
+        if meter:
+            say(f"energy: {name}, {meter.scope}, idle {idle_w:.2f} W")
+            yield meter, partial(measured, idle_w=idle_w, meter=str(name), scope=meter.scope)
+        else:
+            say(f"energy: unavailable, {reason}")
+            yield None, lambda _: unavailable(reason)
 
 
 def idle_power_w(
