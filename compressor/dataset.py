@@ -68,6 +68,7 @@ class Raw:
     renamed: Mapping[str, str]
     """From what the label column says to the name of the class."""
     digest: str
+    """Of the content; what the recipe says of it is no part."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def open_dataset(options: Dataset, task_name: str) -> Raw:
         renamed = {name: name for name in classes.names}
         if options.labels is not None:
             classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
-        digest = _digest((train, report), (*columns, label), options)
+        digest = _digest((train, report), (*columns, label))
         return Raw(train, report, report_split, columns, label, classes, renamed, digest)
 
 
@@ -182,10 +183,9 @@ def _classes(splits: Sequence[datasets.Dataset], label: str) -> Labels:
     return from_values({name for rows in splits for name in label_words(rows, label) if name is not None})
 
 
-def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str], options: Dataset) -> str:
-    """Hash of the content and of what is made of it: no path and no date enters it."""
-    said = options.model_dump_json(exclude={"dataset", "config", "revision"})
-    content = hashlib.sha256(said.encode())
+def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str]) -> str:
+    """Hash of the content: no path and no date enters it."""
+    content = hashlib.sha256()
     for rows in splits:
         for name in columns:
             feature = rows.features[name]
