@@ -89,8 +89,8 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
                 verbose=False,
             )
         except OnnxExporterError as error:
-            what = f"{type(net).__name__} at opset {opset}"
-            raise InputError(f"export: torch cannot export {what} ({first_line(error)}); try another opset") from error
+            reason = first_line(error.__cause__ or error)  # torch's own first line is advice on how to report
+            raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # None comes from torch's former exporter only
     return program
 

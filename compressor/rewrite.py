@@ -1,0 +1,133 @@
+"""Rewrites of an exported graph that keep its outputs and leave onnxruntime less to compute."""
+
+import numpy as np
+from onnxscript import ir
+from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+
+_HEADS = (0, 2, 1, 3)  # transposes (batch, length, head, entry) to (batch, head, length, entry), and back
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Gelu", "Relu", "Sigmoid", "Tanh"}
+
+
+def rewrite_(model: ir.Model) -> None:
+    """Apply every rewrite, and drop what torch noted at each node: it holds paths of this machine."""
+    for node in model.graph:
+        if node.op_type == "Attention":
+            _join_heads_(node)
+    RemoveUnusedNodesPass()(model)
+    _drop_unread_rows_(model.graph)
+    for node in model.graph:
+        if node.op_type == "LayerNormalization":
+            _keep_sum_apart_(node)
+    ClearMetadataAndDocStringPass()(model)
+
+
+def _join_heads_(attention: ir.Node) -> None:
+    """Give Attention its heads side by side, (batch, length, heads x entries), as the layers around it have them.
+
+    It strides over heads by itself, so the four transposes around it can go.
+    """
+    joined = [_input_of(_input_of(split, "Transpose"), "Reshape") for split in attention.inputs[:3]]
+    merged = _output_of(_output_of(attention.outputs[0], "Transpose"), "Reshape")
+    n_heads = [number for split in attention.inputs[:2] if (number := _n_heads(split))]
+    if merged is None or {_rank(value) for value in (*joined, merged)} != {3} or len(n_heads) != 2:
+        return
+    for index, value in enumerate(joined):
+        attention.replace_input_with(index, value)
+    for name, number in zip(("q_num_heads", "kv_num_heads"), n_heads, strict=True):
+        attention.attributes.add(ir.AttrInt64(name, number))
+    attention.outputs[0].shape = merged.shape
+    merged.replace_all_uses_with(attention.outputs[0])
+
+
+def _n_heads(split: ir.Value | None) -> int | None:
+    """Return the second dimension, if it is known."""
+    number = None if split is None or split.shape is None else split.shape[1]
+    return number if isinstance(number, int) else None
+
+
+def _input_of(value: ir.Value | None, op_type: str) -> ir.Value | None:
+    """Return what a node of this kind made the value of; None if another kind made it."""
+    node = None if value is None else value.producer()
+    return node.inputs[0] if node is not None and _is(node, op_type) else None
+
+
+def _output_of(value: ir.Value | None, op_type: str) -> ir.Value | None:
+    """Return what the only reader of the value, a node of this kind, makes of it; None if others read it."""
+    readers = () if value is None else value.consumers()
+    return readers[0].outputs[0] if len(readers) == 1 and _is(readers[0], op_type) else None
+
+
+def _is(node: ir.Node, op_type: str) -> bool:
+    return node.op_type == op_type and (op_type != "Transpose" or node.attributes.get_ints("perm") == _HEADS)
+
+
+def _drop_unread_rows_(graph: ir.Graph) -> None:
+    """Where only the first row of a sequence is read, as classifiers do, compute that row alone.
+
+    Rows meet nowhere but in attention, as keys and values. So the last layer needs one row of queries, and one row of
+    all that comes after them.
+    """
+    short = _of_which_one_row_is_read(graph)
+    if not short:
+        return
+    zero = ir.Value(name="first_row", const_value=ir.tensor(np.zeros(1, np.int64), name="first_row"))
+    graph.register_initializer(zero)
+    for node in short:
+        for index, axis in _rows(node).items():
+            value = node.inputs[index]
+            if value is not None and value.producer() not in short:
+                first = ir.node("Gather", [value, zero], {"axis": axis})
+                graph.insert_before(node, first)
+                node.replace_input_with(index, first.outputs[0])
+    for node in short:
+        output = node.outputs[0]
+        output.shape = ir.Shape([1 if axis == 1 else size for axis, size in enumerate(output.shape or ())])
+
+
+def _of_which_one_row_is_read(graph: ir.Graph) -> list[ir.Node]:
+    """List the nodes whose readers all take row 0 alone, directly or through other such nodes."""
+    short: list[ir.Node] = []
+    for node in reversed(graph):
+        uses = [use for output in node.outputs for use in output.uses()]
+        is_read_short = all(_takes_first_row(user) or (user in short and i in _rows(user)) for user, i in uses)
+        if uses and is_read_short and _rows(node):
+            short.append(node)
+    return short
+
+
+def _takes_first_row(node: ir.Node) -> bool:
+    """Tell whether the node reads `x[:, 0]`."""
+    if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 1:
+        return False
+    index = None if node.inputs[1] is None else ir.convenience.get_const_tensor(node.inputs[1])
+    return index is not None and len(index.shape) == 0 and index.numpy() == 0
+
+
+def _rows(node: ir.Node) -> dict[int, int]:
+    """Map each input of which row i is all that row i of the output needs to the axis of its rows."""
+    ranks = [_rank(value) for value in node.inputs]
+    if node.op_type in _ELEMENTWISE and set(ranks) <= {0, 1, 3}:
+        return {index: 1 for index, rank in enumerate(ranks) if rank == 3}
+    if node.op_type == "MatMul" and ranks == [3, 2]:
+        return {0: 1}
+    if node.op_type == "LayerNormalization" and ranks[0] == 3 and node.attributes.get_int("axis", -1) in (-1, 2):
+        return {0: 1}
+    if node.op_type == "Attention" and ranks[0] == 3 and ranks[3:] in ([], [4]):  # queries; the mask is by query too
+        return {0: 1, 3: 2} if ranks[3:] else {0: 1}
+    return {}
+
+
+def _rank(value: ir.Value | None) -> int | None:
+    return None if value is None or value.shape is None else len(value.shape)
+
+
+def _keep_sum_apart_(normalization: ir.Node) -> None:
+    """Write the Add before a LayerNormalization as Sum, which onnxruntime does not fuse with it.
+
+    The kernel of the fused pair, SkipLayerNormalization, adds up one entry after the other: in onnxruntime 1.31 it
+    takes four to six times as long as the two apart.
+    """
+    value = normalization.inputs[0]
+    add = None if value is None else value.producer()
+    if add is not None and add.op_type == "Add":
+        add.op_type = "Sum"
