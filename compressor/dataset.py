@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from compressor import hub
 from compressor.columns import Columns, find_columns, is_class, is_image, label_words, listed
 from compressor.errors import InputError
-from compressor.labels import Labels, from_values, has_real_names, rename
+from compressor.labels import Labels, from_values, rename
 from compressor.options import Base
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -74,11 +74,6 @@ class Raw:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, for a head that is new."""
         return self.classes.names
-
-    @property
-    def has_real_names(self) -> bool:
-        """Whether the labels are words, rather than numbers."""
-        return has_real_names(self.labels)
 
     def class_names(self, rows: datasets.Dataset) -> list[str]:
         """Class of each row."""

@@ -111,7 +111,6 @@ def test_digits_need_no_network():
     raw = opened("sklearn:digits", IMAGE)
     assert (len(raw.train), len(raw.report), raw.report_split) == (1437, 360, "validation")
     assert raw.labels == tuple("0123456789")
-    assert not raw.has_real_names
     counts = [raw.report["label"][:].count(digit) for digit in range(10)]
     assert max(counts) - min(counts) <= 2
     assert raw.train[0]["image"].size == (8, 8)
