@@ -3,14 +3,14 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
 
-from compressor import __version__, launch, provenance, rundir, surgery
+from compressor import __version__, gate, launch, provenance, rundir, surgery
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, accuracy, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, RecipeError
@@ -61,7 +61,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
         variants = list(_run_stages(recipe, files, start, metadata))
         if variants:
             _bench(recipe.bench, files, variants)
-        report = page.write(run_dir)
+        report = page.write(run_dir, gate.judge)
         for folder, kind in _folders(recipe, files):
             card.write_card(folder, report, kind)
     if missed := [each for each in report["gates"] if not each["met"]]:
@@ -124,7 +124,8 @@ def _gives(options: Base) -> type[Artifact]:
 
 def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[str, str]) -> Iterator[Facts]:
     """Run the stages that are not done; yield the files to measure: the original's, then the results."""
-    _drop_strangers(recipe, files)
+    folders = [files.stage(index, options.stage) for index, options in enumerate(recipe.stages)]
+    _keep_only(folders, files)
     key, artifact, facts = start.key, start.model, _facts_of(start.model, recipe.bench)
     context = Context(files.path, key, recipe.seed, start.data, None, metadata)
     if start.is_trained:
@@ -133,11 +134,12 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
     results: dict[str, Facts] = {}
     for index, options in enumerate(recipe.stages):
         key = rundir.chain(key, options.model_dump(mode="json"))
-        folder = files.stage(index, options.stage)
+        folder = folders[index]
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
-        context = replace(context, folder=folder, key=key, label=label, state={})
+        context = replace(context, folder=folder, key=key, label=label, state={}, _lines=[])
         done = rundir.facts_if_done(folder, key)
         if done is None:
+            _keep_only(folders[: index + 1], files)  # what follows is of an earlier form of the recipe
             done = _run_stage(artifact, options, context, recipe.bench, facts)
         else:
             say(f"{label:<24} done before")
@@ -189,7 +191,7 @@ def _original_files(recipe: Recipe, files: RunDir, context: Context) -> Iterator
     key = rundir.chain(
         context.key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how)
     )
-    context = replace(context, folder=files.original, key=key, label="original", state={})
+    context = replace(context, folder=files.original, key=key, label="original", state={}, _lines=[])
     facts = rundir.facts_if_done(files.original, key)
     if facts is None:
         rundir.start(files.original, key)
@@ -284,11 +286,10 @@ def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, str]]:
         yield (folder / "model", "model") if _gives(options) is Model else (folder, "onnx")
 
 
-def _drop_strangers(recipe: Recipe, files: RunDir) -> None:
-    """Remove stage folders that an earlier form of the recipe left here."""
-    expected = {files.stage(index, options.stage) for index, options in enumerate(recipe.stages)}
+def _keep_only(folders: Sequence[Path], files: RunDir) -> None:
+    """Remove the folders of other stages, which an earlier form of the recipe left here."""
     for folder in files.path.iterdir():
-        if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in expected:
+        if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in folders:
             shutil.rmtree(folder)
 
 

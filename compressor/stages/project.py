@@ -37,7 +37,7 @@ class Options(Base):
     radius_fraction: Fraction | None = None
     """In place of a sparsity: radius as a fraction of the norm of the weights when the stage begins."""
     scope: Literal["width", "global"] = "width"
-    """`width`: each width reaches the sparsity; `global`: units of a kind compete over all widths under one threshold."""
+    """`width`: each width reaches the sparsity; `global`: units of a kind compete under one threshold."""
     min_units: Annotated[int, Field(ge=0)] | Fraction = 1
     """Floor per width: a number of units, or a fraction of the width; 0 lets a width die whole."""
     side: surgery.Side = "both"

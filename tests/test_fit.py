@@ -1,0 +1,106 @@
+"""Training phases on a tiny BERT: what is held, what is frozen, what stops them, and how they resume."""
+
+import pytest
+import torch
+
+from compressor import surgery
+from compressor.checkpoint import Source
+from compressor.data import Dataset, open_dataset, prepare
+from compressor.errors import NumericsError
+from compressor.fit import Phase, fit, lr_factor, n_steps
+from compressor.model import load_model
+from compressor.options import Distill, Retrain
+from compressor.teacher import RememberingTeacher, Teacher, teacher_for
+
+TASK = "text-classification"
+
+
+@pytest.fixture
+def model(bert_folder):
+    return load_model(Source(checkpoint=str(bert_folder), task=TASK), None)
+
+
+@pytest.fixture
+def data(sentences_csv, model):
+    options = Dataset(dataset=str(sentences_csv), held_out=0.1)
+    return prepare(open_dataset(options, TASK), options, model.task, seed=0)
+
+
+def phase(model, data, teacher=None, **settings):
+    retrain = Retrain(**{"steps": 6, "batch_size": 8, "lr": 1e-2, **settings})
+    return Phase("test", model, retrain, data.train, 0, teacher)
+
+
+def keep_nothing(step, state):
+    pass
+
+
+def test_training_lowers_the_loss(model, data):
+    first = fit(phase(model, data, steps=2), 0, None, keep_nothing)
+    last = fit(phase(model, data, steps=120), 0, None, keep_nothing)
+    assert last < 0.7 * first
+
+
+def test_dead_units_stay_dead_on_every_side(model, data):
+    for width, side in zip(model.widths(), ("both", "producer", "consumer", "both"), strict=True):
+        units = torch.zeros(width.size, dtype=torch.bool)
+        units[1] = True
+        surgery.zero_units_(model.net, width, units, side)
+    fit(phase(model, data, weight_decay=0.1), 0, None, keep_nothing)
+    for width in model.widths():
+        assert surgery.dead_units(model.net, width).nonzero().flatten().tolist() == [1]
+
+
+def test_frozen_parameters_do_not_move_and_thaw(model, data):
+    before = {name: parameter.clone() for name, parameter in model.net.named_parameters()}
+    fit(phase(model, data, freeze=("*word_embeddings*",)), 0, None, keep_nothing)
+    moved = {name for name, parameter in model.net.named_parameters() if not torch.equal(parameter, before[name])}
+    assert "bert.embeddings.word_embeddings.weight" not in moved
+    assert "classifier.weight" in moved
+    assert all(parameter.requires_grad for parameter in model.net.parameters())
+    with pytest.raises(ValueError, match="no parameter matches 'nothing'"):
+        fit(phase(model, data, freeze=("nothing",)), 0, None, keep_nothing)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops(model, data, broken):
+    model.net.classifier.bias.data[0] = broken
+    with pytest.raises(NumericsError, match=r"test: the loss diverged to .* at step 1 of 6; lower 'lr'"):
+        fit(phase(model, data), 0, None, keep_nothing)
+
+
+def test_a_phase_resumes_in_the_same_bits(model, data):
+    saved = {}
+    copy = model.copy()
+    fit(phase(model, data), 0, None, lambda step, state: saved.update({step: state()}))
+    fit(phase(copy, data), 4, saved[4], keep_nothing)
+    for name, tensor in model.net.state_dict().items():
+        assert torch.equal(tensor, copy.net.state_dict()[name]), name
+
+
+def test_the_teacher_that_remembers_says_what_the_teacher_says(model, data):
+    wanted = Distill(logits=1.0, hidden_states=1.0)
+    plain = Teacher(model, (0, 1), wanted, "fp32")
+    remembering = teacher_for(model, (0, 1), wanted, "fp32", data.train, n_examples=len(data.train))
+    assert isinstance(remembering, RememberingTeacher)
+    indices = torch.tensor([5, 0, 17])
+    batch = data.train.batch(indices)
+    mask = batch["attention_mask"].bool()
+    ours, theirs = remembering.answer(batch, indices), plain.answer(batch, indices)
+    torch.testing.assert_close(ours.logits, theirs.logits)
+    for ours_states, their_states in zip(ours.hidden_states, theirs.hidden_states, strict=True):
+        torch.testing.assert_close(ours_states.float()[mask], their_states[mask], rtol=1e-2, atol=1e-2)
+    assert isinstance(teacher_for(model, (0, 1), wanted, "fp32", data.train, n_examples=8), Teacher)
+
+
+def test_warm_up_rises_and_decay_ends_above_zero():
+    factors = [lr_factor(step, 100, 0.1) for step in range(100)]
+    assert factors[:10] == sorted(factors[:10])
+    assert max(factors) == factors[10] == 1.0
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert 0 < factors[-1] <= 0.02
+
+
+def test_epochs_count_in_batches(data):
+    assert n_steps(Retrain(epochs=2, batch_size=8), data.train) == round(2 * len(data.train) / 8)
+    assert n_steps(Retrain(steps=7), data.train) == 7
