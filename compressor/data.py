@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import datasets
 import torch
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "Raw",
     "Split",
+    "Tokens",
     "accuracy",
     "batch_order",
     "example_inputs",
@@ -54,6 +56,8 @@ class Data:
     """What a run trains on, chooses on, and reports on."""
 
     train: Split
+    augmented: Split
+    """The training split with synthetic examples, where the recipe asks for them: what a distillation trains on."""
     held_out: Split
     report: Split
     report_name: str
@@ -68,10 +72,11 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
         labels = torch.tensor([output_of[name] for name in raw.class_names(rows)])
         if task.name == "image-classification":
             return Split(_Pixels(rows, raw.columns[0], task), [1] * len(rows), labels)
-        tokens = _Tokens(rows, raw.columns, options.max_length, task)
+        tokens = _tokenized(rows, raw.columns, options.max_length, task)
         return Split(tokens, tokens.lengths.tolist(), labels)
 
-    return Data(split(train), split(held_out), split(raw.report), raw.report_split)
+    real = split(train)
+    return Data(real, real, split(held_out), split(raw.report), raw.report_split)
 
 
 def batch_order(split: Split, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
@@ -119,27 +124,24 @@ def example_inputs(
     return {name: inputs[name] for name in task.input_names}
 
 
-class _Tokens:
+@dataclass(frozen=True)
+class Tokens:
     """Token ids of a split, end to end in one tensor for each input; a batch is cut out of them without a loop."""
 
-    def __init__(self, rows: datasets.Dataset, columns: Sequence[str], max_length: int, task: Task) -> None:
-        tokenizer, self.names = task.processor, task.input_names
-        texts = [rows[name][:] for name in columns]
-        for name, column in zip(columns, texts, strict=True):
-            if None in column:
-                raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
-        n_readable = min(max_length, tokenizer.model_max_length)
-        encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
-        self.lengths = torch.tensor([len(ids) for ids in encoded["input_ids"]])
-        self.starts = self.lengths.cumsum(0) - self.lengths
-        self.flat = {
-            name: torch.tensor([value for values in encoded[name] for value in values])
-            for name in task.input_names
-            if name != "attention_mask"
-        }
-        self.padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    flat: dict[str, Tensor]
+    lengths: Tensor
+    names: tuple[str, ...]
+    """Inputs of the network, in order."""
+    padding: dict[str, int]
+    max_length: int
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """Where each example begins."""
+        return self.lengths.cumsum(0) - self.lengths
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        """Cut these examples out, padded to the longest of them."""
         lengths = self.lengths[indices, None]
         position = torch.arange(int(lengths.max()))
         source = self.starts[indices, None] + position.minimum(lengths - 1)
@@ -147,6 +149,24 @@ class _Tokens:
         inputs = {name: flat[source].where(is_token, self.padding[name]) for name, flat in self.flat.items()}
         inputs["attention_mask"] = is_token.long()
         return {name: inputs[name] for name in self.names}
+
+
+def _tokenized(rows: datasets.Dataset, columns: Sequence[str], max_length: int, task: Task) -> Tokens:
+    tokenizer = task.processor
+    texts = [rows[name][:] for name in columns]
+    for name, column in zip(columns, texts, strict=True):
+        if None in column:
+            raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
+    n_readable = min(max_length, tokenizer.model_max_length)
+    encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
+    flat = {
+        name: torch.tensor([value for values in encoded[name] for value in values])
+        for name in task.input_names
+        if name != "attention_mask"
+    }
+    padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    lengths = torch.tensor([len(ids) for ids in encoded["input_ids"]])
+    return Tokens(flat, lengths, task.input_names, padding, n_readable)
 
 
 class _Pixels:

@@ -15,7 +15,7 @@ from compressor import hub
 from compressor.columns import Columns, find_columns, is_class, is_image, label_words, listed
 from compressor.errors import InputError
 from compressor.labels import Labels, from_values, rename
-from compressor.options import Base
+from compressor.options import Augment, Base
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
@@ -45,6 +45,9 @@ class Dataset(Base):
     """Share of the training split on which every choice of the run is made."""
     max_length: int = Field(default=128, ge=2)
     """Longer texts are cut to this many tokens, or to as many as the model can read."""
+
+    augment: Augment | None = None
+    """Synthetic sentences for distillation; none by default."""
 
     @model_validator(mode="after")
     def _unseen_report(self) -> "Dataset":

@@ -124,7 +124,7 @@ def holding(model: Model) -> Callable[[], None]:
         for cut in width.producers:
             if len(dead) and not cut.routes:
                 rows = (cut.offset + dead[:, None] * cut.block + torch.arange(cut.block)).flatten()
-                held.append((model.net.get_submodule(cut.module).weight, rows))
+                held.append((model.net.get_parameter(f"{cut.module}.weight"), rows))
 
     @torch.no_grad()
     def hold() -> None:

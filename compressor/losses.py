@@ -11,12 +11,13 @@ from torch.nn import functional
 from compressor.model import Model
 from compressor.options import Distill
 
+NO_LABEL = -100  # of a synthetic example
 Relations = dict[str, Tensor]
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits, shape (batch, n_labels)."""
-    return functional.cross_entropy(logits.float(), labels)
+    """Cross-entropy of logits, shape (batch, n_labels), over the batch; examples without a label add nothing."""
+    return functional.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum") / len(labels)
 
 
 @dataclass(frozen=True)

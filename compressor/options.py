@@ -24,6 +24,17 @@ class Distill(Base):
     """Weight of the KL divergence between query, key and value relations of the last layer."""
 
 
+class Augment(Base):
+    """Synthetic sentences for distillation: the original labels them."""
+
+    copies: int = Field(default=2, ge=1)
+    """Synthetic examples for each real one."""
+    replace: float = Field(default=0.2, ge=0, le=1)
+    """Share of the words that are swapped for one with a like embedding."""
+    join: float = Field(default=0.3, ge=0, le=1)
+    """Share of the copies that go on with the text of another example; single texts only."""
+
+
 class Retrain(Base):
     """One training phase: how long, how fast, and against which losses."""
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import torch
 
 from compressor import __version__, gate, launch, provenance, rundir, surgery
+from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, accuracy, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, RecipeError
@@ -81,6 +82,8 @@ def _start(recipe: Recipe) -> Start:
     torch.manual_seed(recipe.seed)
     model = load_model(recipe.model, raw.labels)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
+    if recipe.data.augment is not None:
+        data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
     where = {"dataset", "revision"}  # the digest says what was found there
     settings = recipe.data.model_dump(mode="json", exclude=where)
     key = rundir.chain(__version__, recipe.seed, digest(recipe.model), raw.digest, settings)
@@ -126,17 +129,18 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
     """Run the stages that are not done; yield the files to measure: the original's, then the results."""
     folders = [files.stage(index, options.stage) for index, options in enumerate(recipe.stages)]
     _keep_only(folders, files)
-    key, artifact, facts = start.key, start.model, _facts_of(start.model, recipe.bench)
-    context = Context(files.path, key, recipe.seed, start.data, None, metadata)
+    key, facts = start.key, _facts_of(start.model, recipe.bench)
+    artifact: Artifact = start.model
+    originals: Originals | None = None
     if start.is_trained:
-        context = replace(context, originals=Originals(start.model.copy(), start.data))
-        yield from _original_files(recipe, files, context)
+        originals = Originals(start.model.copy(), start.data)
+        yield from _original_files(recipe, files, start, originals, key, metadata)
     results: dict[str, Facts] = {}
     for index, options in enumerate(recipe.stages):
         key = rundir.chain(key, options.model_dump(mode="json"))
         folder = folders[index]
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
-        context = replace(context, folder=folder, key=key, label=label, state={}, _lines=[])
+        context = Context(folder, key, recipe.seed, start.data, originals, metadata, label=label)
         done = rundir.facts_if_done(folder, key)
         if done is None:
             _keep_only(folders[: index + 1], files)  # what follows is of an earlier form of the recipe
@@ -144,9 +148,9 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
         else:
             say(f"{label:<24} done before")
         facts, artifact = done, _reopen(folder, options, start)
-        if context.originals is None and isinstance(artifact, Model):
-            context = replace(context, originals=Originals(artifact.copy(), start.data))
-            yield from _original_files(recipe, files, replace(context, key=key))
+        if originals is None and isinstance(artifact, Model):
+            originals = Originals(artifact.copy(), start.data)
+            yield from _original_files(recipe, files, start, originals, key, metadata)
         if isinstance(artifact, OnnxGraph):
             results[options.stage] = _variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
     yield from results.values()
@@ -181,21 +185,21 @@ def _reopen(folder: Path, options: Base, start: Start) -> Artifact:
     return OnnxGraph(folder / "model.onnx", start.model.task)
 
 
-def _original_files(recipe: Recipe, files: RunDir, context: Context) -> Iterator[Facts]:
+def _original_files(
+    recipe: Recipe, files: RunDir, start: Start, originals: Originals, key: str, metadata: Mapping[str, str]
+) -> Iterator[Facts]:
     """Export and quantize the original as the result will be, for a fair comparison."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     if not exports:
         return
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
     how = (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize"))
-    key = rundir.chain(
-        context.key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how)
-    )
-    context = replace(context, folder=files.original, key=key, label="original", state={}, _lines=[])
+    key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how))
+    context = Context(files.original, key, recipe.seed, start.data, originals, metadata, label="original")
     facts = rundir.facts_if_done(files.original, key)
     if facts is None:
         rundir.start(files.original, key)
-        model = context.original()
+        model = originals.model
         graph = export.run(model, how[0], context)
         both = (graph, quantize.run(graph, how[1], context))
         facts = {**_facts_of(model, recipe.bench), **context.evaluate(model)}
@@ -279,7 +283,7 @@ def _bench(bench: Bench, files: RunDir, variants: list[Facts]) -> None:
     rundir.write_json(files.bench_key, key)
 
 
-def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, str]]:
+def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, Literal["model", "onnx"]]]:
     """Folders that can be used by themselves, and so carry a model card."""
     for index, options in enumerate(recipe.stages):
         folder = files.stage(index, options.stage)

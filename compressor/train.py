@@ -36,10 +36,10 @@ class Originals:
         """Teacher for a student made of these layers."""
         assert retrain.distill is not None
         wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
-        remembers = n_examples >= len(self.data.train)
+        remembers = n_examples >= len(self.data.augmented)
         key = json.dumps([layers, wanted.model_dump(), chosen, remembers])
         if key not in self._teachers:
-            self._teachers = {key: teacher_for(self.model, layers, wanted, chosen, self.data.train, n_examples)}
+            self._teachers = {key: teacher_for(self.model, layers, wanted, chosen, self.data.augmented, n_examples)}
         return self._teachers[key]
 
 
@@ -117,12 +117,13 @@ class Context:
 
     def _phase(self, model: Model, retrain: Retrain, after_backward: Callable[[], None] | None) -> Phase:
         label = f"{self.label} {self._round + 1}/{self._n_rounds}" if self._n_rounds > 1 else self.label
-        teacher = None
+        teacher, split = None, self.data.train
         if retrain.distill is not None and self.originals is not None:
-            n_examples = self._n_rounds * n_steps(retrain, self.data.train) * retrain.batch_size
+            split = self.data.augmented
+            n_examples = self._n_rounds * n_steps(retrain, split) * retrain.batch_size
             teacher = self.originals.teacher(model.layers, retrain, n_examples)
         self._n_fits += 1
-        return Phase(label, model, retrain, self.data.train, self._seed("fit"), teacher, after_backward)
+        return Phase(label, model, retrain, split, self._seed("fit"), teacher, after_backward)
 
     def _seed(self, purpose: str) -> int:
         """Seed that depends on the recipe's seed, the stage, the round and the purpose, and on nothing else."""

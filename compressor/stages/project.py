@@ -45,8 +45,8 @@ class Options(Base):
     importance: Literal["none", "activation", "taylor"] = "none"
     """Columns are scaled by it before the projection: by the scale of what the unit emits, or so that their norm is
     the first-order change of the loss without the unit, accumulated since the last round."""
-    rounds: int = Field(default=8, ge=1)
-    """Projections, each followed by retraining."""
+    rounds: int | None = Field(default=None, ge=1)
+    """Projections, each followed by retraining: 8 by default, and 1 where the protocol projects once."""
     schedule: Literal["cubic", "linear"] = "cubic"
     """How the sparsity rises (or the radius falls) over the rounds."""
     survivors: Literal["keep", "clipped"] = "keep"
@@ -66,7 +66,7 @@ class Options(Base):
             raise ValueError(
                 "'importance' changes the unit of a column; it goes with 'column_sparsity' and survivors: keep"
             )
-        if self.protocol != "rounds" and "rounds" in self.model_fields_set and self.rounds != 1:
+        if self.protocol != "rounds" and self.rounds not in (None, 1):
             raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
         if (self.protocol == "rewind") != (self.rewind_to is not None):
             raise ValueError("'rewind_to' and protocol: rewind go together")
@@ -79,7 +79,7 @@ class Options(Base):
     @property
     def n_rounds(self) -> int:
         """Number of projections."""
-        return self.rounds if self.protocol == "rounds" else 1
+        return self.rounds or (8 if self.protocol == "rounds" else 1)
 
     def progress(self, round_: int) -> float:
         """Share of the way to the target after a round, 1 after the last."""
@@ -194,7 +194,7 @@ def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[
     found = torch.cat([importance.of(scores, width) for width in contest.widths]).to(matrix)
     if options.importance == "activation":
         return matrix * found
-    norms = discover(balls)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
+    norms: Tensor = discover(balls)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
     return matrix * (found / norms).masked_fill(norms == 0, 0.0)
 
 
