@@ -28,7 +28,7 @@ from compressor.rewrite import rewrite_
 from compressor.train import Context
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
-_ATTENTION = "onnx_export"
+_ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
@@ -59,8 +59,9 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         _save(program.model, beside, f"{path.name}.data")
         checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, options.parity_atol)
-    model.net.config.save_pretrained(context.folder)
-    model.task.processor.save_pretrained(context.folder)
+    with rundir.explained(context.folder):
+        model.net.config.save_pretrained(context.folder)
+        model.task.processor.save_pretrained(context.folder)
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     rundir.write_json(context.folder / "parity.json", parity)
     context.log(opset=opset, max_abs_diff=gap)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor import rundir
 from compressor.model import OnnxGraph
@@ -44,8 +44,9 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             weight_type=QuantType.QInt8,
         )
     if not is_beside:
-        shutil.copy(graph.path.with_name("config.json"), context.folder)
-        graph.task.processor.save_pretrained(context.folder)
+        with rundir.explained(context.folder):
+            shutil.copy(graph.path.with_name("config.json"), context.folder)
+            graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task)
 
 
