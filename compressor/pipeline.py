@@ -15,6 +15,7 @@ from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, accuracy, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, RecipeError
+from compressor.fit import n_steps
 from compressor.model import (
     Model,
     OnnxGraph,
@@ -24,7 +25,7 @@ from compressor.model import (
     open_model,
     save_model,
 )
-from compressor.options import Base
+from compressor.options import Base, Retrain
 from compressor.progress import say
 from compressor.recipe import STAGES, Bench, Recipe, dump
 from compressor.report import card, page
@@ -131,9 +132,10 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
     _keep_only(folders, files)
     key, facts = start.key, _facts_of(start.model, recipe.bench)
     artifact: Artifact = start.model
+    n_distilled = sum(_n_distilled(options, start.data) for options in recipe.stages)
     originals: Originals | None = None
     if start.is_trained:
-        originals = Originals(start.model.copy(), start.data)
+        originals = Originals(start.model.copy(), start.data, n_distilled)
         yield from _original_files(recipe, files, start, originals, key, metadata)
     results: dict[str, Facts] = {}
     for index, options in enumerate(recipe.stages):
@@ -149,11 +151,20 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
             say(f"{label:<24} done before")
         facts, artifact = done, _reopen(folder, options, start)
         if originals is None and isinstance(artifact, Model):
-            originals = Originals(artifact.copy(), start.data)
+            originals = Originals(artifact.copy(), start.data, n_distilled)
             yield from _original_files(recipe, files, start, originals, key, metadata)
         if isinstance(artifact, OnnxGraph):
             results[options.stage] = _variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
     yield from results.values()
+
+
+def _n_distilled(options: Base, data: Data) -> int:
+    """Examples that a stage will ask the original about."""
+    retrain: Retrain | None = getattr(options, "retrain", None)
+    if retrain is None or retrain.distill is None:
+        return 0
+    n_rounds: int = getattr(options, "n_rounds", 1)
+    return n_rounds * n_steps(retrain, data.augmented) * retrain.batch_size
 
 
 def _run_stage(artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts) -> Facts:

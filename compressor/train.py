@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compressor import precision, rundir
 from compressor.data import Data, accuracy, batch_order
-from compressor.fit import Phase, fit, n_steps, observe
+from compressor.fit import Phase, fit, observe
 from compressor.model import Model, OnnxGraph, load_weights_, logits_of, save_weights
 from compressor.options import Retrain
 from compressor.progress import say
@@ -22,24 +22,25 @@ from compressor.teacher import RememberingTeacher, Teacher, teacher_for
 
 SECONDS_BETWEEN_SAVES = 60.0
 N_OBSERVED = 100  # batches that scores are taken from where no training has gone before
-TeacherOf = Callable[[tuple[int, ...], Retrain, int], Teacher | RememberingTeacher]
 
 
 class Originals:
     """The original model, and the teachers made of it: those that remember are shared by all stages."""
 
-    def __init__(self, model: Model, data: Data) -> None:
-        self.model, self.data = model, data
+    def __init__(self, model: Model, data: Data, n_examples: int = 0) -> None:
+        """``n_examples``: how many the distillations of the whole run will ask about."""
+        self.model, self.data, self.n_examples = model, data, n_examples
         self._teachers: dict[str, Teacher | RememberingTeacher] = {}
 
-    def teacher(self, layers: tuple[int, ...], retrain: Retrain, n_examples: int) -> Teacher | RememberingTeacher:
+    def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
         """Teacher for a student made of these layers."""
         assert retrain.distill is not None
         wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
-        remembers = n_examples >= len(self.data.augmented)
-        key = json.dumps([layers, wanted.model_dump(), chosen, remembers])
+        key = json.dumps([layers, wanted.hidden_states > 0, wanted.attention_relations > 0, chosen])
         if key not in self._teachers:
-            self._teachers = {key: teacher_for(self.model, layers, wanted, chosen, self.data.augmented, n_examples)}
+            self._teachers = {
+                key: teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples)
+            }
         return self._teachers[key]
 
 
@@ -119,9 +120,7 @@ class Context:
         label = f"{self.label} {self._round + 1}/{self._n_rounds}" if self._n_rounds > 1 else self.label
         teacher, split = None, self.data.train
         if retrain.distill is not None and self.originals is not None:
-            split = self.data.augmented
-            n_examples = self._n_rounds * n_steps(retrain, split) * retrain.batch_size
-            teacher = self.originals.teacher(model.layers, retrain, n_examples)
+            split, teacher = self.data.augmented, self.originals.teacher(model.layers, retrain)
         self._n_fits += 1
         return Phase(label, model, retrain, split, self._seed("fit"), teacher, after_backward)
 
