@@ -1,0 +1,43 @@
+"""Print the README's table from finished runs of one recipe.
+
+Run: python benchmarks/table.py runs/seed-0 runs/seed-1
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+MIB = 2**20
+
+
+def row(variant: dict[str, Any], originals: dict[bool, dict[str, Any]], seed: int) -> list[str]:
+    """One file: accuracy, p50 with the ratio to the original of its kind, size, parameters."""
+    original = originals[variant["quantized"]]
+    name = variant["name"] if variant["kind"] == "original" else f"{variant['name']}, seed {seed}"
+    cells = [name, f"{variant['accuracy']:.4f}"]
+    for entry, before in zip(variant["bench"], original["bench"], strict=True):
+        ratio = "" if variant is original else f" ({before['p50_ms'] / entry['p50_ms']:.2f}x)"
+        cells.append(f"{entry['p50_ms']:.2f} ms{ratio}")
+    return [*cells, f"{variant['size_bytes'] / MIB:.1f}", f"{variant['n_params'] / 1e6:.1f} M"]
+
+
+def main(runs: list[Path]) -> None:
+    """Print one Markdown table; the original's rows come from the first run."""
+    reports = [json.loads((run / "report" / "report.json").read_text()) for run in runs]
+    points = [f"p50 {entry['batch_size']} x {entry['length']}" for entry in reports[0]["variants"][0]["bench"]]
+    lines = [["file", "accuracy", *points, "MiB", "parameters"], ["---"] * (len(points) + 4)]
+    for index, report in enumerate(reports):
+        originals = {each["quantized"]: each for each in report["variants"] if each["kind"] == "original"}
+        seed = report["environment"]["seed"]
+        chosen = [each for each in report["variants"] if index == 0 or each["kind"] == "result"]
+        lines += [row(variant, originals, seed) for variant in chosen]
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+    environment = reports[0]["environment"]
+    minutes = [sum(stage["seconds"] for stage in report["stages"]) / 60 for report in reports]
+    print(f"\nCPU: {environment['cpu']['model']}, {environment['n_cores']} cores; stages took {', '.join(f'{m:.0f}' for m in minutes)} minutes")
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])
