@@ -1,5 +1,6 @@
 """What the original model says of the training examples, remembered where that fits in memory."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +16,7 @@ from compressor.precision import autocast
 from compressor.progress import steps
 
 BATCH_SIZE = 128
-CACHE_BYTES = 6 * 2**30  # for all remembered hidden states
+CACHE_SHARE = 0.4  # of the memory, for all remembered hidden states
 
 
 class Teacher:
@@ -45,37 +46,40 @@ class RememberingTeacher:
     training step once the student is small. Hidden states are kept in bfloat16.
     """
 
-    def __init__(self, teacher: Teacher, split: Split) -> None:
+    def __init__(self, teacher: Teacher, split: Split, n_positions: int) -> None:
         order = list(batch_order(split, BATCH_SIZE, None))
-        answers = []
+        self.lengths = torch.ones(len(split), dtype=torch.long)
+        self.starts = torch.zeros(len(split), dtype=torch.long)
+        end = 0
         with steps("asking the original", len(order)) as progress:
-            for indices in order:
+            for n_done, indices in enumerate(order, start=1):
                 batch = split.batch(indices)
-                answers.append(_packed(teacher.answer(batch, indices), batch))
-                progress.show(len(answers), "")
-        lengths = torch.cat([n_positions for _, _, n_positions in answers])
-        place = torch.cat(order).argsort()
-        self.logits = torch.cat([logits for logits, _, _ in answers])[place]
-        self.lengths = lengths[place]
-        self.starts = (lengths.cumsum(0) - lengths)[place]
-        self.states = torch.cat([states for _, states, _ in answers])
+                logits, states, self.lengths[indices] = _packed(teacher.answer(batch, indices), batch)
+                if end == 0:
+                    self.logits = logits.new_empty(len(split), logits.shape[1])
+                    self.states = states.new_empty(n_positions, *states.shape[1:])
+                self.logits[indices], self.states[end : end + len(states)] = logits, states
+                self.starts[indices] = end + self.lengths[indices].cumsum(0) - self.lengths[indices]
+                end += len(states)
+                progress.show(n_done, "")
 
     def answer(self, batch: Mapping[str, Tensor], indices: Tensor) -> Answer:
         """Look up what the original model said of these examples."""
         lengths = self.lengths[indices, None]
         position = torch.arange(int(lengths.max())).minimum(lengths - 1)  # padding repeats the last: masked anyway
         states = self.states[self.starts[indices, None] + position]
-        return Answer(self.logits[indices], list(states.unbind(dim=2)), {})
+        device = next(iter(batch.values())).device
+        return Answer(self.logits[indices].to(device), list(states.to(device).unbind(dim=2)), {})
 
 
 def _packed(answer: Answer, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, states without padding, shape (n_positions, n_layers, n_features), and positions per example."""
     n_examples = len(answer.logits)
     if not answer.hidden_states:
-        return answer.logits, torch.empty(n_examples, 0), torch.ones(n_examples, dtype=torch.long)
-    states = torch.stack(list(answer.hidden_states), dim=2).to(torch.bfloat16)
+        return answer.logits.cpu(), torch.empty(n_examples, 0, 0), torch.ones(n_examples, dtype=torch.long)
+    states = torch.stack(list(answer.hidden_states), dim=2).to("cpu", torch.bfloat16)
     mask = batch.get("attention_mask", torch.ones(states.shape[:2])).bool()
-    return answer.logits, states[mask], mask.sum(dim=1)
+    return answer.logits.cpu(), states[mask], mask.sum(dim=1)
 
 
 def teacher_for(
@@ -85,8 +89,13 @@ def teacher_for(
     teacher = Teacher(original, layers, wanted, precision)
     if n_examples < len(split) or wanted.attention_relations:
         return teacher
-    first = teacher.answer(split.batch([0]), torch.tensor([0]))
-    bytes_per_length = sum(states[0].numel() * 2 for states in first.hidden_states) / split.lengths[0]
-    if bytes_per_length * sum(split.lengths) > CACHE_BYTES:
+    first, length = teacher.answer(split.batch([0]), torch.tensor([0])), split.lengths[0]
+    n_positions = sum(split.lengths) * (first.hidden_states[0].shape[1] if first.hidden_states else length) // length
+    if n_positions * sum(states.shape[2] for states in first.hidden_states) * 2 > CACHE_SHARE * _memory_bytes():
         return teacher
-    return RememberingTeacher(teacher, split)
+    return RememberingTeacher(teacher, split, n_positions)
+
+
+def _memory_bytes() -> int:
+    """Memory of this machine: all of it, not what is free, so that a resumed run decides alike."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

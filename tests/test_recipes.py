@@ -1,0 +1,83 @@
+"""The packaged recipes do what they promise, as a user runs them: the quick start, the flagship, the fine-tuning."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compressor
+
+
+
+def compress(*arguments, cwd=None):
+    """Run the command; return its exit code, its line of JSON and its stderr."""
+    command = [sys.executable, "-m", "compressor.cli", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.stdout.count("\n") == 1, done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.slow
+def test_the_quick_start_keeps_its_promise(tmp_path):
+    code, report, err = compress("--recipe", "digits_l1inf.yaml", cwd=tmp_path)
+    assert code == 0, err
+    assert all(width["n_units"] < width["n_units_original"] for width in report["widths"])
+    original, result = (each for each in report["variants"] if each["quantized"])
+    assert result["accuracy"] >= original["accuracy"] - 0.015
+    assert result["size_bytes"] < 0.6 * original["size_bytes"]
+    assert (tmp_path / "runs/digits_l1inf/report/index.html").exists()
+    net = compressor.load(tmp_path / "runs/digits_l1inf/03-finetune/model")
+    assert sum(p.numel() for p in net.parameters()) == result["n_params"]
+
+
+@pytest.mark.slow
+def test_the_flagship_walks_on_real_sentences(shared, tmp_path):
+    settings = {
+        "model.checkpoint": shared / "models/minilm-sst2",
+        "data.dataset": shared / "data/sst2",
+        "data.augment": "null",
+        "data.held_out": 0.005,
+        "stages[1].rounds": 2,
+        "stages[1].retrain.steps": 20,
+        "stages[3].retrain.steps": 100,
+        "gates.max_accuracy_drop": 0.3,
+        "gates.max_p50_ratio": "null",  # timings are for benchmarks
+    }
+    overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    code, report, err = compress("--recipe", "sst2_l1inf.yaml", *overrides, "--run-dir", tmp_path / "run")
+    assert code == 0, err
+    variants = {each["name"]: each for each in report["variants"]}
+    assert variants["original fp32"]["accuracy"] == pytest.approx(780 / 872)
+    assert variants["original int8"]["accuracy"] > 0.88
+    assert variants["compressed int8"]["accuracy"] > 0.7
+    assert variants["compressed int8"]["n_examples"] == 872
+    assert len({width["name"] for width in report["widths"] if width["n_units"] == 0}) == 6  # three layers of two widths
+    errors = [line["largest_error"] for line in _rounds(tmp_path / "run/02-shrink")]
+    assert errors
+    assert max(errors) <= 1e-5
+
+
+@pytest.mark.slow
+def test_fine_tuning_walks_from_an_encoder_without_a_head(shared, tmp_path):
+    encoder = _headless(shared / "models/minilm-sst2", tmp_path / "encoder")
+    settings = ["--set", f"model.checkpoint={encoder}", "--set", f"data.dataset={shared / 'data/sst2'}"]
+    short = ["--set", "stages[0].retrain={steps: 30, lr: 1.0e-3}"]
+    code, report, err = compress("--recipe", "sst2_finetune.yaml", *settings, *short, "--run-dir", tmp_path / "run")
+    assert code == 0, err
+    assert {each["n_examples"] for each in report["variants"]} == {872}
+    assert 0.4 < report["variants"][0]["accuracy"] < 0.9
+
+
+def _rounds(folder: Path):
+    return [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+
+
+def _headless(checkpoint: Path, folder: Path) -> Path:
+    """Save a randomly initialized encoder of the same shape, without a head, with the same tokenizer."""
+    from transformers import AutoConfig, AutoTokenizer, BertModel
+
+    BertModel(AutoConfig.from_pretrained(checkpoint)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(folder)
+    return folder
