@@ -63,7 +63,7 @@ class Constant(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
         emitted = self.weight.sum(dim=1) if self.bias is None else self.bias  # the sum of no columns is zero
-        return emitted.expand(*inputs.shape[:-1], -1)
+        return emitted.expand(*inputs.shape[:-1], -1).clone()  # torch 2.13 trips over a view of a parameter in no_grad
 
 
 _Layer = nn.Linear | Constant
