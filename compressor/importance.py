@@ -51,9 +51,9 @@ def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) 
             handle.remove()
 
 
-def of(scores: Mapping[str, Tensor], width: Width) -> Tensor:
-    """Scores of a width, shape (width.size,), scaled to a mean of one; all one while nothing was accumulated."""
-    found = scores[f"importance.{width.name}"]
+def of(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> Tensor:
+    """Scores of all units of the widths, scaled to a mean of one; all one while nothing was accumulated."""
+    found = torch.cat([scores[f"importance.{width.name}"] for width in widths])
     return found / found.mean() if found.any() else torch.ones_like(found)
 
 

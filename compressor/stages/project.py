@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,25 +108,26 @@ def run(model: Model, options: Options, context: Context) -> Model:
     chosen = surgery.select(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
     context.state |= importance.no_scores(chosen)
+    add_scores = partial(importance.add_taylor_, context.state, model.net, chosen)
 
     for round_ in context.rounds(model, options.n_rounds):
         if not context.is_dry:
-            _score_(model, chosen, options, context, is_first=round_ == 0)
+            if options.importance == "activation":
+                with importance.adding_activations(context.state, model.net, chosen):
+                    context.look(model, options.retrain.batch_size)
+            elif options.importance == "taylor" and round_ == 0:  # later, retraining accumulates them
+                context.observe(model, options.retrain, add_scores)
         for contest in contests:
             _project_(model, contest, options, context.state, options.progress(round_))
         if options.rewind_to is not None:
             _rewind_(model, chosen, options.rewind_to)
         context.state |= importance.no_scores(chosen)
-        after_backward = (
-            (lambda: importance.add_taylor_(context.state, model.net, chosen))
-            if options.importance == "taylor"
-            else None
+        loss = context.fit(
+            model, options.retrain, after_backward=add_scores if options.importance == "taylor" else None
         )
-        loss = context.fit(model, options.retrain, after_backward=after_backward)
-        n_dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
-        context.log(
-            round=round_, dead_units=n_dead, units=sum(w.size for w in chosen), loss=loss, **context.evaluate(model)
-        )
+        dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
+        units = sum(width.size for width in chosen)
+        context.log(round=round_, dead_units=dead, units=units, loss=loss, **context.evaluate(model))
     return model
 
 
@@ -165,15 +167,6 @@ def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor
     return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in found], dim=1)
 
 
-def _score_(model: Model, chosen: Sequence[Width], options: Options, context: Context, is_first: bool) -> None:
-    """Have importance at hand: Taylor scores were accumulated while retraining, the rest is taken now."""
-    if options.importance == "activation":
-        with importance.adding_activations(context.state, model.net, chosen):
-            context.look(model, options.retrain.batch_size)
-    elif options.importance == "taylor" and is_first:
-        context.observe(model, options.retrain, lambda: importance.add_taylor_(context.state, model.net, chosen))
-
-
 def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
     """Project the columns of a contest; zero the units whose column vanished."""
     matrix = _matrix(model, contest.widths, options.side)
@@ -191,7 +184,7 @@ def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[
     """Scale the columns by importance, so that important units survive."""
     if options.importance == "none":
         return matrix
-    found = torch.cat([importance.of(scores, width) for width in contest.widths]).to(matrix)
+    found = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":
         return matrix * found
     norms: Tensor = discover(balls)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
