@@ -60,7 +60,7 @@ def fit(
     net, retrain = phase.model.net, phase.retrain
     accelerator = Accelerator()
     with ExitStack() as stack:
-        stack.enter_context(_frozen(net, retrain.freeze))
+        stack.enter_context(frozen(net, retrain.freeze))
         hold = holding(phase.model)
         net.to(accelerator.device).train()
         optimizer = _optimizer(net, retrain)
@@ -85,13 +85,14 @@ def fit(
             if step + 1 < phase.n_steps:
                 save(step + 1, lambda: _state(net, optimizer))
         net.eval().to("cpu")
+        watch.check(net)
     return watch.final
 
 
 def observe(phase: Phase, n_batches: int) -> None:
     """Run the forward and backward passes of some steps, for who looks at the gradients; no weight changes."""
     with ExitStack() as stack:
-        stack.enter_context(_frozen(phase.model.net, phase.retrain.freeze))
+        stack.enter_context(frozen(phase.model.net, phase.retrain.freeze))
         phase.model.net.train()
         torch.manual_seed(phase.seed)
         loss_of = stack.enter_context(_losses(phase, phase.model.net))
@@ -152,23 +153,34 @@ class _Watch:
             self.first = self.smooth = value
         self.smooth += 0.05 * (value - self.smooth)
         if not math.isfinite(value) or self.smooth > DIVERGED * (self.first + 1):
-            raise NumericsError(
-                f"{self.phase.label}: the loss diverged to {value:.3g} at step {step + 1} of {self.phase.n_steps}; "
-                "lower 'lr', or run the same command again to go on from the last good round with another recipe"
-            )
+            raise self._failure(f"the loss diverged to {value:.3g}", step + 1)
         if step + 1 > 0.9 * self.phase.n_steps:
             self.tail.append(value)
         return self.smooth
 
+    def check(self, net: nn.Module) -> None:
+        """Refuse weights that the last step spoiled: no loss was computed with them."""
+        if not all(parameter.isfinite().all() for parameter in net.parameters()):
+            raise self._failure("weights became NaN or infinite", self.phase.n_steps)
+
+    def _failure(self, what: str, step: int) -> NumericsError:
+        return NumericsError(
+            f"{self.phase.label}: {what} at step {step} of {self.phase.n_steps}; "
+            "lower 'lr' and run again: finished stages and rounds are kept"
+        )
+
 
 @contextmanager
-def _frozen(net: nn.Module, patterns: tuple[str, ...]) -> Iterator[None]:
+def frozen(net: nn.Module, patterns: tuple[str, ...]) -> Iterator[None]:
     """Take the parameters that match out of training while the context is open."""
     names = [name for name, parameter in net.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(f"freeze: no parameter matches {pattern!r}; there are {', '.join(names[:4])}, ...")
-    matched = [p for n, p in net.named_parameters() if p.requires_grad and any(fnmatchcase(n, x) for x in patterns)]
+    trained = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+    matched = [parameter for name, parameter in trained if any(fnmatchcase(name, x) for x in patterns)]
+    if len(matched) == len(trained):
+        raise ValueError(f"freeze: no parameter is left to train, got {', '.join(map(repr, patterns))}")
     for parameter in matched:
         parameter.requires_grad_(False)
     try:

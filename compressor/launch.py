@@ -3,13 +3,13 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compressor.errors import InputError, RecipeError
 from compressor.progress import say
-from compressor.rundir import read_json, write_json
+from compressor.rundir import RunDir, chain, file_digest, read_json, write_json
 
 OURS = "bench: "  # what the bench puts before an error
 
@@ -31,3 +31,23 @@ def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
             raise kind(remark.removeprefix(OURS))
         result: dict[str, Any] = read_json(out)
         return result
+
+
+def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
+    """Measure the original and the results of a run, unless these very files were measured before."""
+    plan = {"format": 1, "variants": variants, **settings}
+    key = chain("bench", plan, [file_digest(files.path / each["file"]) for each in variants])
+    if read_json(files.bench_key) == key:
+        say("bench                    done before")
+        return
+    files.forget_bench()
+    if not variants:
+        return
+    absolute = [{**each, "file": str((files.path / each["file"]).resolve())} for each in variants]
+    result = measure({**plan, "variants": absolute})
+    result["variants"] = [
+        {**found, "file": each["file"]} for found, each in zip(result["variants"], variants, strict=True)
+    ]
+    write_json(files.bench_plan, plan)
+    write_json(files.bench, result)
+    write_json(files.bench_key, key)

@@ -14,7 +14,7 @@ from compressor import __version__, gate, launch, provenance, rundir, surgery
 from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, accuracy, open_dataset, prepare
-from compressor.errors import GateMissed, InputError, RecipeError
+from compressor.errors import GateMissed, InputError, NumericsError, RecipeError
 from compressor.fit import n_steps
 from compressor.model import (
     Model,
@@ -61,8 +61,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
         rundir.write_text(files.recipe, dump(recipe))
         rundir.write_json(files.facts, provenance.facts(recipe, recipe_file, metadata))
         variants = list(_run_stages(recipe, files, start, metadata))
-        if variants:
-            _bench(recipe.bench, files, variants)
+        launch.measure_run(files, variants, recipe.bench.model_dump(mode="json"))
         report = page.write(run_dir, gate.judge)
         for folder, kind in _folders(recipe, files):
             card.write_card(folder, report, kind)
@@ -82,6 +81,9 @@ def _start(recipe: Recipe) -> Start:
     raw = open_dataset(recipe.data, recipe.model.task)
     torch.manual_seed(recipe.seed)
     model = load_model(recipe.model, raw.labels)
+    for name, weights in model.net.named_parameters():
+        if not weights.isfinite().all():
+            raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
@@ -139,14 +141,19 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
         yield from _original_files(recipe, files, start, originals, key, metadata)
     results: dict[str, Facts] = {}
     for index, options in enumerate(recipe.stages):
-        key = rundir.chain(key, options.model_dump(mode="json"))
+        settings = options.model_dump(mode="json")
+        rounds_key = rundir.chain(key, {**settings, "retrain": None})
+        key = rundir.chain(key, settings)
         folder = folders[index]
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
         context = Context(folder, key, recipe.seed, start.data, originals, metadata, label=label)
         done = rundir.facts_if_done(folder, key)
         if done is None:
+            if (folder / rundir.DONE).exists():
+                say(f"{label:<24} changed, done anew")
             _keep_only(folders[: index + 1], files)  # what follows is of an earlier form of the recipe
-            done = _run_stage(artifact, options, context, recipe.bench, facts)
+            files.forget_bench()
+            done = _run_stage(artifact, options, context, recipe.bench, facts, rounds_key)
         else:
             say(f"{label:<24} done before")
         facts, artifact = done, _reopen(folder, options, start)
@@ -167,12 +174,18 @@ def _n_distilled(options: Base, data: Data) -> int:
     return n_rounds * n_steps(retrain, data.augmented) * retrain.batch_size
 
 
-def _run_stage(artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts) -> Facts:
+def _run_stage(
+    artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts, rounds_key: str
+) -> Facts:
     """Run one stage, keep its result, and write down what it cost and gave."""
-    rundir.start(context.folder, context.key)
+    rundir.start(context.folder, context.key, rounds_key)
     began = time.monotonic()
     name = options.stage  # type: ignore[attr-defined]
-    result = STAGES[name].run(artifact, options, context)
+    try:
+        result = STAGES[name].run(artifact, options, context)
+    except NumericsError:
+        rundir.write_json(context.folder / rundir.DIVERGED, rounds_key)
+        raise
     seconds = time.monotonic() - began
     if isinstance(result, Model):
         save_model(result, context.folder / "model")
@@ -201,23 +214,22 @@ def _original_files(
 ) -> Iterator[Facts]:
     """Export and quantize the original as the result will be, for a fair comparison."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
-    if not exports:
-        return
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
-    how = (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize"))
+    how = (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()
     key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how))
     context = Context(files.original, key, recipe.seed, start.data, originals, metadata, label="original")
     facts = rundir.facts_if_done(files.original, key)
     if facts is None:
         rundir.start(files.original, key)
         model = originals.model
-        graph = export.run(model, how[0], context)
-        both = (graph, quantize.run(graph, how[1], context))
-        facts = {**_facts_of(model, recipe.bench), **context.evaluate(model)}
-        facts["files"] = {each.path.name: _measured(each, context) for each in both}
+        facts = {**_facts_of(model, recipe.bench), **context.evaluate(model), "files": {}}
+        if how:
+            graph = export.run(model, how[0], context)
+            both = (graph, quantize.run(graph, how[1], context))
+            facts["files"] = {each.path.name: _measured(each, context) for each in both}
         rundir.finish(files.original, key, facts)
-    for name, is_quantized in (("model.onnx", False), ("model-int8.onnx", True)):
-        yield _variant(f"original/{name}", "original", is_quantized, {**facts, **facts["files"][name]})
+    for name, of_file in facts["files"].items():
+        yield _variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
 
 
 def _facts_of(model: Model, bench: Bench) -> Facts:
@@ -276,24 +288,6 @@ def _variant(file: str, kind: str, is_quantized: bool, facts: Facts) -> Facts:
     return {"name": name, "kind": kind, "file": file, "quantized": is_quantized, **copied}
 
 
-def _bench(bench: Bench, files: RunDir, variants: list[Facts]) -> None:
-    """Measure original and results side by side, unless these very files were measured before."""
-    digests = [rundir.file_digest(files.path / each["file"]) for each in variants]
-    plan = {"format": 1, "variants": variants, **bench.model_dump(mode="json")}
-    key = rundir.chain("bench", plan, digests)
-    if rundir.read_json(files.bench_key) == key:
-        say("bench                    done before")
-        return
-    absolute = [{**each, "file": str((files.path / each["file"]).resolve())} for each in variants]
-    result = launch.measure({**plan, "variants": absolute})
-    result["variants"] = [
-        {**found, "file": each["file"]} for found, each in zip(result["variants"], variants, strict=True)
-    ]
-    rundir.write_json(files.bench_plan, plan)
-    rundir.write_json(files.bench, result)
-    rundir.write_json(files.bench_key, key)
-
-
 def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, Literal["model", "onnx"]]]:
     """Folders that can be used by themselves, and so carry a model card."""
     for index, options in enumerate(recipe.stages):
@@ -305,9 +299,11 @@ def _keep_only(folders: Sequence[Path], files: RunDir) -> None:
     """Remove the folders of other stages, which an earlier form of the recipe left here."""
     for folder in files.path.iterdir():
         if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in folders:
+            say(f"{folder.name:<24} is of an earlier form of the recipe, removed")
             shutil.rmtree(folder)
 
 
 def _sentence(verdict: Mapping[str, Any]) -> str:
     value = "unknown" if verdict["value"] is None else f"{verdict['value']:.4g}"
-    return f"gates.{verdict['name']}: limit {verdict['limit']:g}, got {value} ({verdict['note']})"
+    what = f"limit {verdict['limit']:g} missed, got {value} ({verdict['note']})"
+    return f"gates.{verdict['name']}: {what}; change the stages, or the limit"

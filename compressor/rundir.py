@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import RunDirError
+from compressor.errors import CompressorError, RunDirError
 
 DONE = "done.json"
 KEY = "key.json"  # of what a step's folder holds, finished or not
-FULL = "No space left on device"  # what safetensors and onnx say inside exceptions of their own
+DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 class RunDir:
@@ -35,15 +37,22 @@ class RunDir:
         """Folder of a stage, numbered in recipe order."""
         return self.path / f"{index:02d}-{name}"
 
+    def forget_bench(self) -> None:
+        """Remove what was measured, for it tells of other files; the key goes first."""
+        for file in (self.bench_key, self.bench_plan, self.bench):
+            file.unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def open_run(path: Path) -> Iterator[RunDir]:
     """Create the run directory if need be and hold its lock; a second process is refused."""
-    with explained(path):
+    try:
         path.mkdir(parents=True, exist_ok=True)
         if not path.stat().st_mode & 0o222:  # root may write anyway, but somebody took the bits away on purpose
-            raise RunDirError(f"{path}: the run directory is read-only; choose another with --run-dir")
+            raise PermissionError(errno.EACCES, "it is read-only")
         lock = (path / "lock").open("a+")
+    except OSError as error:
+        raise RunDirError(f"{path}: no run can be written there: {error.strerror}; choose another --run-dir") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,12 +71,12 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what the file system refuses into one clear line."""
     try:
         yield
-    except RunDirError:
+    except CompressorError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if isinstance(error, OSError) and error.errno in REFUSED:
             raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):
+        if any(os.strerror(number) in str(error) for number in FULL):  # safetensors and onnx wrap it in their own
             raise RunDirError(f"{path}: the disk is full; free some space and run the same command again") from error
         raise
 
@@ -128,13 +137,17 @@ def facts_if_done(folder: Path, key: str) -> dict[str, Any] | None:
     return done["facts"] if done is not None and done["key"] == key else None
 
 
-def start(folder: Path, key: str) -> None:
-    """Prepare a step's folder: what another key left there goes, what this key left there is resumed."""
+def start(folder: Path, key: str, rounds_key: str = "") -> None:
+    """Prepare a step's folder: what this key left there is resumed, what another key left there goes.
+
+    Rounds stay if retraining diverged after them and the step is now to retrain in another way.
+    """
     with explained(folder):
-        if read_json(folder / KEY) != key:
+        if read_json(folder / KEY) != key and read_json(folder / DIVERGED) != rounds_key:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / KEY, key)
+    (folder / DIVERGED).unlink(missing_ok=True)
 
 
 def finish(folder: Path, key: str, facts: dict[str, Any], **more: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compressor import precision, rundir
 from compressor.data import Data, accuracy, batch_order
-from compressor.fit import Phase, fit, observe
+from compressor.fit import Phase, fit, frozen, observe
 from compressor.model import Model, OnnxGraph, load_weights_, logits_of, save_weights
 from compressor.options import Retrain
 from compressor.progress import say
@@ -86,7 +86,8 @@ class Context:
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
         """Train for a short phase, or go on with it, and return its final loss; dead units are held at zero."""
         if self.is_dry:
-            return float("nan")
+            with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
+                return float("nan")
         phase = self._phase(model, retrain, after_backward)
         start, saved = self._resume_step()
         return fit(phase, start, saved, self._saver())
@@ -155,7 +156,7 @@ class Context:
 
     def _saver(self) -> Callable[[int, Callable[[], dict[str, Tensor]]], None]:
         """Give the function that saves a phase now and then."""
-        tag = [self._round, self._n_fits]
+        tag = self._phase_tag()
         last = time.monotonic()
 
         def save(step: int, state: Callable[[], dict[str, Tensor]]) -> None:
@@ -173,9 +174,12 @@ class Context:
 
         return save
 
+    def _phase_tag(self) -> list[Any]:
+        return [self.key, self._round, self._n_fits]
+
     def _resume_step(self) -> tuple[int, dict[str, Tensor] | None]:
         pointer = rundir.read_json(self.folder / "step.json")
-        if pointer is None or pointer["phase"] != [self._round, self._n_fits]:
+        if pointer is None or pointer["phase"] != self._phase_tag():
             return 0, None
         saved = load_file(self.folder / pointer["file"])
         for name in self.state:
