@@ -215,7 +215,7 @@ def _fail(call: Call, message: str, exit_code: int, report: dict[str, Any] | Non
 
 
 def _keep_traceback(run_dir: Path | None) -> Path:
-    if run_dir is None or not os.access(run_dir, os.W_OK):
+    if run_dir is None or not run_dir.is_dir() or not os.access(run_dir, os.W_OK):
         run_dir = Path(tempfile.mkdtemp(prefix="compress-"))
     file = run_dir / "traceback.txt"
     file.write_text(traceback.format_exc(), encoding="utf-8")
