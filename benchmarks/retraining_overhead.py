@@ -60,11 +60,15 @@ def main() -> None:
     for _ in range(5):
         step(True, True)
     rows = [[step(False, False), step(True, False), step(True, True)] for _ in range(given.n_pairs)]
-    print(f"cpu: {cpu()['model']}; one thread; batch 32 x 24 tokens; plain step {1e3 * statistics.median(r[0] for r in rows):.1f} ms")
+    print(
+        f"cpu: {cpu()['model']}; one thread; batch 32 x 24 tokens; plain step {1e3 * statistics.median(r[0] for r in rows):.1f} ms"
+    )
     for name, column in (("holding", 1), ("holding and Taylor scores", 2)):
         ratios = sorted(row[column] / row[0] for row in rows)
         quarter = len(ratios) // 4
-        print(f"{name:<28} {statistics.median(ratios):.3f} x a plain step (quartiles {ratios[quarter]:.3f} to {ratios[-quarter - 1]:.3f})")
+        print(
+            f"{name:<28} {statistics.median(ratios):.3f} x a plain step (quartiles {ratios[quarter]:.3f} to {ratios[-quarter - 1]:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def main(runs: list[Path]) -> None:
         print(f"| {' | '.join(line)} |")
     environment = reports[0]["environment"]
     minutes = [sum(stage["seconds"] for stage in report["stages"]) / 60 for report in reports]
-    print(f"\nCPU: {environment['cpu']['model']}, {environment['n_cores']} cores; stages took {', '.join(f'{m:.0f}' for m in minutes)} minutes")
+    print(
+        f"\nCPU: {environment['cpu']['model']}, {environment['n_cores']} cores; stages took {', '.join(f'{m:.0f}' for m in minutes)} minutes"
+    )
 
 
 if __name__ == "__main__":

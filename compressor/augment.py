@@ -1,9 +1,10 @@
 """Synthetic sentences for a distillation: words swapped for like ones, texts joined; the original labels them."""
 
 from dataclasses import replace
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from compressor.data import Split, Tokens
@@ -50,7 +51,7 @@ def neighbours(model: Model, ids: Tensor) -> Tensor:
     -------
     Tensor of int64, shape (vocabulary, 12)
     """
-    embeddings = model.net.get_input_embeddings().weight.detach()
+    embeddings: Tensor = cast(nn.Embedding, model.net.get_input_embeddings()).weight.detach()
     tokens = model.task.processor.convert_ids_to_tokens(range(len(embeddings)))
     special = set(model.task.processor.all_special_tokens)
     is_word = torch.tensor([t is not None and t not in special and t.lstrip("▁Ġ").isalpha() for t in tokens])

@@ -26,7 +26,7 @@ def add_taylor_(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> None
     for width in widths:
         total = torch.zeros(width.size, dtype=torch.float64)
         for cut in width.consumers:
-            weight = net.get_submodule(cut.module).weight
+            weight = net.get_parameter(f"{cut.module}.weight")
             if weight.grad is not None:
                 total += _per_unit((weight * weight.grad).flatten(1).sum(dim=0), width, cut).sum(dim=1).double().cpu()
         scores[f"importance.{width.name}"] += total.abs()
@@ -58,4 +58,4 @@ def of(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> Tensor:
 
 
 def _per_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
-    return entries.narrow(0, cut.offset, width.size * cut.block).unflatten(0, (width.size, cut.block))
+    return entries.narrow(0, cut.offset, width.size * cut.block).view(width.size, cut.block)
