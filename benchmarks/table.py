@@ -35,10 +35,8 @@ def main(runs: list[Path]) -> None:
     for line in lines:
         print(f"| {' | '.join(line)} |")
     environment = reports[0]["environment"]
-    minutes = [sum(stage["seconds"] for stage in report["stages"]) / 60 for report in reports]
-    print(
-        f"\nCPU: {environment['cpu']['model']}, {environment['n_cores']} cores; stages took {', '.join(f'{m:.0f}' for m in minutes)} minutes"
-    )
+    minutes = ", ".join(f"{sum(stage['seconds'] for stage in report['stages']) / 60:.0f}" for report in reports)
+    print(f"\nCPU: {environment['cpu']['model']}, {environment['n_cores']} cores; the stages took {minutes} minutes")
 
 
 if __name__ == "__main__":
