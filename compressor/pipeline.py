@@ -1,7 +1,6 @@
 """The straight line: recipe, original, stages, bench, report, gates."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -300,7 +299,7 @@ def _keep_only(folders: Sequence[Path], files: RunDir) -> None:
     for folder in files.path.iterdir():
         if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in folders:
             say(f"{folder.name:<24} is of an earlier form of the recipe, removed")
-            shutil.rmtree(folder)
+            rundir.remove(folder)
 
 
 def _sentence(verdict: Mapping[str, Any]) -> str:

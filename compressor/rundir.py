@@ -144,10 +144,17 @@ def start(folder: Path, key: str, rounds_key: str = "") -> None:
     """
     with explained(folder):
         if read_json(folder / KEY) != key and read_json(folder / DIVERGED) != rounds_key:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / KEY, key)
     (folder / DIVERGED).unlink(missing_ok=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a step's folder; the mark goes first, so that what a crash leaves of it never looks done."""
+    (folder / DONE).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def finish(folder: Path, key: str, facts: dict[str, Any], **more: Any) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor import balls, importance, surgery
-from compressor.errors import NumericsError
+from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
 from compressor.options import Base, Retrain
 from compressor.plugins import discover, one_of
@@ -127,7 +127,8 @@ def run(model: Model, options: Options, context: Context) -> Model:
         )
         dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
         units = sum(width.size for width in chosen)
-        context.log(round=round_, dead_units=dead, units=units, loss=loss, **context.evaluate(model))
+        lr = options.retrain.lr  # written down, for it may be lowered after a divergence
+        context.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **context.evaluate(model))
     return model
 
 
@@ -237,6 +238,9 @@ def _radius(
 def _rewind_(model: Model, chosen: Sequence[Width], folder: str) -> None:
     """Go back to the initial weights, and zero again what is dead."""
     dead = {width.name: surgery.dead_units(model.net, width) for width in chosen}
-    model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
+    try:
+        model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"rewind_to: {folder!r} holds another network; give the initial weights of this one") from error
     for width in chosen:
         surgery.zero_units_(model.net, width, dead[width.name])
