@@ -241,6 +241,6 @@ def _rewind_(model: Model, chosen: Sequence[Width], folder: str) -> None:
     try:
         model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
     except RuntimeError as error:
-        raise InputError(f"rewind_to: {folder!r} holds another network; give the initial weights of this one") from error
+        raise InputError(f"rewind_to: {folder!r} is not of this network; give its initial weights") from error
     for width in chosen:
         surgery.zero_units_(model.net, width, dead[width.name])
