@@ -176,7 +176,7 @@ def frozen(net: nn.Module, patterns: tuple[str, ...]) -> Iterator[None]:
     names = [name for name, parameter in net.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"freeze: no parameter matches {pattern!r}; there are {', '.join(names[:4])}, ...")
+            raise ValueError(f"freeze: no parameter matches {pattern!r}; there are {', '.join(names[:4])} and others")
     trained = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
     matched = [parameter for name, parameter in trained if any(fnmatchcase(name, x) for x in patterns)]
     if len(matched) == len(trained):
