@@ -29,7 +29,7 @@ from compressor.progress import say
 from compressor.recipe import STAGES, Bench, Recipe, dump
 from compressor.report import card, page
 from compressor.rundir import RunDir
-from compressor.stages import export, quantize
+from compressor.stages import export, finetune, quantize
 from compressor.train import Context, Originals
 
 Artifact = Model | OnnxGraph
@@ -90,11 +90,8 @@ def _start(recipe: Recipe) -> Start:
     settings = recipe.data.model_dump(mode="json", exclude=where)
     key = rundir.chain(__version__, recipe.seed, digest(recipe.model), raw.digest, settings)
     is_trained = is_fine_tuned(recipe.model)
-    if not is_trained and recipe.stages[0].stage != "finetune":
-        raise InputError(
-            f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
-            "let the first stage be finetune, or give a fine-tuned checkpoint"
-        )
+    if not is_trained:
+        _check_first(recipe)
     report = {
         "model": {
             "family": model.net.config.model_type,
@@ -104,6 +101,18 @@ def _start(recipe: Recipe) -> Start:
         "data": {"train": len(data.train), "held_out": len(data.held_out), data.report_name: len(data.report)},
     }
     return Start(model, data, key, is_trained, report)
+
+
+def _check_first(recipe: Recipe) -> None:
+    """Refuse a network without a head if the first stage does not train one from the labels alone."""
+    first = recipe.stages[0]
+    if not isinstance(first, finetune.Options):
+        raise InputError(
+            f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
+            "let the first stage be finetune, or give a fine-tuned checkpoint"
+        )
+    if first.retrain.distill is not None:
+        raise RecipeError("stages[0] (finetune): it makes the original, so it has none to learn from; remove 'distill'")
 
 
 def _walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:

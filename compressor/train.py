@@ -69,7 +69,7 @@ class Context:
 
     def original(self) -> Model:
         """Return the untouched model: what is distilled from and compared with."""
-        assert self.originals is not None  # recipe.py refuses a distillation without one
+        assert self.originals is not None  # pipeline.py refuses a distillation without one
         return self.originals.model
 
     def rounds(self, model: Model, n_rounds: int) -> Iterator[int]:

@@ -208,7 +208,7 @@ class TestInput:
         ("header", "labels", "said"),
         [
             ("sentence", "", "data.columns.label: no column looks like it, there are 'sentence'; "),
-            ("sentence,label", ",", "data"),
+            ("sentence,label", ",", "data.train_split: all rows of 'train' are without a label"),
             ("sentence,label", ",0 ,1 ,2", "data: 3 labels for a head of 2 outputs, the dataset has '0', '1', '2', "),
             ("sentence,label", ",a ,b", "data: the names of the labels differ, the dataset has 'a', 'b', the model "),
         ],
@@ -235,6 +235,15 @@ class TestInput:
         assert all(way in done.stderr.splitlines()[-1] for way in THREE_WAYS)
         assert contents() == before
 
+    def test_a_checkpoint_without_a_head(self, capsys, recipe, checkpoint):
+        config = json.loads((checkpoint / "config.json").read_text())
+        (checkpoint / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
+        line = self.refused(capsys, "model.checkpoint", checkpoint)
+        assert line.endswith("; let the first stage be finetune, or give a fine-tuned checkpoint")
+        change(recipe, "stage: project", "stage: finetune\n    retrain: {steps: 1, distill: {}}\n  - stage: project")
+        exit_code, line = refused(capsys, "--set", f"model.checkpoint={checkpoint}")
+        assert (exit_code, line.rpartition(": ")[0]) == (2, "stages[0] (finetune)")
+
 
 @pytest.mark.usefixtures("earlier")
 class TestNumbers:
@@ -248,11 +257,14 @@ class TestNumbers:
         assert exit_code == 4
         assert line.startswith("layer.0.heads: none of its 4 units is live; lower the sparsity, or set allow_empty: ")
 
-    def test_a_loss_that_diverges(self, capsys):
-        exit_code, [line] = fails(capsys, "--set", "stages.0.retrain.lr=1e30")
+    def test_a_loss_that_diverges_leaves_the_stages_before_it(self, capsys, recipe):
+        change(recipe, "stage: shrink", "stage: finetune\n    retrain: {steps: 2, lr: 1.0e+30}")
+        before = contents(RUN / "00-project")
+        exit_code, [line] = fails(capsys)
         assert exit_code == 4
-        assert line.startswith("[1/2] project 1/2: the loss diverged to ")
+        assert line.startswith("[2/2] finetune: the loss diverged to ")
         assert line.endswith("; lower 'lr' and run again: finished stages and rounds are kept")
+        assert contents(RUN / "00-project") == before
 
     def test_weights_that_the_last_step_spoils(self, capsys):
         exit_code, [line] = fails(capsys, "--set", "stages.0.retrain.lr=1e39", "--set", "stages.0.retrain.steps=1")
