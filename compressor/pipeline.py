@@ -159,6 +159,7 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
         if done is None:
             if (folder / rundir.DONE).exists():
                 say(f"{label:<24} changed, done anew")
+            rundir.start(folder, key, rounds_key)
             _keep_only(folders[: index + 1], files)  # what follows is of an earlier form of the recipe
             files.forget_bench()
             done = _run_stage(artifact, options, context, recipe.bench, facts, rounds_key)
@@ -186,7 +187,6 @@ def _run_stage(
     artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts, rounds_key: str
 ) -> Facts:
     """Run one stage, keep its result, and write down what it cost and gave."""
-    rundir.start(context.folder, context.key, rounds_key)
     began = time.monotonic()
     name = options.stage  # type: ignore[attr-defined]
     try:
