@@ -1,9 +1,10 @@
-"""The l1,2 ball: the group lasso's norm, for which the two-level projection is the nearest point."""
+"""The l1,2 ball of the group lasso, whose two-level projection is the nearest point."""
 
 from torch import Tensor
 
-from compressor.numerics import groups, simplex
-from compressor.numerics.groups import Coupled, Grouped
+from compressor.numerics import maps, simplex
+from compressor.numerics.groups import Coupled, Grouped, split
+from compressor.numerics.reductions import l2
 
 EXACT = True
 ZEROES = "columns"
@@ -11,24 +12,21 @@ ZEROES = "columns"
 
 def norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
     """Sum over columns of their l2 norms."""
-    columns = groups.split(matrix, dim)
-    lengths = groups.l2(columns)
-    return (simplex.as_weights(weights, lengths) * lengths).sum(-1).to(columns.dtype)
+    columns = split(matrix, dim)
+    return simplex.total(l2(columns), weights).to(columns.dtype)
 
 
 def dual_norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
     """Largest l2 norm of a column."""
-    columns = groups.split(matrix, dim)
-    lengths = groups.l2(columns)
-    return groups.peak(lengths / simplex.as_weights(weights, lengths)).to(columns.dtype)
+    columns = split(matrix, dim)
+    return simplex.peak(l2(columns), weights).to(columns.dtype)
 
 
 def radius_for(
     matrix: Tensor | Coupled, column_sparsity: float, *, dim: int = -1, weights: Tensor | None = None
 ) -> float | Tensor:
     """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the columns."""
-    lengths = groups.l2(groups.split(matrix, dim))
-    return simplex.radius_for(lengths, simplex.as_weights(weights, lengths), column_sparsity)
+    return simplex.radius_for(l2(split(matrix, dim)), weights, column_sparsity)
 
 
 def project(
@@ -40,10 +38,36 @@ def project(
     out: Grouped | None = None,
     check_finite: bool = True,
 ) -> Grouped:
-    """Project a matrix onto the l1,2 ball: shorten every column by the same length.
+    """Project a matrix onto the l1,2 ball: every column is shortened by the same length.
 
-    The vector of column norms is projected onto the simplex, then each column
-    is scaled to its new norm.
+    The vector of column lengths is projected onto the simplex, then each
+    column is scaled to its new length, which may be zero.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (*batch, n_rows, n_columns), or Coupled
+        Weights; one column holds every weight that belongs to one unit.
+    radius : float or Tensor, shape batch, >= 0
+        Radius of the ball, in the unit of the weights.
+    dim : int
+        Axis that indexes the columns.
+    weights : Tensor, shape (n_columns,) or (*batch, n_columns), > 0, optional
+        Factor of each column's length in the norm: a heavier column shrinks sooner.
+    out : as ``matrix``, optional
+        Where to write; ``matrix`` itself is allowed.
+    check_finite : bool
+        Refuse NaN and infinity; a hot loop may skip it.
+
+    Returns
+    -------
+    as ``matrix``
+        ``out``, or new tensors of the same dtype and device; never a view. Differentiable in ``matrix``,
+        ``radius`` and ``weights``.
+
+    Raises
+    ------
+    ValueError
+        If ``matrix`` is not finite, ``radius`` < 0, or a weight <= 0.
 
     Examples
     --------
@@ -52,10 +76,8 @@ def project(
     tensor([[1.5000, 0.0000],
             [2.0000, 0.0000]])
     """
-    columns = groups.split(matrix, dim)
-    lengths = groups.l2(columns)
+    lengths = l2(split(matrix, dim))
     if check_finite:
-        groups.require_finite(lengths)
-    shrunk = simplex.shrink(lengths, simplex.as_radius(radius, lengths), simplex.as_weights(weights, lengths))
-    factors = (shrunk / lengths).nan_to_num(0.0)
-    return groups.deliver(matrix, dim, groups.scale(columns, factors), out)
+        simplex.require_finite(lengths)
+    factors = simplex.ratio(simplex.shrink(lengths, radius, weights), lengths)
+    return maps.apply(maps.scale, matrix, factors, dim=dim, out=out)

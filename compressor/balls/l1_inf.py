@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from compressor.numerics import groups, simplex
-from compressor.numerics.groups import Coupled, Grouped
+from compressor.numerics import maps, simplex
+from compressor.numerics.groups import Coupled, Grouped, split
+from compressor.numerics.reductions import l1, largest
 
 EXACT = False  # ``project`` lands in the ball, but not always on its nearest point
 ZEROES = "columns"
@@ -11,24 +12,21 @@ ZEROES = "columns"
 
 def norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
     """Sum over columns of the largest magnitude in each column."""
-    columns = groups.split(matrix, dim)
-    maxima = groups.largest(columns)
-    return (simplex.as_weights(weights, maxima) * maxima).sum(-1).to(columns.dtype)
+    columns = split(matrix, dim)
+    return simplex.total(largest(columns), weights).to(columns.dtype)
 
 
 def dual_norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
     """Largest l1 norm of a column."""
-    columns = groups.split(matrix, dim)
-    sums = groups.l1(columns)
-    return groups.peak(sums / simplex.as_weights(weights, sums)).to(columns.dtype)
+    columns = split(matrix, dim)
+    return simplex.peak(l1(columns), weights).to(columns.dtype)
 
 
 def radius_for(
     matrix: Tensor | Coupled, column_sparsity: float, *, dim: int = -1, weights: Tensor | None = None
 ) -> float | Tensor:
     """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the columns."""
-    maxima = groups.largest(groups.split(matrix, dim))
-    return simplex.radius_for(maxima, simplex.as_weights(weights, maxima), column_sparsity)
+    return simplex.radius_for(largest(split(matrix, dim)), weights, column_sparsity)
 
 
 def project(
@@ -50,26 +48,27 @@ def project(
     ----------
     matrix : Tensor, shape (*batch, n_rows, n_columns), or Coupled
         Weights; one column holds every weight that belongs to one unit.
-    radius : float or Tensor of the batch's shape, >= 0
+    radius : float or Tensor, shape batch, >= 0
         Radius of the ball, in the unit of the weights.
     dim : int
-        Axis that indexes the columns; -2 takes rows for columns.
+        Axis that indexes the columns.
     weights : Tensor, shape (n_columns,) or (*batch, n_columns), > 0, optional
         Factor of each column's maximum in the norm: a heavier column shrinks sooner.
     out : as ``matrix``, optional
         Where to write; ``matrix`` itself is allowed.
     check_finite : bool
-        Refuse NaN and infinity; hot loops may skip it.
+        Refuse NaN and infinity; a hot loop may skip it.
 
     Returns
     -------
     as ``matrix``
-        ``out``, or a new tensor of the same dtype and device; never a view.
+        ``out``, or new tensors of the same dtype and device; never a view. Differentiable in ``matrix``,
+        ``radius`` and ``weights``.
 
     Raises
     ------
     ValueError
-        If ``matrix`` is not finite, ``radius`` < 0 or a weight <= 0.
+        If ``matrix`` is not finite, ``radius`` < 0, or a weight <= 0.
 
     Notes
     -----
@@ -91,9 +90,8 @@ def project(
     tensor([[ 3., -1.,  0.],
             [-3.,  1.,  0.]])
     """
-    columns = groups.split(matrix, dim)
-    maxima = groups.largest(columns)
+    maxima = largest(split(matrix, dim))
     if check_finite:
-        groups.require_finite(maxima)
-    caps = simplex.shrink(maxima, simplex.as_radius(radius, maxima), simplex.as_weights(weights, maxima))
-    return groups.deliver(matrix, dim, groups.clip(columns, caps), out)
+        simplex.require_finite(maxima)
+    caps = simplex.shrink(maxima, radius, weights)
+    return maps.apply(maps.clip, matrix, caps, dim=dim, out=out)

@@ -1,10 +1,13 @@
 """Tensors seen as groups: the slices along one axis, of one tensor or of several coupled ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+_LONG = 512  # members from which on an eighth of them tells enough
 
 
 @dataclass(frozen=True)
@@ -16,15 +19,14 @@ class Coupled:
 
     def __post_init__(self) -> None:
         if len(self.tensors) != len(self.dims) or not self.tensors:
-            raise ValueError(
-                f"coupled: needs one dim per tensor, got {len(self.tensors)} tensors, {len(self.dims)} dims"
-            )
-        sizes = {tensor.shape[dim] for tensor, dim in zip(self.tensors, self.dims, strict=True)}
-        if len(sizes) > 1:
-            raise ValueError(f"coupled: dims must have one size, got {sorted(sizes)}")
+            raise ValueError(f"coupled: needs one dim per tensor, got {len(self.tensors)} and {len(self.dims)}")
+        sizes = [tensor.shape[dim] for tensor, dim in zip(self.tensors, self.dims, strict=True)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"coupled: the axes in dims must have one size, got {sizes}")
 
 
 Grouped = TypeVar("Grouped", Tensor, Coupled)
+Dim = int | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -41,95 +43,86 @@ class Groups:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type to accumulate and report in: float32 at least."""
+        """Type of sums over members: float32 for half precision."""
         return torch.promote_types(self.parts[0].dtype, torch.float32)
 
-    def spread(self, vector: Tensor, part: Tensor) -> Tensor:
-        """Shape a vector over groups so that it broadcasts against a part."""
-        return vector.to(part.dtype)[(...,) + (None,) * (part.ndim - vector.ndim)]
+    @property
+    def n_entries(self) -> int:
+        """Number of entries over all parts."""
+        return sum(part.numel() for part in self.parts)
+
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether autograd records what is done with the parts."""
+        return torch.is_grad_enabled() and any(part.requires_grad for part in self.parts)
+
+    @property
+    def outer(self) -> "Groups":
+        """The groups that the innermost batch axis indexes."""
+        return Groups(self.parts, self.n_batch - 1)
+
+    def members(self, part: Tensor) -> tuple[int, ...]:
+        """Axes of a part that index its members."""
+        return tuple(range(self.n_batch + 1, part.ndim))
+
+    def zeros(self) -> Tensor:
+        """One float64 zero per group."""
+        return self.parts[0].new_zeros(self.shape, dtype=torch.float64)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Groups":
+        """Apply a function to every part."""
+        return Groups(tuple(function(part) for part in self.parts), self.n_batch)
+
+    def take(self, chosen: Tensor) -> "Groups":
+        """Copy chosen groups of every batch item."""
+        return self.map(lambda part: _select(part, self.n_batch, chosen))
+
+    def sample(self) -> "Groups":
+        """Copy the magnitudes of an eighth of the members, where they are many."""
+        return self.map(lambda part: _windows(part, self.n_batch + 1))
 
 
-def split(matrix: Tensor | Coupled, dim: int) -> Groups:
-    """View a tensor, or coupled ones, as groups; half precision is widened to float32."""
-    views = _views(matrix, dim)
-    return Groups(tuple(part.to(views.dtype) for part in views.parts), views.n_batch)
+def split(matrix: Tensor | Coupled, dim: Dim) -> Groups:
+    """View a tensor as groups along one axis, along nested axes from outer to inner, or whole as one group.
 
-
-def _views(matrix: Tensor | Coupled, dim: int) -> Groups:
-    """Move the axis of the groups first; axes left of it and of the last two are a batch."""
+    Axes left of `dim`, and of the last two (or of one more than are named), are a batch. Outer axes join it: each
+    outer group is then a batch item of inner groups, which have one member if no axis is left for members.
+    """
     if isinstance(matrix, Coupled):
         moved = (tensor.movedim(at, 0) for tensor, at in zip(matrix.tensors, matrix.dims, strict=True))
         return Groups(tuple(part if part.ndim > 1 else part.unsqueeze(-1) for part in moved), n_batch=0)
-    if matrix.ndim < 2 or not -matrix.ndim <= dim < matrix.ndim:
-        raise ValueError(f"matrix: needs two dimensions and dim among them, got {tuple(matrix.shape)}, dim={dim}")
-    axis = dim % matrix.ndim
-    n_batch = min(axis, matrix.ndim - 2)
-    return Groups((matrix.movedim(axis, n_batch),), n_batch)
+    if not matrix.is_floating_point():
+        raise ValueError(f"matrix: must be of a floating-point type, got {matrix.dtype}")
+    if dim is None:
+        return Groups((matrix.unsqueeze(0) if matrix.ndim else matrix.reshape(1, 1),), n_batch=0)
+    if isinstance(dim, tuple) and matrix.ndim == len(dim):
+        matrix = matrix.unsqueeze(-1)
+    named = dim if isinstance(dim, tuple) else (dim,)
+    n_own = len(named) + 1
+    axes = [at % matrix.ndim for at in named if -matrix.ndim <= at < matrix.ndim]
+    if matrix.ndim < n_own or len(set(axes)) < len(named):
+        raise ValueError(f"matrix: needs {n_own} dimensions, dim among them, got {tuple(matrix.shape)}, dim={dim}")
+    n_batch = min(*axes, matrix.ndim - n_own)
+    moved_to = list(range(n_batch, n_batch + len(axes)))
+    return Groups((matrix.movedim(axes, moved_to),), moved_to[-1])
 
 
-def total(groups: Groups, entries: list[Tensor]) -> Tensor:
-    """Sum entries over the members of each group and over the parts."""
-    sums = [part.flatten(groups.n_batch + 1).sum(-1, dtype=groups.dtype) for part in entries]
-    return torch.stack(sums).sum(0).double()
+def spread(vector: Tensor, part: Tensor) -> Tensor:
+    """Shape a vector over groups so that it broadcasts against their entries."""
+    return vector[(...,) + (None,) * (part.ndim - vector.ndim)]
 
 
-def largest(groups: Groups) -> Tensor:
-    """Largest magnitude in each group, in float64; 0 where a group has no entry."""
-    found = torch.zeros(groups.shape, dtype=torch.float64, device=groups.parts[0].device)
-    for part in groups.parts:
-        if part.numel():
-            members = tuple(range(groups.n_batch + 1, part.ndim))
-            found = found.maximum(part.amax(members).maximum(-part.amin(members)).double())
-    return found
+def _select(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
+    """Copy slices along an axis, keeping the order of the axes in memory."""
+    order = sorted(range(part.ndim), key=part.stride, reverse=True)
+    copied = part.permute(order).index_select(order.index(axis), chosen)
+    return copied.permute([order.index(at) for at in range(part.ndim)])
 
 
-def l1(groups: Groups) -> Tensor:
-    """l1 norm of each group, in float64."""
-    return total(groups, [part.abs() for part in groups.parts])
-
-
-def l2(groups: Groups) -> Tensor:
-    """l2 norm of each group, in float64."""
-    return total(groups, [part.double().square() for part in groups.parts]).sqrt()
-
-
-def excess(groups: Groups, caps: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum and number of the magnitudes above each group's cap, in float64."""
-    above = [part.abs() * (part.abs() > groups.spread(caps, part)) for part in groups.parts]
-    return total(groups, above), total(groups, [(part > 0).float() for part in above])
-
-
-def clip(groups: Groups, caps: Tensor) -> list[Tensor]:
-    """Clip every entry to its group's cap."""
-    return [part.minimum(cap := groups.spread(caps, part)).maximum(-cap) for part in groups.parts]
-
-
-def scale(groups: Groups, factors: Tensor) -> list[Tensor]:
-    """Multiply every entry by its group's factor."""
-    return [part * groups.spread(factors, part) for part in groups.parts]
-
-
-def deliver(matrix: Grouped, dim: int, parts: list[Tensor], out: Grouped | None) -> Grouped:
-    """Turn parts back into what `split` was given, in `out` if there is one."""
-    result = _empty_like(matrix) if out is None else out
-    for target, part in zip(_views(result, dim).parts, parts, strict=True):
-        target.copy_(part)
-    return result
-
-
-def _empty_like(matrix: Grouped) -> Grouped:
-    if isinstance(matrix, Coupled):
-        coupled: Grouped = Coupled(tuple(torch.empty_like(tensor) for tensor in matrix.tensors), matrix.dims)
-        return coupled
-    return torch.empty_like(matrix)
-
-
-def peak(values: Tensor) -> Tensor:
-    """Largest value along the last dimension; 0 where there is none."""
-    return values.amax(-1) if values.shape[-1] else values.sum(-1)
-
-
-def require_finite(values: Tensor) -> None:
-    """Refuse NaN and infinity, seen in what was reduced from the entries."""
-    if not bool(values.isfinite().all()):
-        raise ValueError("matrix: entries must be finite, found nan or inf")
+def _windows(part: Tensor, first_member: int) -> Tensor:
+    """Copy windows of the longest member axis, if it is long."""
+    axis = max(range(first_member, part.ndim), key=part.size)
+    size = part.size(axis)
+    if size < _LONG:
+        return part
+    return part.movedim(axis, -1).unfold(-1, size // 64, size // 8).abs().flatten(-2)

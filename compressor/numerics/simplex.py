@@ -1,70 +1,120 @@
-"""Thresholds of weighted simplices and l1 balls, in float64, along the last dimension."""
+"""Projection of non-negative values onto weighted simplices, in float64, along the last dimension."""
+
+import math
 
 import torch
 from torch import Tensor
 
-_SNAP = 32 * torch.finfo(torch.float64).eps  # rounding of the level, relative to the largest value
+_EPS, _TINY = torch.finfo(torch.float64).eps, torch.finfo(torch.float64).tiny
 
 
-def level(heights: Tensor, masses: Tensor, volume: Tensor) -> Tensor:
-    """Find the level >= 0 with ``sum(masses * max(heights - level, 0)) == volume``; 0 if there is less.
+def lower(heights: Tensor, masses: Tensor | None, volume: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower heights to 0 or more by the level that leaves ``sum(masses * lowered) == volume``; tell if there was more.
 
-    Each prefix of the descending heights gives a candidate, and the level is the largest of them.
+    Each prefix of the descending heights proposes a level, and the largest is right. All is counted from the top,
+    so that a small volume under great heights keeps its digits.
     """
-    if heights.shape[-1] == 0:
-        return volume.new_zeros((*heights.shape[:-1], 1))
-    order = heights.argsort(dim=-1, descending=True)
-    sorted_heights, sorted_masses = heights.gather(-1, order), masses.gather(-1, order)
-    filled = (sorted_heights * sorted_masses).cumsum(-1) - volume
-    rough = (filled / sorted_masses.cumsum(-1)).amax(-1, keepdim=True)
-    above = masses * (heights > rough)  # summed again, pairwise: the running sums lose digits
-    mass = above.sum(-1, keepdim=True)
-    exact = ((above * heights).sum(-1, keepdim=True) - volume) / mass
-    return torch.where(mass > 0, exact, rough).clamp(min=0)
+    n = heights.shape[-1]
+    if n == 0:
+        return heights, heights > 0
+    descending, order = heights.sort(dim=-1, descending=True)
+    top = descending[..., :1].detach()
+    depths = descending - top
+    if masses is None:
+        proposals = (depths.cumsum(-1) - volume) / torch.arange(1, n + 1, device=heights.device)
+    else:
+        taken = masses.gather(-1, order)
+        proposals = ((taken * depths).cumsum(-1) - volume) / taken.cumsum(-1)
+    level = proposals.amax(-1, keepdim=True)
+    was_more = level > -top
+    lowered = heights - top - level.maximum(-top)
+    dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
+    return torch.where(lowered > dust, lowered, 0.0), was_more
 
 
-def shrink(values: Tensor, radius: Tensor, weights: Tensor) -> Tensor:
-    """Project non-negative values onto ``sum(weights * values) <= radius``."""
-    threshold = level(values / weights, weights.square(), radius)
-    if values.numel() == 0:
-        return values
-    shrunk = values - threshold * weights
-    dust = _SNAP * values.amax(-1, keepdim=True)
-    return torch.where(threshold > 0, torch.where(shrunk > dust, shrunk, 0.0), values)
+def propose(heights: Tensor, masses: Tensor, volume: Tensor, held: Tensor) -> Tensor:
+    """Find the level, were it just below all the held heights; the right one is never lower."""
+    masses = masses * held
+    return (((masses * heights).sum(-1, keepdim=True) - volume) / masses.sum(-1, keepdim=True)).clamp(min=0)
 
 
-def radius_for(values: Tensor, weights: Tensor, sparsity: float) -> float | Tensor:
+def shrink(values: Tensor, radius: float | Tensor, weights: Tensor | None) -> Tensor:
+    """Project values onto ``sum(weights * values) <= radius``; infinity stands for no limit, where they are inside."""
+    limit = as_radius(radius, values)
+    if weights is None:
+        shrunk, was_outside = lower(values, None, limit)
+    else:
+        weights = as_weights(weights, values)
+        lowered, was_outside = lower(values / weights, weights.square().expand_as(values), limit)
+        shrunk = weights * lowered
+    return torch.where(was_outside, shrunk, math.inf)
+
+
+def ratio(shrunk: Tensor, values: Tensor) -> Tensor:
+    """Divide what `shrink` made of values by them: 1 where there is no limit, 0 for a value of 0 that has one."""
+    has_limit = shrunk.isfinite()
+    return torch.where(has_limit, shrunk.masked_fill(~has_limit, 0.0) / values.clamp(min=_TINY), 1.0)
+
+
+def total(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Weighted sum of the values."""
+    return (values * as_weights(weights, values)).sum(-1)
+
+
+def peak(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Largest value for its weight, the dual of `total`; 0 where there is none."""
+    heights = values / as_weights(weights, values)
+    return heights.amax(-1) if heights.shape[-1] else heights.sum(-1)
+
+
+def radius_for(values: Tensor, weights: Tensor | None, sparsity: float) -> float | Tensor:
     """Radius at which `shrink` zeroes the fraction `sparsity` of the values."""
-    ratios, order = (values / weights).sort(dim=-1, descending=True)
-    threshold = quantile(ratios, sparsity)
-    radius = (weights.square().expand_as(values).gather(-1, order) * (ratios - threshold).clamp(min=0)).sum(-1)
-    return radius if radius.ndim else float(radius)
+    require_finite(values)
+    weights = as_weights(weights, values)
+    heights = values / weights
+    above = (heights - quantile(heights, sparsity)).clamp(min=0)
+    return as_number((weights.square() * above).sum(-1))
 
 
-def quantile(descending: Tensor, sparsity: float) -> Tensor:
-    """Largest of the values to zero; 0 where none is."""
+def quantile(heights: Tensor, sparsity: float) -> Tensor:
+    """Largest height among the fraction `sparsity` of lowest ones; 0 where that is none of them."""
     if not 0 <= sparsity <= 1:
-        raise ValueError(f"column_sparsity: must lie in [0, 1], got {sparsity!r}")
-    n = descending.shape[-1]
-    n_live = n - round(sparsity * n)
-    return descending[..., n_live : n_live + 1] if n_live < n else descending.new_zeros((*descending.shape[:-1], 1))
+        raise ValueError(f"sparsity: must lie in [0, 1], got {sparsity!r}")
+    n_dead = round(sparsity * heights.shape[-1])
+    if n_dead == 0:
+        return heights.new_zeros((*heights.shape[:-1], 1))
+    return heights.kthvalue(n_dead, dim=-1, keepdim=True).values
+
+
+def require_finite(values: Tensor) -> None:
+    """Refuse NaN and infinity, as seen in what was reduced from a matrix."""
+    if not math.isfinite(float(values.sum())):
+        raise ValueError("matrix: entries must be finite, found nan or inf")
+
+
+def as_number(values: Tensor) -> float | Tensor:
+    """Give a Python number, or the tensor of a batch."""
+    return values if values.ndim else float(values)
 
 
 def as_radius(radius: float | Tensor, values: Tensor) -> Tensor:
-    """Check a radius, or one per batch item, and shape it against the values of each group."""
-    radius = torch.as_tensor(radius, dtype=torch.float64, device=values.device)
-    if not bool((radius >= 0).all()):
-        raise ValueError(f"radius: must be >= 0, got {radius.tolist()!r}")
-    if radius.ndim and radius.shape != values.shape[:-1]:
-        raise ValueError(f"radius: must have the batch's shape {tuple(values.shape[:-1])}, got {tuple(radius.shape)}")
-    return radius.expand(values.shape[:-1]).unsqueeze(-1)
+    """Check a radius, or one per batch item, and shape it against the values."""
+    radii = torch.as_tensor(radius, dtype=values.dtype, device=values.device)
+    if radii.ndim and radii.shape != values.shape[:-1]:
+        raise ValueError(f"radius: must have the batch's shape {tuple(values.shape[:-1])}, got {tuple(radii.shape)}")
+    smallest = float(radii.amin()) if radii.numel() else 0.0
+    if not smallest >= 0:
+        raise ValueError(f"radius: must be >= 0, got {smallest!r}")
+    return radii.unsqueeze(-1)
 
 
 def as_weights(weights: Tensor | None, values: Tensor) -> Tensor:
-    """Check the weights and give them the shape and type of the values; ones by default."""
+    """Check weights, and give them the type of the values; ones by default."""
     if weights is None:
-        return torch.ones_like(values)
+        return values.new_ones(values.shape[-1:])
     weights = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
     if not bool((weights.isfinite() & (weights > 0)).all()):
         raise ValueError("weights: must be finite and > 0")
-    return weights.expand(values.shape)
+    if weights.shape not in (values.shape, values.shape[-1:]):
+        raise ValueError(f"weights: must have the shape {tuple(values.shape)}, got {tuple(weights.shape)}")
+    return weights

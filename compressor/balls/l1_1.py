@@ -1,0 +1,90 @@
+"""The l1,1 ball, reached in two levels: column l1 norms first, then each column."""
+
+from torch import Tensor
+
+from compressor.numerics import caps, maps, simplex
+from compressor.numerics.groups import Coupled, Grouped, split
+from compressor.numerics.reductions import l1, largest
+
+EXACT = False  # the nearest point of this ball zeroes entries, hardly ever columns: that is ``l1``
+ZEROES = "columns"
+
+
+def norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
+    """Sum over columns of their l1 norms."""
+    columns = split(matrix, dim)
+    return simplex.total(l1(columns), weights).to(columns.dtype)
+
+
+def dual_norm(matrix: Tensor | Coupled, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
+    """Largest magnitude in any column."""
+    columns = split(matrix, dim)
+    return simplex.peak(largest(columns), weights).to(columns.dtype)
+
+
+def radius_for(
+    matrix: Tensor | Coupled, column_sparsity: float, *, dim: int = -1, weights: Tensor | None = None
+) -> float | Tensor:
+    """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the columns."""
+    return simplex.radius_for(l1(split(matrix, dim)), weights, column_sparsity)
+
+
+def project(
+    matrix: Grouped,
+    radius: float | Tensor,
+    *,
+    dim: int = -1,
+    weights: Tensor | None = None,
+    out: Grouped | None = None,
+    check_finite: bool = True,
+) -> Grouped:
+    """Map a matrix into the l1,1 ball by the bi-level rule.
+
+    The vector of column l1 norms is projected onto the simplex, then each
+    column onto the l1 ball of its new norm. Columns vanish whole, and the
+    smallest entries of the others.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (*batch, n_rows, n_columns), or Coupled
+        Weights; one column holds every weight that belongs to one unit.
+    radius : float or Tensor, shape batch, >= 0
+        Radius of the ball, in the unit of the weights.
+    dim : int
+        Axis that indexes the columns.
+    weights : Tensor, shape (n_columns,) or (*batch, n_columns), > 0, optional
+        Factor of each column in the norm: a heavier column shrinks sooner.
+    out : as ``matrix``, optional
+        Where to write; ``matrix`` itself is allowed.
+    check_finite : bool
+        Refuse NaN and infinity; a hot loop may skip it.
+
+    Returns
+    -------
+    as ``matrix``
+        ``out``, or new tensors of the same dtype and device; never a view. Differentiable in ``matrix``,
+        ``radius`` and ``weights``.
+
+    Raises
+    ------
+    ValueError
+        If ``matrix`` is not finite, ``radius`` < 0, or a weight <= 0.
+
+    References
+    ----------
+    .. [1] M. Barlaud, G. Perez, J.-P. Marmorat, "Linear time bi-level l1,inf
+       projection", 2024, arXiv:2407.16293.
+
+    Examples
+    --------
+    >>> import torch
+    >>> project(torch.tensor([[3.0, 0.5], [-1.0, 1.0]]), radius=2.0)
+    tensor([[2., 0.],
+            [0., 0.]])
+    """
+    columns = split(matrix, dim)
+    sums = l1(columns)
+    if check_finite:
+        simplex.require_finite(sums)
+    shortened = caps.thresholds(columns, simplex.shrink(sums, radius, weights))
+    return maps.apply(maps.soften, matrix, shortened, dim=dim, out=out)

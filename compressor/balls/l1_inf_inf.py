@@ -1,0 +1,94 @@
+"""The l1,inf,inf ball of a tensor of nested groups: the bi-level l1,inf ball of its outer slices."""
+
+from torch import Tensor
+
+from compressor.numerics import maps, simplex
+from compressor.numerics.groups import split
+from compressor.numerics.reductions import l1, largest
+
+EXACT = False
+ZEROES = "entries"  # outer slices of a tensor, whole; a matrix has no columns to it
+
+Dims = tuple[int, int]
+
+
+def norm(tensor: Tensor, *, dim: Dims = (-3, -2), weights: Tensor | None = None) -> Tensor:
+    """Sum over outer slices of the largest magnitude in each."""
+    slices = split(tensor, dim).outer
+    return simplex.total(largest(slices), weights).to(slices.dtype)
+
+
+def dual_norm(tensor: Tensor, *, dim: Dims = (-3, -2), weights: Tensor | None = None) -> Tensor:
+    """Largest l1 norm of an outer slice."""
+    slices = split(tensor, dim).outer
+    return simplex.peak(l1(slices), weights).to(slices.dtype)
+
+
+def radius_for(
+    tensor: Tensor, slice_sparsity: float, *, dim: Dims = (-3, -2), weights: Tensor | None = None
+) -> float | Tensor:
+    """Radius at which ``project`` zeroes the fraction ``slice_sparsity`` of the outer slices."""
+    return simplex.radius_for(largest(split(tensor, dim).outer), weights, slice_sparsity)
+
+
+def project(
+    tensor: Tensor,
+    radius: float | Tensor,
+    *,
+    dim: Dims = (-3, -2),
+    weights: Tensor | None = None,
+    out: Tensor | None = None,
+    check_finite: bool = True,
+) -> Tensor:
+    """Map a tensor into the l1,inf,inf ball by the tri-level rule.
+
+    Maxima of outer slices are projected onto the simplex, maxima of inner
+    slices clipped at them, and entries at those: in all, each outer slice is
+    clipped at its new maximum, as in the bi-level l1,inf ball.
+
+    Parameters
+    ----------
+    tensor : Tensor, shape (*batch, n_outer, n_inner, n_members)
+        Such as the weights of all heads, (n_heads, head_dim, n_columns). A matrix counts as one with one member.
+    radius : float or Tensor, shape batch, >= 0
+        Radius of the ball, in the unit of the weights.
+    dim : two ints
+        Axes that index the outer and the inner slices. The other ones from the first of these on, or from the
+        third last, are the members.
+    weights : Tensor, shape (n_outer,) or (*batch, n_outer), > 0, optional
+        Factor of each outer slice's maximum in the norm.
+    out : Tensor, as ``tensor``, optional
+        Where to write; ``tensor`` itself is allowed.
+    check_finite : bool
+        Refuse NaN and infinity; a hot loop may skip it.
+
+    Returns
+    -------
+    Tensor, as ``tensor``
+        ``out``, or a new tensor; never a view. Differentiable in ``tensor``, ``radius`` and ``weights``.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` is not finite, ``radius`` < 0, or a weight <= 0.
+
+    References
+    ----------
+    .. [1] G. Perez, M. Barlaud, "Multi-level projection with exponential
+       parallel speedup", 2024, arXiv:2405.02086.
+
+    Examples
+    --------
+    >>> import torch
+    >>> project(torch.tensor([[[3.0, 1.0], [-4.0, 2.0]], [[0.5, 1.0], [1.0, 0.0]]]), radius=2.0)
+    tensor([[[ 2.,  1.],
+             [-2.,  2.]],
+    <BLANKLINE>
+            [[ 0.,  0.],
+             [ 0.,  0.]]])
+    """
+    maxima = largest(split(tensor, dim).outer)
+    if check_finite:
+        simplex.require_finite(maxima)
+    caps = simplex.shrink(maxima, radius, weights)
+    return maps.apply(maps.clip, tensor, caps, dim=dim, out=out)

@@ -1,0 +1,55 @@
+"""The l2 ball of a tensor of any shape."""
+
+from torch import Tensor
+
+from compressor.numerics import maps, reductions, simplex
+from compressor.numerics.groups import split
+
+EXACT = True
+ZEROES = "nothing"
+
+
+def norm(tensor: Tensor) -> Tensor:
+    """Root of the sum of squares."""
+    entries = split(tensor, None)
+    return reductions.l2(entries)[0].to(entries.dtype)
+
+
+dual_norm = norm
+
+
+def project(tensor: Tensor, radius: float | Tensor, *, out: Tensor | None = None, check_finite: bool = True) -> Tensor:
+    """Project a tensor onto the l2 ball: scale it down to the radius.
+
+    Parameters
+    ----------
+    tensor : Tensor, any shape
+        Entries; all of them form one vector.
+    radius : float or scalar Tensor, >= 0
+        Radius of the ball.
+    out : Tensor, as ``tensor``, optional
+        Where to write; ``tensor`` itself is allowed.
+    check_finite : bool
+        Refuse NaN and infinity; a hot loop may skip it.
+
+    Returns
+    -------
+    Tensor, as ``tensor``
+        ``out``, or a new tensor; never a view. Differentiable in ``tensor`` and ``radius``.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` is not finite, or ``radius`` < 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> project(torch.tensor([3.0, -4.0]), radius=1.0)
+    tensor([ 0.6000, -0.8000])
+    """
+    length = reductions.l2(split(tensor, None))
+    if check_finite:
+        simplex.require_finite(length)
+    factor = simplex.ratio(simplex.shrink(length, radius, None), length)
+    return maps.apply(maps.scale, tensor, factor, dim=None, out=out)

@@ -1,0 +1,57 @@
+"""The l_inf ball of a tensor of any shape."""
+
+from torch import Tensor
+
+from compressor.numerics import maps, reductions, simplex
+from compressor.numerics.groups import split
+
+EXACT = True
+ZEROES = "nothing"
+
+
+def norm(tensor: Tensor) -> Tensor:
+    """Largest magnitude."""
+    entries = split(tensor, None)
+    return reductions.largest(entries)[0].to(entries.dtype)
+
+
+def dual_norm(tensor: Tensor) -> Tensor:
+    """Sum of magnitudes."""
+    entries = split(tensor, None)
+    return reductions.l1(entries)[0].to(entries.dtype)
+
+
+def project(tensor: Tensor, radius: float | Tensor, *, out: Tensor | None = None, check_finite: bool = True) -> Tensor:
+    """Project a tensor onto the l_inf ball: clip it at the radius.
+
+    Parameters
+    ----------
+    tensor : Tensor, any shape
+        Entries; all of them form one vector.
+    radius : float or scalar Tensor, >= 0
+        Radius of the ball.
+    out : Tensor, as ``tensor``, optional
+        Where to write; ``tensor`` itself is allowed.
+    check_finite : bool
+        Refuse NaN and infinity; a hot loop may skip it.
+
+    Returns
+    -------
+    Tensor, as ``tensor``
+        ``out``, or a new tensor; never a view. Differentiable in ``tensor`` and ``radius``.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` is not finite, or ``radius`` < 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> project(torch.tensor([3.0, -0.5]), radius=1.0)
+    tensor([ 1.0000, -0.5000])
+    """
+    maximum = reductions.largest(split(tensor, None))
+    if check_finite:
+        simplex.require_finite(maximum)
+    return maps.apply(maps.clip, tensor, simplex.shrink(maximum, radius, None), dim=None, out=out)

@@ -1,0 +1,133 @@
+"""Caps above which each group holds a given l1 length, by Newton steps without sorting."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from compressor.numerics.groups import Groups
+from compressor.numerics.reductions import excess
+
+Rule = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""From the sum and the number of the members above each cap: the sum less the length to hold there.
+
+The third argument tells which caps are above 0. Given it, lengths that couple the groups may be too small; without
+it they must be right.
+"""
+
+_ROUGH = 1e-2  # precision of the start: a sample of the members has an error of that order
+_VISITS = 100  # 17 are the most ever seen; only rounding could make it circle
+
+
+def thresholds(groups: Groups, lengths: Tensor) -> Tensor:
+    """Find the threshold that shortens each group to an l1 length; infinite lengths need none."""
+    is_dead = lengths == 0
+    needed = torch.where(is_dead, math.inf, lengths)
+    caps = find_caps(groups, lambda sums, counts, held: sums - needed)
+    return _round_up(torch.where(is_dead, math.inf, caps), groups.dtype)
+
+
+def find_caps(groups: Groups, rule: Rule, guess: Rule | None = None) -> Tensor:
+    """Solve ``sum(max(|members| - cap, 0)) == length`` for each group's cap >= 0; 0 where it holds less.
+
+    The lengths may be given, or couple the groups. Each step solves the lines that touch the convex sums at the
+    present caps: from any start, the next step is not beyond the solution, and finitely many reach it.
+
+    Parameters
+    ----------
+    groups : Groups
+        Members of any sign.
+    rule : function of three vectors
+        From the sum and the number of the members above the caps: the sum less the length.
+    guess : function of three vectors, optional
+        Rule for the sample of members that finds the start; by default ``rule``.
+
+    Returns
+    -------
+    Tensor
+        Cap of each group, in float64; differentiable where the groups and the rule are.
+
+    Notes
+    -----
+    Ends when no cap moves by more than rounding, relative to the largest mean of the members above a cap. A cap that
+    is lost in rounding is 0. Only the groups whose cap still moves are visited again.
+    """
+    precision = 8 * torch.finfo(groups.dtype).eps
+    with torch.no_grad():
+        caps, sums, counts = _search(groups, rule, _start(groups, guess or rule), precision)
+    if groups.wants_gradient:
+        sums, counts = _above(groups, caps)
+    caps = (rule(sums, counts, None) / counts).clamp(min=0)
+    return torch.where(caps <= precision * _scale(sums, counts), 0.0, caps)
+
+
+def _search(groups: Groups, rule: Rule, caps: Tensor, precision: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Step until no cap moves; return the caps last visited, with the sums and counts above them."""
+    sums, counts = groups.zeros(), groups.zeros()
+    everyone = torch.arange(caps.shape[-1], device=caps.device)
+    present, visited = groups, everyone
+    for _ in range(_VISITS):
+        caps = caps.to(groups.dtype).double()
+        sums[..., visited], counts[..., visited] = _above(present, caps[..., visited])
+        risen = (rule(sums, counts, _held(caps)) / counts).clamp(min=0)
+        moves = _in_any_item((risen - caps).abs() > precision * _scale(sums, counts))
+        n_moving, n_again = int(moves.sum()), int(moves[visited].sum())
+        if n_moving == 0:
+            break
+        if n_again < n_moving:  # some that had come to rest are moved by the others
+            present, visited = groups, everyone
+        elif 2 * n_again <= len(visited):  # to copy more of them would cost more than it saves
+            present, visited = present.take(moves[visited].nonzero().flatten()), moves.nonzero().flatten()
+        caps[..., visited] = risen[..., visited]
+    return caps, sums, counts
+
+
+def _start(groups: Groups, rule: Rule) -> Tensor:
+    """Caps of a sample of the members; 0 where there are too few to sample."""
+    sample = groups.sample()
+    if sample.n_entries == groups.n_entries:
+        return groups.zeros()
+    share = sample.n_entries / groups.n_entries
+
+    def scaled(sums: Tensor, counts: Tensor, held: Tensor | None) -> Tensor:
+        return rule(sums / share, counts / share, held) * share
+
+    return _search(sample, scaled, _start(sample, scaled), _ROUGH)[0]
+
+
+def _above(groups: Groups, caps: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum and number of the members above the caps; a cap above them all, by rounding, counts as one of them."""
+    sums, counts = excess(groups, caps)
+    counts = counts.clamp(min=1)
+    return sums + counts * caps, counts
+
+
+def _held(caps: Tensor) -> Tensor:
+    """Tell which caps are above 0; all, before the first step."""
+    held = caps > 0
+    return held | ~held.any(-1, keepdim=True)
+
+
+def _scale(sums: Tensor, counts: Tensor) -> Tensor:
+    """Largest mean of the members above a cap, which rounding is relative to."""
+    return (sums / counts).amax(-1, keepdim=True) if sums.shape[-1] else sums
+
+
+def _in_any_item(flags: Tensor) -> Tensor:
+    """Tell which groups are flagged in any batch item."""
+    return flags.reshape(math.prod(flags.shape[:-1]), flags.shape[-1]).any(0)
+
+
+def _round_up(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Raise values to what a type can hold, and by the rounding of the sums they come from.
+
+    Shortened by less, a group of great entries would not land inside a small ball.
+    """
+    with torch.no_grad():
+        slack = 4 * torch.finfo(torch.float64).eps * values
+        nearest = (values + slack).to(dtype)
+        above = nearest.nextafter(torch.full_like(nearest, math.inf))
+        raised = torch.where(nearest.double() < values - slack, above, nearest).double()
+        correction = torch.where(values.isfinite(), raised - values, 0.0)
+    return values + correction
