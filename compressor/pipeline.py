@@ -12,15 +12,14 @@ import torch
 from compressor import __version__, gate, launch, provenance, rundir, surgery
 from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
-from compressor.data import Data, accuracy, open_dataset, prepare
+from compressor.data import Data, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, NumericsError, RecipeError
+from compressor.facts import Facts, facts_of, measured, onnx_facts, variant
 from compressor.fit import n_steps
 from compressor.model import (
     Model,
     OnnxGraph,
     load_model,
-    logits_of,
-    n_flops,
     open_model,
     save_model,
 )
@@ -33,7 +32,6 @@ from compressor.stages import export, finetune, quantize
 from compressor.train import Context, Originals
 
 Artifact = Model | OnnxGraph
-Facts = dict[str, Any]
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
 
 
@@ -140,7 +138,7 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
     """Run the stages that are not done; yield the files to measure: the original's, then the results."""
     folders = [files.stage(index, options.stage) for index, options in enumerate(recipe.stages)]
     _keep_only(folders, files)
-    key, facts = start.key, _facts_of(start.model, recipe.bench)
+    key, facts = start.key, facts_of(start.model, recipe.bench)
     artifact: Artifact = start.model
     n_distilled = sum(_n_distilled(options, start.data) for options in recipe.stages)
     originals: Originals | None = None
@@ -170,7 +168,7 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
             originals = Originals(artifact.copy(), start.data, n_distilled)
             yield from _original_files(recipe, files, start, originals, key, metadata)
         if isinstance(artifact, OnnxGraph):
-            results[options.stage] = _variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
+            results[options.stage] = variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
     yield from results.values()
 
 
@@ -197,16 +195,13 @@ def _run_stage(
     seconds = time.monotonic() - began
     if isinstance(result, Model):
         save_model(result, context.folder / "model")
-        facts = {**_facts_of(result, bench), **context.evaluate(result)}
+        facts = {**facts_of(result, bench), **context.evaluate(result)}
     else:
-        facts = _onnx_facts(result, before, context)
+        facts = onnx_facts(result, before, context)
     rundir.finish(context.folder, context.key, facts, stage=name, seconds=round(seconds, 3))
-    for leftover in (
-        *context.folder.glob("*.safetensors"),
-        *context.folder.glob("step.json"),
-        *context.folder.glob("round.json"),
-    ):
-        leftover.unlink()
+    for pattern in ("*.safetensors", "step.json", "round.json"):  # what resuming needed
+        for leftover in context.folder.glob(pattern):
+            leftover.unlink()
     return facts
 
 
@@ -230,70 +225,14 @@ def _original_files(
     if facts is None:
         rundir.start(files.original, key)
         model = originals.model
-        facts = {**_facts_of(model, recipe.bench), **context.evaluate(model), "files": {}}
+        facts = {**facts_of(model, recipe.bench), **context.evaluate(model), "files": {}}
         if how:
             graph = export.run(model, how[0], context)
             both = (graph, quantize.run(graph, how[1], context))
-            facts["files"] = {each.path.name: _measured(each, context) for each in both}
+            facts["files"] = {each.path.name: measured(each, context) for each in both}
         rundir.finish(files.original, key, facts)
     for name, of_file in facts["files"].items():
-        yield _variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
-
-
-def _facts_of(model: Model, bench: Bench) -> Facts:
-    """Size, work and sparsity of a model."""
-    weights = list(model.net.parameters())
-    n_params = surgery.n_params(model.net)
-    return {
-        "n_params": n_params,
-        "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
-        "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
-        "column_sparsity": surgery.column_sparsity(model.net, model.widths()),
-        "size_bytes": sum(each.nbytes for each in weights),
-        "widths": {width.name: width.size for width in model.widths()},
-        "layers": list(model.layers),
-    }
-
-
-def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Shapes at which the files are measured, under the names that the bench gives them."""
-    for batch_size in bench.batch_sizes:
-        if model.task.name == "text-classification":
-            yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
-        else:
-            yield str(batch_size), (batch_size, 0)
-
-
-def _onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
-    """Facts of an exported file; parameters, work and widths are those of the model it was made of."""
-    inherited = {
-        name: before[name] for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers")
-    }
-    file = f"{context.folder.name}/{graph.path.name}"
-    return {**inherited, "file": file, **context.evaluate(graph), **_measured(graph, context)}
-
-
-def _measured(graph: OnnxGraph, context: Context) -> Facts:
-    """Accuracy of the file itself on the reported split.
-
-    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
-    and padding would colour the answer.
-    """
-    found = accuracy(logits_of(graph), context.data.report, batch_size=1)
-    files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
-    return {
-        "accuracy": found,
-        "n_examples": len(context.data.report),
-        "split": context.data.report_name,
-        "size_bytes": sum(each.stat().st_size for each in files),
-    }
-
-
-def _variant(file: str, kind: str, is_quantized: bool, facts: Facts) -> Facts:
-    """Entry of the bench plan."""
-    name = f"{'original' if kind == 'original' else 'compressed'} {'int8' if is_quantized else 'fp32'}"
-    copied = {key: facts[key] for key in ("accuracy", "n_examples", "split", "n_params", "n_flops")}
-    return {"name": name, "kind": kind, "file": file, "quantized": is_quantized, **copied}
+        yield variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
 
 
 def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, Literal["model", "onnx"]]]:
