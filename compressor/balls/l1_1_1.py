@@ -28,7 +28,7 @@ def radius_for(
     tensor: Tensor, slice_sparsity: float, *, dim: Dims = (-3, -2), weights: Tensor | None = None
 ) -> float | Tensor:
     """Radius at which ``project`` zeroes the fraction ``slice_sparsity`` of the outer slices."""
-    return simplex.radius_for(l1(split(tensor, dim).outer), weights, slice_sparsity)
+    return simplex.radius_for(l1(split(tensor, dim)).sum(-1), weights, slice_sparsity)
 
 
 def project(

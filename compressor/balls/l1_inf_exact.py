@@ -124,10 +124,11 @@ def project(
 def _is_inside(columns: Groups, limit: Tensor, factors: Tensor) -> Tensor:
     """Tell which batch items need no projection; a sample of their members often knows that they do."""
     for seen in (columns.sample(), columns):
-        is_outside = (factors * largest(seen)).sum(-1, keepdim=True) > limit
-        if bool(is_outside.all()):
+        total = (factors * largest(seen)).sum(-1, keepdim=True)
+        is_inside = total.isfinite() & (total <= limit)
+        if not bool(is_inside.any()):
             break
-    return ~is_outside
+    return is_inside
 
 
 def _near(start: float | Tensor | None, factors: Tensor, columns: Groups) -> caps.Rule | None:

@@ -72,13 +72,13 @@ def _search(groups: Groups, rule: Rule, caps: Tensor, precision: float) -> tuple
         sums[..., visited], counts[..., visited] = _above(present, caps[..., visited])
         risen = (rule(sums, counts, _held(caps)) / counts).clamp(min=0)
         moves = _in_any_item((risen - caps).abs() > precision * _scale(sums, counts))
-        n_moving, n_again = int(moves.sum()), int(moves[visited].sum())
-        if n_moving == 0:
+        moving = moves.nonzero().flatten()
+        if len(moving) == 0:
             break
-        if n_again < n_moving:  # some that had come to rest are moved by the others
+        if int(moves[visited].sum()) < len(moving):  # some that had come to rest are moved by the others
             present, visited = groups, everyone
-        elif 2 * n_again <= len(visited):  # to copy more of them would cost more than it saves
-            present, visited = present.take(moves[visited].nonzero().flatten()), moves.nonzero().flatten()
+        if 2 * len(moving) <= len(visited):  # to copy more of them would cost more than it saves
+            present, visited = present.take(moves[visited].nonzero().flatten()), moving
         caps[..., visited] = risen[..., visited]
     return caps, sums, counts
 

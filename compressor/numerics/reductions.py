@@ -34,7 +34,7 @@ def l1(groups: Groups) -> Tensor:
     result = groups.zeros()
     for part in groups.parts:
         for block, total in _copies(groups, part, torch.abs, result):
-            total.add_(block.sum(groups.members(part), keepdim=True))
+            total.add_(block.sum(groups.members(part), keepdim=True, dtype=torch.float64))  # may dwarf the entries
     return result
 
 
@@ -99,4 +99,4 @@ def _copies(
 
 
 def _top(values: Tensor) -> float:
-    return float(values.amax()) if values.numel() else 1.0
+    return float(values.detach().amax()) if values.numel() else 1.0

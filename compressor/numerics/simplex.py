@@ -29,7 +29,7 @@ def lower(heights: Tensor, masses: Tensor | None, volume: Tensor) -> tuple[Tenso
     was_more = level > -top
     lowered = heights - top - level.maximum(-top)
     dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
-    return torch.where(lowered > dust, lowered, 0.0), was_more
+    return torch.where(lowered <= dust, 0.0, lowered), was_more
 
 
 def propose(heights: Tensor, masses: Tensor, volume: Tensor, held: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def quantile(heights: Tensor, sparsity: float) -> Tensor:
 
 def require_finite(values: Tensor) -> None:
     """Refuse NaN and infinity, as seen in what was reduced from a matrix."""
-    if not math.isfinite(float(values.sum())):
+    if not math.isfinite(float(values.detach().sum())):
         raise ValueError("matrix: entries must be finite, found nan or inf")
 
 
@@ -102,7 +102,7 @@ def as_radius(radius: float | Tensor, values: Tensor) -> Tensor:
     radii = torch.as_tensor(radius, dtype=values.dtype, device=values.device)
     if radii.ndim and radii.shape != values.shape[:-1]:
         raise ValueError(f"radius: must have the batch's shape {tuple(values.shape[:-1])}, got {tuple(radii.shape)}")
-    smallest = float(radii.amin()) if radii.numel() else 0.0
+    smallest = float(radii.detach().amin()) if radii.numel() else 0.0
     if not smallest >= 0:
         raise ValueError(f"radius: must be >= 0, got {smallest!r}")
     return radii.unsqueeze(-1)
