@@ -52,7 +52,8 @@ def gather(path: Path) -> dict[str, Any]:
         "is_measured": bench is not None,
         "variants": bench["variants"] if bench else [*_originals(original), *_results(done)],
         "widths": _widths(original, done[-1]["facts"] if done else original),
-        "original": {name: original.get(name) for name in COSTS_AND_GAINS},
+        "flops_at": next(iter(original.get("n_flops") or {}), ""),
+        "original": _costs_and_gains(original),
         "stages": [_summary(stage, original) for stage in done],
     }
 
@@ -80,10 +81,16 @@ def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str,
         "name": stage["stage"],
         "folder": stage["folder"],
         "seconds": stage["seconds"],
-        **{name: facts.get(name) for name in COSTS_AND_GAINS},
+        **_costs_and_gains(facts),
         "widths": _widths(original, facts),
         "rounds": stage["rounds"],
     }
+
+
+def _costs_and_gains(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what stages are compared by; operations are those at the first measured shape."""
+    counts: Mapping[str, int] = facts.get("n_flops") or {}
+    return {name: facts.get(name) for name in COSTS_AND_GAINS} | {"n_flops": next(iter(counts.values()), None)}
 
 
 def _originals(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

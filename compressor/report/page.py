@@ -68,7 +68,6 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
         scatter=figures.accuracy_against_latency(report["variants"]),
         layers=layers(report["widths"]),
         rounds={stage["folder"]: figures.rounds(stage["rounds"]) for stage in report["stages"]},
-        flops_at=next(iter(report["original"]["n_flops"] or {}), ""),
         flags=[flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]],
         energy_note=_energy_note(report["variants"]),
         recipe=recipe,
