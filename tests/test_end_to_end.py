@@ -45,8 +45,13 @@ sys.exit(main(sys.argv[1:]))
 
 
 def start(recipe, run_dir):
-    arguments = ["--recipe", str(recipe), "--run-dir", str(run_dir), "--json"]
-    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", COMMAND, "--recipe", recipe, "--run-dir", run_dir, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
+
+
+def heed_ctrl_c():
+    """Undo what a shell does to its background jobs, which inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
