@@ -1,6 +1,7 @@
 """Fixtures that several tests share: a tiny BERT folder, a small CSV file, and the real data beside the checkout."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a the this film plot cast is was good bright warm bad dull cold very not ##ly"
 SHARED = Path(__file__).resolve().parents[2] / "shared"

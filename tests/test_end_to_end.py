@@ -46,12 +46,7 @@ sys.exit(main(sys.argv[1:]))
 
 def start(recipe, run_dir):
     command = [sys.executable, "-c", COMMAND, "--recipe", recipe, "--run-dir", run_dir, "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
-
-
-def heed_ctrl_c():
-    """Undo what a shell does to its background jobs, which inherit that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")
