@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import caps, maps, reductions, simplex
+from compressor.numerics import arguments, caps, maps, reductions, simplex
 from compressor.numerics.groups import split
 
 EXACT = True
@@ -78,7 +78,7 @@ def project(
     entries = split(tensor, None)
     length = reductions.l1(entries)
     if check_finite:
-        simplex.require_finite(length)
+        arguments.require_finite(length)
     if weights is None:
         shortened = caps.thresholds(entries, simplex.shrink(length, radius, None))
         return maps.apply(maps.soften, tensor, shortened, dim=None, out=out)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import caps, maps, simplex
+from compressor.numerics import arguments, caps, maps, simplex
 from compressor.numerics.groups import Coupled, Grouped, split
 from compressor.numerics.reductions import l1, largest
 
@@ -85,6 +85,6 @@ def project(
     columns = split(matrix, dim)
     sums = l1(columns)
     if check_finite:
-        simplex.require_finite(sums)
+        arguments.require_finite(sums)
     shortened = caps.thresholds(columns, simplex.shrink(sums, radius, weights))
     return maps.apply(maps.soften, matrix, shortened, dim=dim, out=out)

@@ -1,8 +1,11 @@
 """The l1,1,1 ball of a tensor of nested groups, reached in three levels."""
 
+import math
+
+import torch
 from torch import Tensor
 
-from compressor.numerics import caps, maps, simplex
+from compressor.numerics import arguments, caps, maps, simplex
 from compressor.numerics.groups import split
 from compressor.numerics.reductions import l1, largest
 
@@ -14,8 +17,8 @@ Dims = tuple[int, int]
 
 def norm(tensor: Tensor, *, dim: Dims = (-3, -2), weights: Tensor | None = None) -> Tensor:
     """Sum over outer slices of their l1 norms."""
-    slices = split(tensor, dim).outer
-    return simplex.total(l1(slices), weights).to(slices.dtype)
+    inner = split(tensor, dim)
+    return simplex.total(l1(inner).sum(-1), weights).to(inner.dtype)
 
 
 def dual_norm(tensor: Tensor, *, dim: Dims = (-3, -2), weights: Tensor | None = None) -> Tensor:
@@ -90,7 +93,8 @@ def project(
     inner = split(tensor, dim)
     sums = l1(inner)
     if check_finite:
-        simplex.require_finite(sums)
+        arguments.require_finite(sums)
     outer = simplex.shrink(sums.sum(-1), radius, weights)
-    shortened = caps.thresholds(inner, simplex.shrink(sums, outer, None))
+    lowered, was_more = simplex.lower(sums, None, outer.unsqueeze(-1))
+    shortened = caps.thresholds(inner, torch.where(was_more, lowered, math.inf))
     return maps.apply(maps.soften, tensor, shortened, dim=dim, out=out)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import maps, simplex
+from compressor.numerics import arguments, maps, simplex
 from compressor.numerics.groups import Coupled, Grouped, split
 from compressor.numerics.reductions import l2
 
@@ -78,6 +78,6 @@ def project(
     """
     lengths = l2(split(matrix, dim))
     if check_finite:
-        simplex.require_finite(lengths)
+        arguments.require_finite(lengths)
     factors = simplex.ratio(simplex.shrink(lengths, radius, weights), lengths)
     return maps.apply(maps.scale, matrix, factors, dim=dim, out=out)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import maps, simplex
+from compressor.numerics import arguments, maps, simplex
 from compressor.numerics.groups import Coupled, Grouped, split
 from compressor.numerics.reductions import l1, largest
 
@@ -92,6 +92,6 @@ def project(
     """
     maxima = largest(split(matrix, dim))
     if check_finite:
-        simplex.require_finite(maxima)
+        arguments.require_finite(maxima)
     caps = simplex.shrink(maxima, radius, weights)
     return maps.apply(maps.clip, matrix, caps, dim=dim, out=out)

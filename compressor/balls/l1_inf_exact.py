@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from compressor.numerics import caps, maps, simplex
+from compressor.numerics import arguments, caps, maps, simplex
 from compressor.numerics.groups import Coupled, Grouped, Groups, split
 from compressor.numerics.reductions import l1, largest
 
@@ -31,12 +31,12 @@ def radius_for(
     """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the columns."""
     columns = split(matrix, dim)
     sums = l1(columns)
-    simplex.require_finite(sums)
-    factors = simplex.as_weights(weights, sums)
+    arguments.require_finite(sums)
+    factors = arguments.as_weights(weights, sums)
     threshold = simplex.quantile(sums / factors, column_sparsity)
     given_up = torch.where(threshold > 0, threshold * factors, math.inf)
     found = caps.find_caps(columns, lambda sums, counts, held: sums - given_up)
-    return simplex.as_number((factors * torch.where(threshold > 0, found, largest(columns))).sum(-1))
+    return arguments.as_number((factors * torch.where(threshold > 0, found, largest(columns))).sum(-1))
 
 
 def project(
@@ -86,9 +86,8 @@ def project(
     Notes
     -----
     Newton steps on the threshold and the caps together, without sorting: each
-    is one pass over the columns that still move. Time is a few passes, and
-    memory an eighth of the matrix for the start and up to half of it for
-    copies of moving columns.
+    is one pass over the columns whose cap still moves. Memory is an eighth of
+    the matrix for the start, and up to 32 MiB for copies of moving columns.
 
     References
     ----------
@@ -103,8 +102,8 @@ def project(
             [2.5000, 0.0000]])
     """
     columns = split(matrix, dim)
-    factors = simplex.as_weights(weights, columns.zeros())
-    limit = simplex.as_radius(radius, columns.zeros())
+    factors = arguments.as_weights(weights, columns.zeros())
+    limit = arguments.as_radius(radius, columns.zeros())
     is_inside = _is_inside(columns, limit, factors)
 
     def kept(sums: Tensor, counts: Tensor, held: Tensor | None) -> Tensor:
@@ -117,17 +116,18 @@ def project(
 
     found = caps.find_caps(columns, kept, _near(start, factors, columns))
     if check_finite:
-        simplex.require_finite(found)
+        arguments.require_finite(found)
     return maps.apply(maps.clip, matrix, torch.where(is_inside, math.inf, found), dim=dim, out=out)
 
 
-def _is_inside(columns: Groups, limit: Tensor, factors: Tensor) -> Tensor:
+def _is_inside(columns: Groups, limit: float | Tensor, factors: Tensor) -> Tensor:
     """Tell which batch items need no projection; a sample of their members often knows that they do."""
-    for seen in (columns.sample(), columns):
-        total = (factors * largest(seen)).sum(-1, keepdim=True)
-        is_inside = total.isfinite() & (total <= limit)
-        if not bool(is_inside.any()):
-            break
+    with torch.no_grad():
+        for seen in (columns.sample(), columns):
+            total = (factors * largest(seen)).sum(-1, keepdim=True)
+            is_inside = total.isfinite() & (total <= limit)
+            if not bool(is_inside.any()):
+                break
     return is_inside
 
 
@@ -135,5 +135,5 @@ def _near(start: float | Tensor | None, factors: Tensor, columns: Groups) -> cap
     """Hold each column to a guessed threshold."""
     if start is None:
         return None
-    given_up = factors * simplex.as_radius(start, columns.zeros())
+    given_up = factors * arguments.as_radius(start, columns.zeros())
     return lambda sums, counts, held: sums - given_up

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import maps, reductions, simplex
+from compressor.numerics import arguments, maps, reductions, simplex
 from compressor.numerics.groups import split
 
 EXACT = True
@@ -50,6 +50,6 @@ def project(tensor: Tensor, radius: float | Tensor, *, out: Tensor | None = None
     """
     length = reductions.l2(split(tensor, None))
     if check_finite:
-        simplex.require_finite(length)
+        arguments.require_finite(length)
     factor = simplex.ratio(simplex.shrink(length, radius, None), length)
     return maps.apply(maps.scale, tensor, factor, dim=None, out=out)

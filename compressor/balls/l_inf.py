@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from compressor.numerics import maps, reductions, simplex
+from compressor.numerics import arguments, maps, reductions, simplex
 from compressor.numerics.groups import split
 
 EXACT = True
@@ -53,5 +53,5 @@ def project(tensor: Tensor, radius: float | Tensor, *, out: Tensor | None = None
     """
     maximum = reductions.largest(split(tensor, None))
     if check_finite:
-        simplex.require_finite(maximum)
+        arguments.require_finite(maximum)
     return maps.apply(maps.clip, tensor, simplex.shrink(maximum, radius, None), dim=None, out=out)

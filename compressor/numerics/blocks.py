@@ -7,8 +7,10 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-SCRATCH = 1 << 20  # bytes of a piece, about: copied to scratch that stays in the second-level cache
-STREAM = 2 << 20  # bytes of a piece, about: read and written in place; smaller ones pay for calls
+# Bytes of a piece, about. Smaller ones pay for calls, larger ones leave the cache between kernels.
+SCRATCH = 1 << 20  # copied to scratch
+STREAM = 2 << 20  # read, and written elsewhere
+READ = 8 << 20  # read only
 
 
 def blocks(tensor: Tensor, *others: Tensor, n_bytes: int = STREAM) -> Iterator[tuple[Tensor, ...]]:

@@ -18,6 +18,7 @@ it they must be right.
 
 _ROUGH = 1e-2  # precision of the start: a sample of the members has an error of that order
 _VISITS = 100  # 17 are the most ever seen; only rounding could make it circle
+_COPY = 32 << 20  # bytes of groups to copy at most: fresh pages cost more than visits to all the groups
 
 
 def thresholds(groups: Groups, lengths: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def _search(groups: Groups, rule: Rule, caps: Tensor, precision: float) -> tuple
             break
         if int(moves[visited].sum()) < len(moving):  # some that had come to rest are moved by the others
             present, visited = groups, everyone
-        if 2 * len(moving) <= len(visited):  # to copy more of them would cost more than it saves
+        if len(moving) <= len(visited) * min(0.5, _COPY / max(1, present.n_bytes)):
             present, visited = present.take(moves[visited].nonzero().flatten()), moving
         caps[..., visited] = risen[..., visited]
     return caps, sums, counts

@@ -52,6 +52,11 @@ class Groups:
         return sum(part.numel() for part in self.parts)
 
     @property
+    def n_bytes(self) -> int:
+        """Size of all parts."""
+        return sum(part.nbytes for part in self.parts)
+
+    @property
     def wants_gradient(self) -> bool:
         """Whether autograd records what is done with the parts."""
         return torch.is_grad_enabled() and any(part.requires_grad for part in self.parts)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from compressor.numerics.blocks import SCRATCH, blocks
+from compressor.numerics.blocks import READ, SCRATCH, blocks
 from compressor.numerics.groups import Groups, spread
 
 _SAFE_LENGTHS = (1e-10, 1e15)  # squares of larger entries overflow float32, those of smaller ones vanish
@@ -20,7 +20,7 @@ def largest(groups: Groups) -> Tensor:
         if groups.wants_gradient:
             result = result.maximum(part.abs().amax(members)) if part.numel() else result
         elif part.stride(-1) == 1:  # to read contiguous members twice is cheaper than to write their magnitudes
-            for block, found in blocks(part, spread(result, part)):
+            for block, found in blocks(part, spread(result, part), n_bytes=READ):
                 bottom, top = block.amin(members, keepdim=True), block.amax(members, keepdim=True)
                 torch.maximum(found, torch.maximum(top, bottom.neg_()), out=found)
         else:
@@ -63,7 +63,7 @@ def _l2(groups: Groups) -> Tensor:
     squares = groups.zeros()
     for part in groups.parts:
         if part.stride(-1) == 1 and not groups.wants_gradient:
-            for block, total in blocks(part, spread(squares, part)):
+            for block, total in blocks(part, spread(squares, part), n_bytes=READ):
                 total.add_(_squares(block, groups.dtype).sum(groups.members(part), keepdim=True))
         else:
             for block, total in _copies(groups, part, torch.square, squares):

@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from compressor.numerics import arguments
+
 _EPS, _TINY = torch.finfo(torch.float64).eps, torch.finfo(torch.float64).tiny
 
 
-def lower(heights: Tensor, masses: Tensor | None, volume: Tensor) -> tuple[Tensor, Tensor]:
+def lower(heights: Tensor, masses: Tensor | None, volume: float | Tensor) -> tuple[Tensor, Tensor]:
     """Lower heights to 0 or more by the level that leaves ``sum(masses * lowered) == volume``; tell if there was more.
 
     Each prefix of the descending heights proposes a level, and the largest is right. All is counted from the top,
@@ -21,18 +23,18 @@ def lower(heights: Tensor, masses: Tensor | None, volume: Tensor) -> tuple[Tenso
     top = descending[..., :1].detach()
     depths = descending - top
     if masses is None:
+        total = heights.sum(-1, keepdim=True)
         proposals = (depths.cumsum(-1) - volume) / torch.arange(1, n + 1, device=heights.device)
     else:
-        taken = masses.gather(-1, order)
+        total, taken = (masses * heights).sum(-1, keepdim=True), masses.gather(-1, order)
         proposals = ((taken * depths).cumsum(-1) - volume) / taken.cumsum(-1)
     level = proposals.amax(-1, keepdim=True)
-    was_more = level > -top
     lowered = heights - top - level.maximum(-top)
     dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
-    return torch.where(lowered <= dust, 0.0, lowered), was_more
+    return torch.where(lowered <= dust, 0.0, lowered), total > volume
 
 
-def propose(heights: Tensor, masses: Tensor, volume: Tensor, held: Tensor) -> Tensor:
+def propose(heights: Tensor, masses: Tensor, volume: float | Tensor, held: Tensor) -> Tensor:
     """Find the level, were it just below all the held heights; the right one is never lower."""
     masses = masses * held
     return (((masses * heights).sum(-1, keepdim=True) - volume) / masses.sum(-1, keepdim=True)).clamp(min=0)
@@ -40,11 +42,11 @@ def propose(heights: Tensor, masses: Tensor, volume: Tensor, held: Tensor) -> Te
 
 def shrink(values: Tensor, radius: float | Tensor, weights: Tensor | None) -> Tensor:
     """Project values onto ``sum(weights * values) <= radius``; infinity stands for no limit, where they are inside."""
-    limit = as_radius(radius, values)
+    limit = arguments.as_radius(radius, values)
     if weights is None:
         shrunk, was_outside = lower(values, None, limit)
     else:
-        weights = as_weights(weights, values)
+        weights = arguments.as_weights(weights, values)
         lowered, was_outside = lower(values / weights, weights.square().expand_as(values), limit)
         shrunk = weights * lowered
     return torch.where(was_outside, shrunk, math.inf)
@@ -58,22 +60,22 @@ def ratio(shrunk: Tensor, values: Tensor) -> Tensor:
 
 def total(values: Tensor, weights: Tensor | None) -> Tensor:
     """Weighted sum of the values."""
-    return (values * as_weights(weights, values)).sum(-1)
+    return (values * arguments.as_weights(weights, values)).sum(-1)
 
 
 def peak(values: Tensor, weights: Tensor | None = None) -> Tensor:
     """Largest value for its weight, the dual of `total`; 0 where there is none."""
-    heights = values / as_weights(weights, values)
+    heights = values / arguments.as_weights(weights, values)
     return heights.amax(-1) if heights.shape[-1] else heights.sum(-1)
 
 
 def radius_for(values: Tensor, weights: Tensor | None, sparsity: float) -> float | Tensor:
     """Radius at which `shrink` zeroes the fraction `sparsity` of the values."""
-    require_finite(values)
-    weights = as_weights(weights, values)
+    arguments.require_finite(values)
+    weights = arguments.as_weights(weights, values)
     heights = values / weights
     above = (heights - quantile(heights, sparsity)).clamp(min=0)
-    return as_number((weights.square() * above).sum(-1))
+    return arguments.as_number((weights.square() * above).sum(-1))
 
 
 def quantile(heights: Tensor, sparsity: float) -> Tensor:
@@ -84,37 +86,3 @@ def quantile(heights: Tensor, sparsity: float) -> Tensor:
     if n_dead == 0:
         return heights.new_zeros((*heights.shape[:-1], 1))
     return heights.kthvalue(n_dead, dim=-1, keepdim=True).values
-
-
-def require_finite(values: Tensor) -> None:
-    """Refuse NaN and infinity, as seen in what was reduced from a matrix."""
-    if not math.isfinite(float(values.detach().sum())):
-        raise ValueError("matrix: entries must be finite, found nan or inf")
-
-
-def as_number(values: Tensor) -> float | Tensor:
-    """Give a Python number, or the tensor of a batch."""
-    return values if values.ndim else float(values)
-
-
-def as_radius(radius: float | Tensor, values: Tensor) -> Tensor:
-    """Check a radius, or one per batch item, and shape it against the values."""
-    radii = torch.as_tensor(radius, dtype=values.dtype, device=values.device)
-    if radii.ndim and radii.shape != values.shape[:-1]:
-        raise ValueError(f"radius: must have the batch's shape {tuple(values.shape[:-1])}, got {tuple(radii.shape)}")
-    smallest = float(radii.detach().amin()) if radii.numel() else 0.0
-    if not smallest >= 0:
-        raise ValueError(f"radius: must be >= 0, got {smallest!r}")
-    return radii.unsqueeze(-1)
-
-
-def as_weights(weights: Tensor | None, values: Tensor) -> Tensor:
-    """Check weights, and give them the type of the values; ones by default."""
-    if weights is None:
-        return values.new_ones(values.shape[-1:])
-    weights = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
-    if not bool((weights.isfinite() & (weights > 0)).all()):
-        raise ValueError("weights: must be finite and > 0")
-    if weights.shape not in (values.shape, values.shape[-1:]):
-        raise ValueError(f"weights: must have the shape {tuple(values.shape)}, got {tuple(weights.shape)}")
-    return weights

@@ -2,7 +2,6 @@ import math
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,12 +68,3 @@ def test_empty_vectors_are_inside():
     assert simplex.shrink(empty, 1.0, None).shape == (2, 0)
     assert simplex.peak(empty).tolist() == [0.0, 0.0]
     assert simplex.total(empty, None).tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("radius", "words"),
-    [(-1.0, "must be >= 0, got -1.0"), (math.nan, "must be >= 0, got nan"), (torch.ones(2), "shape")],
-)
-def test_a_bad_radius_is_refused(radius, words):
-    with pytest.raises(ValueError, match=f"radius: .*{words}"):
-        simplex.as_radius(radius, torch.ones(3, 4).double())
