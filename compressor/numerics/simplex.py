@@ -28,8 +28,8 @@ def lower(heights: Tensor, masses: Tensor | None, volume: float | Tensor) -> tup
     else:
         total, taken = (masses * heights).sum(-1, keepdim=True), masses.gather(-1, order)
         proposals = ((taken * depths).cumsum(-1) - volume) / taken.cumsum(-1)
-    level = proposals.amax(-1, keepdim=True)
-    lowered = heights - top - level.maximum(-top)
+    level = proposals.amax(-1, keepdim=True).maximum(-top)
+    lowered = heights - top - level
     dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
     return torch.where(lowered <= dust, 0.0, lowered), total > volume
 
