@@ -31,7 +31,7 @@ def lower(heights: Tensor, masses: Tensor | None, volume: float | Tensor) -> tup
     level = proposals.amax(-1, keepdim=True).maximum(-top)
     lowered = heights - top - level
     dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
-    return torch.where(lowered <= dust, 0.0, lowered), total > volume
+    return lowered.masked_fill(lowered <= dust, 0.0), total > volume
 
 
 def propose(heights: Tensor, masses: Tensor, volume: float | Tensor, held: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def shrink(values: Tensor, radius: float | Tensor, weights: Tensor | None) -> Te
         weights = arguments.as_weights(weights, values)
         lowered, was_outside = lower(values / weights, weights.square().expand_as(values), limit)
         shrunk = weights * lowered
-    return torch.where(was_outside, shrunk, math.inf)
+    return shrunk.masked_fill(~was_outside, math.inf)
 
 
 def ratio(shrunk: Tensor, values: Tensor) -> Tensor:
