@@ -119,18 +119,12 @@ def holding(model: Model) -> Callable[[], None]:
     Holding the layers that write a unit is enough: it emits a constant then, which `surgery.shrink_` folds,
     whatever becomes of the weights that read it.
     """
-    held: list[tuple[nn.Parameter, Tensor]] = []
-    for width in model.widths():
-        dead = surgery.dead_units(model.net, width).nonzero().flatten()
-        for cut in width.producers:
-            if len(dead) and not cut.routes:
-                rows = (cut.offset + dead[:, None] * cut.block + torch.arange(cut.block)).flatten()
-                held.append((model.net.get_parameter(f"{cut.module}.weight"), rows))
+    held = [(hold, width) for width in model.widths() for hold in surgery.holds(model.net, width)]
 
     @torch.no_grad()
     def hold() -> None:
-        for parameter, rows in held:
-            parameter.index_fill_(0, rows.to(parameter.device), 0.0)
+        for (slot, cut, dead), width in held:
+            slot.units(width, cut).index_fill_(0, dead.to(slot.tensor.device), 0.0)
 
     hold()
     return hold

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from compressor.surgery import Cut, Width
+from compressor import layers
+from compressor.widths import Cut, Width
 
 Scores = dict[str, Tensor]
 
@@ -26,9 +27,10 @@ def add_taylor_(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> None
     for width in widths:
         total = torch.zeros(width.size, dtype=torch.float64)
         for cut in width.consumers:
-            weight = net.get_parameter(f"{cut.module}.weight")
-            if weight.grad is not None:
-                total += _per_unit((weight * weight.grad).flatten(1).sum(dim=0), width, cut).sum(dim=1).double().cpu()
+            weight = layers.slots(net, width, cut)[0]
+            if weight.tensor.grad is not None:
+                change = (weight.tensor * weight.tensor.grad).movedim(weight.axis, 0)
+                total += layers.by_unit(change, width, cut).flatten(1).sum(dim=1).double().cpu()
         scores[f"importance.{width.name}"] += total.abs()
 
 
@@ -40,8 +42,8 @@ def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) 
         cut = width.consumers[0]
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], width: Width = width, cut: Cut = cut) -> None:
-            per_entry = inputs[0].detach().abs().flatten(0, -2).double().mean(dim=0)
-            scores[f"importance.{width.name}"] += _per_unit(per_entry, width, cut).mean(dim=1).cpu()
+            per_entry = inputs[0].detach().abs().movedim(layers.unit_axis(module), 0).flatten(1).double().mean(dim=1)
+            scores[f"importance.{width.name}"] += layers.by_unit(per_entry, width, cut).flatten(1).mean(dim=1).cpu()
 
         handles.append(net.get_submodule(cut.module).register_forward_pre_hook(hook))
     try:
@@ -55,7 +57,3 @@ def of(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> Tensor:
     """Scores of all units of the widths, scaled to a mean of one; all one while nothing was accumulated."""
     found = torch.cat([scores[f"importance.{width.name}"] for width in widths])
     return found / found.mean() if found.any() else torch.ones_like(found)
-
-
-def _per_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
-    return entries.narrow(0, cut.offset, width.size * cut.block).view(width.size, cut.block)

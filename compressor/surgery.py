@@ -1,81 +1,37 @@
-"""Widths and their units: read them, zero them, fold what they emit, remove them, and prove that nothing changed."""
+"""Units of a network: read them, zero them, fold what they emit, remove them, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from types import ModuleType
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
+from compressor import layers
 from compressor.errors import NumericsError
+from compressor.layers import Constant, Slot
+from compressor.widths import Cut, Kind, Side, Width, select
 
-Kind = Literal["neuron", "head", "group", "channel"]
-Side = Literal["producer", "consumer", "both"]
-
-_AXIS = {"out": 0, "in": 1}  # of a linear layer's weight
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The entries of one layer that belong to a width: ``block`` neighbours per unit, from ``offset`` on."""
-
-    module: str
-    side: Literal["out", "in"]
-    block: int = 1
-    offset: int = 0
-    routes: bool = False
-    """The layer only steers where the unit looks (query, key): zero rows there do not make the unit constant."""
-
-
-@dataclass(frozen=True)
-class Width:
-    """A dimension of the network made of removable units, with every layer it couples.
-
-    In ``nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))`` the eight hidden neurons are one width: row k of
-    layer 0 writes neuron k, column k of layer 2 reads it, and neither can lose it alone.
-    """
-
-    name: str
-    kind: Kind
-    size: int
-    producers: tuple[Cut, ...]
-    consumers: tuple[Cut, ...]
-
-    def cuts(self, side: Side) -> tuple[Cut, ...]:
-        """Layers that write the units, read them, or both; the producers come first."""
-        return (self.producers if side != "consumer" else ()) + (self.consumers if side != "producer" else ())
-
-
-class Constant(nn.Module):
-    """What is left of a linear layer that reads no unit any more: its bias, at every position.
-
-    An empty product would compute the same, but its empty inputs would be exported with it, and onnxruntime 1.31 dies
-    of an attention without heads. The layer's parameters keep their names, so that a checkpoint keeps its keys.
-    """
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Repeat the bias over the leading dimensions of ``inputs``."""
-        emitted = self.weight.sum(dim=1) if self.bias is None else self.bias  # the sum of no columns is zero
-        return emitted.expand(*inputs.shape[:-1], -1).clone()  # torch 2.13 trips over a view of a parameter in no_grad
-
-
-_Layer = nn.Linear | Constant
-
-
-def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
-    """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without one raises."""
-    names = [width.name for width in widths]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"no width matches {pattern!r}; there are {', '.join(names) or 'none'}")
-    return [width for width in widths if any(fnmatchcase(width.name, pattern) for pattern in patterns)]
+__all__ = [
+    "Constant",
+    "Cut",
+    "Kind",
+    "Side",
+    "Width",
+    "column_sparsity",
+    "columns",
+    "constants",
+    "dead_units",
+    "holds",
+    "n_params",
+    "new_biases",
+    "prove_equal",
+    "resize_",
+    "select",
+    "shrink_",
+    "write_columns_",
+    "zero_units_",
+]
 
 
 def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
@@ -106,13 +62,13 @@ def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
     cuts = width.cuts(side)
     if not cuts:
         raise ValueError(f"{width.name}: has no {side}")
-    return torch.cat([_weights(net, width, cut).flatten(1) for cut in cuts], dim=1).T
+    return torch.cat([layers.weights(net, width, cut).flatten(1) for cut in cuts], dim=1).T
 
 
 @torch.no_grad()
 def write_columns_(net: nn.Module, width: Width, matrix: Tensor, side: Side = "both") -> None:
     """Write the weights of a width from a matrix laid out as `columns` gives it."""
-    views = [_weights(net, width, cut) for cut in width.cuts(side)]
+    views = [layers.weights(net, width, cut) for cut in width.cuts(side)]
     for view, rows in zip(views, torch.split(matrix, [view.shape[1:].numel() for view in views]), strict=True):
         view.copy_(rows.T.reshape(view.shape))
 
@@ -122,13 +78,19 @@ def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both"
     """Zero the weights of the units where the mask ``units``, shape (width.size,), is true.
 
     With side ``both`` the producers' biases go as well: the unit then emits what its activation makes of zero. With
-    side ``producer`` they stay, the unit emits a constant, and `shrink_` folds it.
+    side ``producer`` they stay, the unit emits a constant, and `shrink_` folds it. Whatever the side, normalisations
+    and depthwise convolutions that carry the units lose their weights and shifts, and of a pair of scoring layers the
+    first goes.
     """
     for cut in width.cuts(side):
-        layer = _layer(net, width, cut)
-        _weights(net, width, cut)[units] = 0
-        if side == "both" and cut.side == "out" and layer.bias is not None:
-            _by_unit(layer.bias, 0, width, cut)[units] = 0
+        layers.weights(net, width, cut)[units] = 0
+        if side == "both" and cut.side == "out":
+            for shift in layers.shifts(net, width, cut):
+                shift[units] = 0
+    for cut in (*_carrying(net, width), *_scoring(width)[:1]):
+        layers.weights(net, width, cut)[units] = 0
+        for shift in layers.shifts(net, width, cut):
+            shift[units] = 0
 
 
 def dead_units(net: nn.Module, width: Width) -> Tensor:
@@ -136,14 +98,31 @@ def dead_units(net: nn.Module, width: Width) -> Tensor:
 
     A unit is dead when no consumer reads it, or when what it emits does not depend on the input, because all the
     weights that write it are zero; then `shrink_` folds the constant. Zero query and key rows alone do not count:
-    they make a head look everywhere alike, not at nothing.
+    they make a head look everywhere alike, not at nothing. A dimension of all heads must leave the scores as well.
 
     Returns
     -------
     Tensor of bool, shape (width.size,)
         On the weights' device.
     """
-    return _untouched(net, width, width.consumers) | _constant(net, width)
+    return (_untouched(net, width, width.consumers) | _constant(net, width)) & ~_scores(net, width)
+
+
+def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
+    """List the tensors that must stay zero for dead units to stay dead, each with its cut and the units' indices.
+
+    These are the weights that write them, and what is zero already of that which carries or scores them: the units
+    then emit constants at most, which `shrink_` folds, whatever becomes of the weights that read them.
+    """
+    dead = dead_units(net, width)
+    if not dead.any():
+        return []
+    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width)]
+    for cut in (*_carrying(net, width), *_scoring(width)):
+        for slot in layers.slots(net, width, cut):
+            if slot.name in ("weight", "bias"):
+                found.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
+    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in found]
 
 
 def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reader: Cut | None = None) -> Tensor:
@@ -161,13 +140,14 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reade
 
     Returns
     -------
-    Tensor, shape (width.size * block,)
-        ``block`` entries per unit, unit after unit.
+    Tensor, shape (width.size, repeat, block)
+        What the consumer's cut reads of each unit.
     """
     cut = reader or width.consumers[0]
     seen: list[Tensor] = []
     modes = [(module, module.training) for module in net.modules()]
-    hook = _layer(net, width, cut).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    layer = layers.layer_of(net, width, cut)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         with torch.no_grad():
             net.eval()(**example)  # dropout would blur a constant
@@ -175,7 +155,8 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reade
         hook.remove()
         for module, mode in modes:
             module.training = mode
-    return seen[0].flatten(0, -2)[0].narrow(0, cut.offset, width.size * cut.block).clone()
+    entries = seen[0].movedim(layers.unit_axis(layer), 0).flatten(1)[:, 0]
+    return layers.by_unit(entries, width, cut).clone()
 
 
 def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Tensor] | None) -> None:
@@ -187,8 +168,8 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
     Parameters
     ----------
     net : nn.Module
-        Changed in place. Layers get new, smaller parameters: optimizers must be rebuilt. A consumer left without units
-        becomes a `Constant`.
+        Changed in place. Layers get new, smaller parameters: optimizers must be rebuilt. A consumer without a bias
+        gets one if it must take a constant; one left without units becomes a `Constant`.
     width : Width
         The width to cut; its ``size`` describes the network before the cut.
     keep : Tensor, int64 indices or a bool mask of shape (width.size,)
@@ -199,8 +180,8 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
     Raises
     ------
     ValueError
-        If ``keep`` does not fit the width, a constant must be folded without ``example``, or a consumer has no bias
-        to take it.
+        If ``keep`` does not fit the width, a constant must be folded without ``example``, or its reader pads with
+        zeros.
 
     Examples
     --------
@@ -219,13 +200,16 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
     _cut_(net, width, mask)
 
 
-def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int]) -> None:
+def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
     """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
-    Meant for a constructor whose weights are loaded afterwards; works on the meta device.
+    The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
+    meta device.
     """
-    known = {width.name: width for width in arch.widths(net)}
+    for name in biases:
+        layers.add_bias_(net.get_submodule(name))
     for name, n_units in widths.items():
+        known = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
         if name not in known:
             raise ValueError(f"no width {name!r}; there are {', '.join(known) or 'none'}")
         if not 0 <= n_units <= known[name].size:
@@ -233,6 +217,11 @@ def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int]) -> None
         if n_units < known[name].size:
             _cut_(net, known[name], _mask(known[name], torch.arange(n_units, device="cpu")))
             arch.resized_(net, known[name], n_units)
+
+
+def new_biases(net: nn.Module) -> list[str]:
+    """Name the layers that got a bias to take a constant."""
+    return [name for name, module in net.named_modules() if layers.has_new_bias(module)]
 
 
 def n_params(net: nn.Module) -> int:
@@ -256,42 +245,45 @@ def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) ->
         )
 
 
-def _layer(net: nn.Module, width: Width, cut: Cut) -> _Layer:
-    """Look up the layer of a cut; raise ValueError when the declaration does not fit the network."""
-    try:
-        layer = net.get_submodule(cut.module)
-    except AttributeError as error:
-        raise ValueError(f"{width.name}: there is no module {cut.module!r}") from error
-    if not isinstance(layer, _Layer):
-        raise ValueError(f"{width.name}: {cut.module!r} is a {type(layer).__name__}; only nn.Linear can be cut")
-    end, n_entries = cut.offset + width.size * cut.block, layer.weight.shape[_AXIS[cut.side]]
-    if end > n_entries:
-        raise ValueError(f"{width.name}: needs {end} entries of {cut.module!r}, {cut.side} side, found {n_entries}")
-    return layer
-
-
-def _by_unit(tensor: Tensor, axis: int, width: Width, cut: Cut) -> Tensor:
-    """View the entries of a cut along ``axis`` as (unit, block, the other dimensions)."""
-    entries = tensor.narrow(axis, cut.offset, width.size * cut.block).movedim(axis, 0)
-    return entries.view(width.size, cut.block, *entries.shape[1:])
-
-
-def _weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
-    """View the weights of a cut, shape (unit, block, the layer's other side)."""
-    return _by_unit(_layer(net, width, cut).weight.detach(), _AXIS[cut.side], width, cut)
-
-
 def _untouched(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:
     """Mask of the units whose weights are zero in all of the layers."""
-    return torch.stack([_weights(net, width, cut).flatten(1).eq(0).all(dim=1) for cut in cuts]).all(dim=0)
+    return torch.stack([_is_zero(layers.weights(net, width, cut)) for cut in cuts]).all(dim=0)
+
+
+def _is_zero(entries: Tensor) -> Tensor:
+    return entries.flatten(1).eq(0).all(dim=1)
 
 
 def _constant(net: nn.Module, width: Width) -> Tensor:
     """Mask of the units whose emission no input changes; where no layer writes the units they are inputs."""
-    writers = [cut for cut in width.producers if not cut.routes]
-    if not writers:
+    if not _writers(width):
         return torch.zeros_like(_untouched(net, width, width.consumers))
-    return _untouched(net, width, writers)
+    return _untouched(net, width, _writers(width))
+
+
+def _writers(width: Width) -> list[Cut]:
+    """Pick the producers that decide what the units emit."""
+    return [cut for cut in width.producers if cut.role == "writes"]
+
+
+def _carrying(net: nn.Module, width: Width) -> list[Cut]:
+    """Pick the carriers with a shift of their own, by which a unit would emit something still."""
+    return [cut for cut in width.carriers if layers.shifts(net, width, cut)]
+
+
+def _scoring(width: Width) -> list[Cut]:
+    """Pick the layers whose product weighs the units in the scores of an attention."""
+    return [cut for cut in width.producers if cut.role == "scores"]
+
+
+def _scores(net: nn.Module, width: Width) -> Tensor:
+    """Mask of the units that no scoring layer leaves out: one must, with its bias, for the product to vanish."""
+    is_live = torch.zeros(width.size, dtype=torch.bool, device=layers.weights(net, width, width.everywhere[0]).device)
+    for index, cut in enumerate(_scoring(width)):
+        entries = [layers.weights(net, width, cut), *layers.shifts(net, width, cut)]
+        is_zero = torch.stack([_is_zero(each) for each in entries]).all(dim=0)
+        is_live = ~is_zero if index == 0 else is_live & ~is_zero
+    return is_live
 
 
 def _mask(width: Width, keep: Tensor) -> Tensor:
@@ -313,46 +305,65 @@ def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, 
         return
     if example is None:
         raise ValueError(f"{width.name}: {int(folded.sum())} removed units emit constants; give an example to see them")
-    shifts = []
-    for cut in width.consumers:
-        emitted = constants(net, width, example, cut).view(width.size, cut.block)[folded]
-        shift = torch.einsum("ubo,ub->o", _weights(net, width, cut)[folded].double(), emitted.double())
-        bias = _layer(net, width, cut).bias
-        if bias is None and shift.any():
-            raise ValueError(f"{width.name}: {cut.module!r} has no bias to take the constants of the removed units")
-        shifts.append((bias, shift))
-    for bias, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
-        if bias is not None:
-            bias.add_(shift)
+    shifts = [(cut, _shift(net, width, cut, folded, example)) for cut in width.consumers]
+    for cut, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
+        layer = layers.layer_of(net, width, cut)
+        if layer.bias is None and shift.any():
+            layers.add_bias_(layer)
+        if layer.bias is not None:
+            layer.bias.add_(shift)
+
+
+def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Mapping[str, Tensor]) -> Tensor:
+    """Sum what a consumer makes of the constants of the folded units."""
+    emitted = constants(net, width, example, cut)[folded].double().flatten()
+    read = layers.weights(net, width, cut)[folded].double().flatten(0, 2)  # (entries, outputs, kernel)
+    shift = torch.tensordot(emitted, read, dims=1).flatten(1).sum(1) if read.ndim > 2 else emitted @ read
+    if not layers.can_take_constants(layers.layer_of(net, width, cut)) and shift.any():
+        raise ValueError(
+            f"{width.name}: removed units emit constants, which {cut.module!r} pads with zeros; zero their biases too"
+        )
+    return shift
 
 
 def _cut_(net: nn.Module, width: Width, mask: Tensor) -> None:
     """Give the layers of a width new parameters, without the entries of the units where ``mask`` is false."""
-    layers = {cut.module: _layer(net, width, cut) for cut in width.cuts("both")}
+    emptied = [] if mask.any() or width.size == 0 else _emptied(net, width)
     smaller = _smaller(net, width, mask)
     for module in net.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter in smaller:
-                setattr(module, name, smaller[parameter])
-    for name, layer in layers.items():
-        layer.out_features, layer.in_features = layer.weight.shape
-        if layer.in_features == 0 and isinstance(layer, nn.Linear):
-            net.set_submodule(name, Constant(layer))
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in tensors:
+            if tensor in smaller:
+                setattr(module, name, smaller[tensor])
+                layers.tell_(module)
+    for name in emptied:
+        net.set_submodule(name, Constant(net.get_submodule(name)))
 
 
-def _smaller(net: nn.Module, width: Width, mask: Tensor) -> dict[Tensor, nn.Parameter]:
-    """Map each parameter of a width to what the cut leaves of it; one that layers share is cut once."""
+def _emptied(net: nn.Module, width: Width) -> list[str]:
+    """Name the consumers that read nothing else; a convolution among them is refused."""
+    found = []
+    for cut in width.consumers:
+        weight = layers.slots(net, width, cut)[0]
+        if weight.tensor.shape[weight.axis] == cut.repeat * width.size * cut.block:
+            if not isinstance(weight.owner, nn.Linear | Conv1D):
+                raise ValueError(f"{width.name}: {cut.module!r} would read nothing any more; keep a unit")
+            found.append(cut.module)
+    return found
+
+
+def _smaller(net: nn.Module, width: Width, mask: Tensor) -> dict[Tensor, Tensor]:
+    """Map each tensor of a width to what the cut leaves of it; one that layers share is cut once."""
     kept: dict[tuple[Tensor, int], Tensor] = {}
-    for cut in width.cuts("both"):
-        layer, axis = _layer(net, width, cut), _AXIS[cut.side]
-        for parameter in (layer.weight, layer.bias if cut.side == "out" else None):
-            if parameter is not None:
-                everything = torch.ones(parameter.shape[axis], dtype=torch.bool, device="cpu")
-                _by_unit(kept.setdefault((parameter, axis), everything), 0, width, cut)[~mask] = False
+    for cut in width.everywhere:
+        for slot in layers.slots(net, width, cut):
+            everything = torch.ones(slot.tensor.shape[slot.axis], dtype=torch.bool, device="cpu")
+            layers.by_unit(kept.setdefault((slot.tensor, slot.axis), everything), width, cut)[~mask] = False
 
-    smaller: dict[Tensor, nn.Parameter] = {}
-    for (parameter, axis), entries in kept.items():
-        index = entries.nonzero().squeeze(1).to(parameter.device)
-        values = smaller.get(parameter, parameter).detach().index_select(axis, index)
-        smaller[parameter] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+    smaller: dict[Tensor, Tensor] = {}
+    for (tensor, axis), entries in kept.items():
+        index = entries.nonzero().squeeze(1).to(tensor.device)
+        values = smaller.get(tensor, tensor).detach().index_select(axis, index)
+        is_trained = isinstance(tensor, nn.Parameter)
+        smaller[tensor] = nn.Parameter(values, requires_grad=tensor.requires_grad) if is_trained else values
     return smaller

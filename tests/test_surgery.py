@@ -53,8 +53,8 @@ FUSED = Width(
     "head",
     2,
     producers=(
-        Cut("qkv", "out", 3, offset=0, routes=True),
-        Cut("qkv", "out", 3, offset=6, routes=True),
+        Cut("qkv", "out", 3, offset=0, role="routes"),
+        Cut("qkv", "out", 3, offset=6, role="routes"),
         Cut("qkv", "out", 3, offset=12),
     ),
     consumers=(Cut("out", "in", 3),),
@@ -124,7 +124,7 @@ def test_constants_are_what_the_activation_makes_of_the_bias(net, example):
     net.train()
     net[3].eval()
     emitted = surgery.constants(net, HIDDEN, example)
-    assert torch.equal(emitted[[0, 2]], net[0].bias.sigmoid()[[0, 2]])
+    assert torch.equal(emitted.flatten()[[0, 2]], net[0].bias.sigmoid()[[0, 2]])
     assert net[2].training, "dropout sleeps only while the constants are looked at"
     assert not net[3].training
 
@@ -246,21 +246,63 @@ def test_a_layer_that_reads_nothing_any_more_is_a_constant(example, has_bias):
     assert torch.equal(outputs(net, example), before)
 
 
-def test_constants_need_an_example_and_a_bias(net, example):
+def test_constants_need_an_example(net, example):
     surgery.zero_units_(net, HIDDEN, mask(0), "producer")
     with pytest.raises(ValueError, match="hidden: 1 removed units emit constants; give an example"):
         surgery.shrink_(net, HIDDEN, mask(1, 2, 3), None)
-    net[3].bias = None
-    with pytest.raises(ValueError, match="hidden: '3' has no bias"):
-        surgery.shrink_(net, HIDDEN, mask(1, 2, 3), example)
     assert net[0].out_features == 4, "nothing was cut"
+
+
+def test_a_layer_without_a_bias_gets_one_to_take_constants(net, example):
+    surgery.zero_units_(net, HIDDEN, mask(0), "producer")
+    net[3].bias = None
+    before = outputs(net, example)
+    surgery.shrink_(net, HIDDEN, mask(1, 2, 3), example)
+    surgery.prove_equal(before, outputs(net, example), "hidden")
+    assert net[3].bias.any()
+    assert surgery.new_biases(net) == ["3"]
+
+
+CHANNELS = Width("channels", "channel", 4, (Cut("0", "out"),), (Cut("3", "in"),), (Cut("1", "out"),))
+
+
+@pytest.mark.parametrize("side", ["producer", "consumer", "both"])
+def test_channels_go_with_their_batch_norm(side):
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    nn.init.normal_(net[1].running_mean)
+    pixels = {"input": torch.randn(2, 2, 6, 6)}
+    surgery.zero_units_(net, CHANNELS, mask(1, 2), side)
+    assert surgery.dead_units(net, CHANNELS).tolist() == [False, True, True, False]
+    before = outputs(net, pixels)
+    surgery.shrink_(net, CHANNELS, mask(0, 3), pixels)
+    surgery.prove_equal(before, outputs(net, pixels), "channels")
+    assert (net[0].out_channels, net[1].num_features, net[3].in_channels) == (2, 2, 2)
+    assert net[1].running_mean.shape == net[1].running_var.shape == (2,)
+
+
+def test_a_padded_convolution_takes_no_constant():
+    """Where it reads padding, the constant is not there: 0.15 wrong at the borders of a real network."""
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
+    surgery.zero_units_(net, CHANNELS, mask(0, 1, 2, 3), "producer")
+    nn.init.ones_(net[1].bias[1:2])
+    with pytest.raises(ValueError, match="channels: removed units emit constants, which '3' pads with zeros"):
+        surgery.shrink_(net, CHANNELS, mask(0, 2, 3), {"input": torch.randn(1, 2, 6, 6)})
+    nn.init.zeros_(net[1].bias)
+    with pytest.raises(ValueError, match="channels: '3' would read nothing any more; keep a unit"):
+        surgery.shrink_(net, CHANNELS, mask(), {"input": torch.zeros(1, 2, 6, 6)})
+    assert net[0].out_channels == net[3].in_channels == 4, "nothing was cut"
 
 
 @pytest.mark.parametrize(
     ("width", "message"),
     [
         (Width("w", "neuron", 4, (Cut("7", "out"),), (Cut("3", "in"),)), "w: there is no module '7'"),
-        (Width("w", "neuron", 4, (Cut("1", "out"),), (Cut("3", "in"),)), "w: '1' is a Sigmoid; only nn.Linear"),
+        (
+            Width("w", "neuron", 4, (Cut("1", "out"),), (Cut("3", "in"),)),
+            "w: '1' is a Sigmoid; its out side cannot be cut",
+        ),
         (
             Width("w", "neuron", 5, (Cut("0", "out"),), (Cut("3", "in"),)),
             "w: needs 5 entries of '0', out side",
