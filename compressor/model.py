@@ -31,6 +31,7 @@ from compressor.checkpoint import (
 )
 from compressor.errors import InputError
 from compressor.hub import first_line
+from compressor.nets import Features
 from compressor.pretrained import image_shape
 from compressor.surgery import Width
 
@@ -57,6 +58,7 @@ __all__ = [
 INPUT_NAMES = {
     "text-classification": ("input_ids", "attention_mask", "token_type_ids"),
     "image-classification": ("pixel_values",),
+    "tabular-classification": ("features",),
 }
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
 
@@ -68,9 +70,11 @@ class Task:
     name: str
     labels: tuple[str, ...]
     processor: Any
-    """Tokenizer or image processor."""
+    """Tokenizer or image processor; None for a table."""
     input_names: tuple[str, ...]
-    """In this order: `input_ids, attention_mask, token_type_ids` as far as they are taken, or `pixel_values`."""
+    """In this order: `input_ids, attention_mask, token_type_ids` as far as they are taken, or the only one."""
+    features: tuple[str, ...] = ()
+    """Names of the numbers in a row of a table, in order."""
 
 
 @dataclass
@@ -109,14 +113,15 @@ class OnnxGraph:
     task: Task
 
 
-def load_model(source: Source, labels: Sequence[str] | None) -> Model:
-    """Load a checkpoint, or build its config with random weights; `labels` name the outputs of a head that is new.
+def load_model(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> Model:
+    """Load a checkpoint, or build its config with random weights.
 
-    What is random comes from torch's global generator, so seed that first.
+    `labels` name the outputs of a head that is new, `features` are the inputs of a network that is. What is random
+    comes from torch's global generator, so seed that first.
     """
     folder = fetch(source)
     if folder is None:
-        net = pretrained.new_net(source, labels)
+        net = pretrained.new_net(source, labels, features)
     else:
         config = read_config(folder, source.trust_remote_code)
         net = pretrained.read_net(folder, config, source.task, labels, source.trust_remote_code)
@@ -153,13 +158,11 @@ def load(folder: str | Path) -> PreTrainedModel:
     Raises
     ------
     InputError
-        If the folder is missing, damaged, or holds no classifier of a supported family.
+        If the folder is missing, damaged, or holds no network of a supported family.
     """
     folder = Path(folder)
     config = read_config(folder)
-    task = next((name for name in HEADS if has_head(config, name)), None)
-    if task is None:
-        raise InputError(f"{folder}: no classifier, config.json names the architectures {config.architectures}")
+    task = next((name for name in HEADS if has_head(config, name)), None)  # without one: a language model, for example
     net = pretrained.read_net(folder, config, task)
     net.eval()
     return net
@@ -187,6 +190,8 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
     """Count the floating-point operations of one inference, two for each multiply-accumulate."""
     if model.task.name == "text-classification":
         inputs = {"input_ids": torch.ones(batch_size, length, dtype=torch.long)}
+    elif model.task.name == "tabular-classification":
+        inputs = {"features": torch.zeros(batch_size, len(model.task.features))}
     else:
         inputs = {"pixel_values": torch.zeros(batch_size, *image_shape(model.net.config))}
     attention = model.net.config._attn_implementation
@@ -201,6 +206,10 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 
 def _task(source: Source, net: PreTrainedModel) -> Task:
     """Read the processor and the words that go with a network."""
+    names: Any = net.config.id2label
+    labels = tuple(names[index] for index in range(len(names)))
+    if source.task == "tabular-classification":
+        return Task(source.task, labels, None, INPUT_NAMES[source.task], tuple(net.config.feature_names))
     folder = fetch_processor(source)
     if folder is None:
         processor = pretrained.new_image_processor(net.config)
@@ -210,8 +219,6 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         if len(processor) > net.config.vocab_size:
             raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")
         processor.model_max_length = min(processor.model_max_length, net.config.max_position_embeddings)
-    names: Any = net.config.id2label
-    labels = tuple(names[index] for index in range(len(names)))
     known = set(signature(net.forward).parameters).intersection(processor.model_input_names)
     return Task(source.task, labels, processor, tuple(name for name in INPUT_NAMES[source.task] if name in known))
 

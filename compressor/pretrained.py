@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
@@ -24,11 +26,14 @@ from compressor import surgery
 from compressor.checkpoint import Source, arch_of, check_weights, has_head
 from compressor.errors import InputError
 from compressor.hub import first_line
+from compressor.nets import AutoModelForTabularClassification, Features
 
 AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do
     "text-classification": AutoModelForSequenceClassification,
     "image-classification": AutoModelForImageClassification,
+    "tabular-classification": AutoModelForTabularClassification,
 }
+DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
 FORMAT = 1  # of the block `compressor` in config.json
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
@@ -48,17 +53,20 @@ def _quiet() -> Iterator[None]:
 
 
 @_quiet()
-def new_net(source: Source, labels: Sequence[str] | None) -> PreTrainedModel:
+def new_net(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> PreTrainedModel:
     """Build the network of a config with random weights."""
     settings = dict(source.config or {})
     arch_of(settings["model_type"])
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
-        if key in ("id2label", "label2id", "num_labels") or not hasattr(known, key):
-            raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; labels are the dataset's")
+        if key in DATASETS_OWN or not hasattr(known, key):
+            what = "labels and features are the dataset's"
+            raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; {what}")
     try:
         config = AutoConfig.for_model(**settings)
         _name_outputs_(config, labels)
+        if features is not None:
+            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
         net: PreTrainedModel = AUTO_CLASSES[source.task].from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
@@ -76,18 +84,20 @@ def _name_outputs_(config: PreTrainedConfig, labels: Sequence[str] | None) -> No
 def read_net(
     folder: Path,
     config: PreTrainedConfig,
-    task: str,
+    task: str | None,
     labels: Sequence[str] | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """Load the weights into the class that the config names, at the recorded widths; all of them must be there."""
+    """Load the weights, at the recorded widths, into the class for the task; without one, into that of the config.
+
+    All of them must be there, but for those of a head that is new.
+    """
     check_weights(folder)
-    is_complete = has_head(config, task)
+    is_complete = task is None or has_head(config, task)
     if not is_complete:
         _name_outputs_(config, labels)
     try:
-        with torch.device("meta"):
-            original = type(AUTO_CLASSES[task].from_config(config, trust_remote_code=trust_remote_code))
+        original = _named(folder, config) if task is None else _for_task(config, task, trust_remote_code)
         chosen: Any = _at_recorded_widths(original, config)
         net, info = chosen.from_pretrained(
             folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -100,6 +110,19 @@ def read_net(
         raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
     loaded: PreTrainedModel = net
     return loaded
+
+
+def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
+    with torch.device("meta"):
+        return type(AUTO_CLASSES[task].from_config(config, trust_remote_code=trust_remote_code))
+
+
+def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Find the class that the config names: a language model, an encoder alone, or anything else of transformers."""
+    named = getattr(transformers, (config.architectures or ("",))[0], None)
+    if not (isinstance(named, type) and issubclass(named, PreTrainedModel)):
+        raise InputError(f"{folder}: no network of transformers, config.json names {config.architectures}")
+    return named
 
 
 def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -148,9 +171,10 @@ def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int
 
 @_quiet()
 def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
-    """Write a complete folder: weights, config, tokenizer or image processor."""
+    """Write a complete folder: weights, config, tokenizer or image processor where there is one."""
     net.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
 
 
 def image_shape(config: PreTrainedConfig) -> tuple[int, int, int]:

@@ -116,7 +116,7 @@ def test_a_config_gives_random_weights_from_the_seed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "gpt2"}, "knows the family 'gpt2'"),
+        ({"model_type": "mamba"}, "knows the family 'mamba'"),
         ({"hiden_size": 8}, "model.config: 'hiden_size' is no setting of ViTConfig"),
         ({"num_labels": 3}, "model.config: 'num_labels' is no setting"),
         ({"hidden_act": "nothing"}, "model.config: cannot be built"),
@@ -248,11 +248,17 @@ def test_an_encoder_with_a_hole_is_not_filled_with_random_weights(folder):
         loaded(folder, ["no", "yes"])
 
 
-def test_load_refuses_what_is_no_classifier(folder, tmp_path):
+def test_load_opens_the_class_that_the_config_names(folder):
+    config_with(architectures=["BertModel"])(folder)
+    assert type(load(folder)) is transformers.BertModel
+
+
+@pytest.mark.parametrize("named", [["NoSuchNet"], ["pipeline"], ["BertConfig"], [], None])
+def test_load_refuses_what_is_no_network(folder, tmp_path, named):
     with pytest.raises(InputError, match=r"no config.json there"):
         load(tmp_path / "nowhere")
-    config_with(architectures=["BertModel"])(folder)
-    with pytest.raises(InputError, match="no classifier"):
+    config_with(architectures=named)(folder)
+    with pytest.raises(InputError, match=r"no network of transformers, config.json names"):
         load(folder)
 
 
