@@ -16,11 +16,12 @@ def facts_of(model: Model, bench: Bench) -> Facts:
     """Size, work and sparsity of a model."""
     weights = list(model.net.parameters())
     n_params = surgery.n_params(model.net)
+    counted = [width for width in model.widths() if width.kind != "dimension"]  # those cross the units of the others
     return {
         "n_params": n_params,
         "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
         "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
-        "column_sparsity": surgery.column_sparsity(model.net, model.widths()),
+        "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(each.nbytes for each in weights),
         "widths": {width.name: width.size for width in model.widths()},
         "layers": list(model.layers),

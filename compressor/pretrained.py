@@ -139,7 +139,7 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
 
     def born_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         original.__init__(self, config, *args, **kwargs)
-        surgery.resize_(self, arch_of(config.model_type), recorded["widths"])
+        surgery.resize_(self, arch_of(config.model_type), recorded["widths"], recorded.get("biases", ()))
 
     return type(original.__name__, (original,), {"__init__": born_cut, "__module__": original.__module__})
 
@@ -166,7 +166,9 @@ def new_image_processor(config: PreTrainedConfig) -> Any:
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
     """Note in the config what `_at_recorded_widths` needs to load the network back."""
-    net.config.compressor = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+    recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+    biases = surgery.new_biases(net)
+    net.config.compressor = {**recorded, "biases": biases} if biases else recorded
 
 
 @_quiet()

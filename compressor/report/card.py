@@ -58,7 +58,8 @@ def removed(widths: Sequence[Facts]) -> list[str]:
     by_kind: dict[str, list[Facts]] = {}
     for width in widths:
         layer, _, kind = width["name"].rpartition(".")
-        by_layer.setdefault(layer, []).append(width)
+        if layer.rpartition(".")[2].isdigit():
+            by_layer.setdefault(layer, []).append(width)
         if not width["is_removed"]:
             by_kind.setdefault(kind, []).append(width)
     gone = [layer for layer, found in by_layer.items() if all(width["is_removed"] for width in found)]

@@ -85,10 +85,12 @@ def _energy_note(variants: Sequence[Mapping[str, Any]]) -> str:
 
 
 def layers(widths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Group widths by layer, and scale each against the widest of its kind."""
+    """Group widths by layer, and scale each against the widest of its kind; kinds that lost nothing are left out."""
     widest: dict[str, int] = {}
+    lost = {_kind(width) for width in widths if not width["is_removed"] and width["n_units"] < width["n_units_original"]}
+    widths = [width for width in widths if _kind(width) in lost] or widths
     for width in widths:
-        kind = width["name"].rpartition(".")[2]
+        kind = _kind(width)
         widest[kind] = max(widest.get(kind, 1), width["n_units_original"])
     grouped: dict[str, list[dict[str, Any]]] = {}
     for width in widths:
@@ -100,3 +102,7 @@ def layers(widths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {"name": name, "lanes": lanes, "is_removed": all(lane["is_removed"] for lane in lanes)}
         for name, lanes in grouped.items()
     ]
+
+
+def _kind(width: Mapping[str, Any]) -> str:
+    return str(width["name"].rpartition(".")[2])
