@@ -11,6 +11,7 @@ from pydantic import model_validator
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 
+import compressor.nets  # noqa: F401  makes our own families known to AutoConfig
 from compressor import archs, hub
 from compressor.errors import InputError
 from compressor.options import Base
@@ -19,7 +20,11 @@ from compressor.plugins import discover
 WEIGHTS = "model*.safetensors"
 WORDS = ("*.json", "*.txt", "*.model")  # config, tokenizer, image processor
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
-HEADS = {"text-classification": "ForSequenceClassification", "image-classification": "ForImageClassification"}
+HEADS = {
+    "text-classification": "ForSequenceClassification",
+    "image-classification": "ForImageClassification",
+    "tabular-classification": "ForTabularClassification",
+}
 
 
 class Source(Base):
@@ -33,7 +38,7 @@ class Source(Base):
     """Hub id or local folder of the tokenizer or image processor that goes with `config`."""
     revision: str = "main"
     """Branch, tag or commit on the Hub."""
-    task: Literal["text-classification", "image-classification"]
+    task: Literal["text-classification", "image-classification", "tabular-classification"]
     """What the network does."""
     trust_remote_code: bool = False
     """Run Python code that the checkpoint brings; never on by itself."""
@@ -46,6 +51,8 @@ class Source(Base):
             raise ValueError("'config' needs a 'model_type', such as vit")
         if self.checkpoint is not None and self.processor is not None:
             raise ValueError("'processor' goes with 'config'; a checkpoint brings its own")
+        if self.processor is not None and self.task == "tabular-classification":
+            raise ValueError("a table needs no 'processor': the network standardises its features itself")
         if self.config is not None and self.processor is None and self.task == "text-classification":
             raise ValueError("'config' of a text model needs a 'processor': a tokenizer's hub id or folder")
         return self

@@ -1,14 +1,19 @@
-"""Columns of a dataset: which of them is the text, the image and the label, and what they say."""
+"""Columns of a dataset: which of them are the text, the image, the features and the label, and what they say."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import datasets
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from compressor.errors import InputError
 from compressor.options import Base
 
+READ = {
+    "text-classification": ("text", "text_pair"),
+    "image-classification": ("image",),
+    "tabular-classification": ("features",),
+}
 PAIRS = (("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence"))
 
 
@@ -21,6 +26,8 @@ class Columns(Base):
     """The text that goes with it, in a task on pairs."""
     image: str | None = None
     """The image."""
+    features: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Of a table: columns of numbers, or one column of lists of them; all numbers but the label by default."""
     label: str | None = None
     """The class."""
 
@@ -33,25 +40,43 @@ class Columns(Base):
 
 def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tuple[tuple[str, ...], str]:
     """Give the input columns and the label's: those the recipe names, else what the features leave no doubt about."""
-    is_image_task = task_name == "image-classification"
-    for key, name in named:
-        if name is not None and name not in rows.features:
-            raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {listed(rows.features)}")
-        if name is not None and key in (("text", "text_pair") if is_image_task else ("image",)):
-            raise InputError(f"data.columns.{key}: not read in {task_name}, got {name!r}; leave it out")
+    for key, value in named:
+        for name in (value,) if isinstance(value, str) else value or ():
+            if name not in rows.features:
+                there = listed(rows.features)
+                raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {there}")
+            if key not in (*READ[task_name], "label"):
+                raise InputError(f"data.columns.{key}: not read in {task_name}, got {name!r}; leave it out")
     label = named.label or _found("label", rows, ("label", "labels"), is_class)
     others = rows.remove_columns(label)
-    if is_image_task:
-        columns: tuple[str, ...] = (named.image or _found("image", others, (), is_image),)
-    elif named.text is not None:
-        columns = (named.text,) if named.text_pair is None else (named.text, named.text_pair)
+    if task_name == "image-classification":
+        columns, is_meant = _image(others, named), is_image
+    elif task_name == "tabular-classification":
+        columns = _features(others, named)
+        is_meant = _is_list if len(columns) == 1 and _is_list(rows.features[columns[0]]) else is_number
     else:
-        pair = next((pair for pair in PAIRS if set(pair) <= set(others.features)), None)
-        columns = pair or (_found("text", others, ("text", "sentence"), _is_text),)
+        columns, is_meant = _texts(others, named), _is_text
     for name in columns:
-        if not (is_image if is_image_task else _is_text)(rows.features[name]):
-            raise InputError(f"data.columns: {name!r} is no column for {task_name}, it holds {rows.features[name]}")
+        if name == label or not is_meant(rows.features[name]):
+            what = "is the label" if name == label else f"holds {rows.features[name]}"
+            raise InputError(f"data.columns: {name!r} is no column for {task_name}, it {what}")
     return columns, label
+
+
+def _texts(others: datasets.Dataset, named: Columns) -> tuple[str, ...]:
+    if named.text is not None:
+        return (named.text,) if named.text_pair is None else (named.text, named.text_pair)
+    pair = next((pair for pair in PAIRS if set(pair) <= set(others.features)), None)
+    return pair or (_found("text", others, ("text", "sentence"), _is_text),)
+
+
+def _image(others: datasets.Dataset, named: Columns) -> tuple[str, ...]:
+    return (named.image or _found("image", others, (), is_image),)
+
+
+def _features(others: datasets.Dataset, named: Columns) -> tuple[str, ...]:
+    numbers = tuple(name for name, feature in others.features.items() if is_number(feature))
+    return named.features or numbers or (_found("features", others, (), _is_list),)
 
 
 def _found(key: str, rows: datasets.Dataset, usual: Sequence[str], is_meant: Callable[[Any], bool]) -> str:
@@ -72,6 +97,15 @@ def is_class(feature: Any) -> bool:
 def is_image(feature: Any) -> bool:
     """Tell whether a column holds images."""
     return isinstance(feature, datasets.Image)
+
+
+def is_number(feature: Any) -> bool:
+    """Tell whether a column holds one number in each row."""
+    return isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
+
+
+def _is_list(feature: Any) -> bool:
+    return isinstance(feature, datasets.List | datasets.LargeList) and is_number(feature.feature)
 
 
 def _is_text(feature: Any) -> bool:

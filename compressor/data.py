@@ -1,4 +1,4 @@
-"""Rows become batches: text tokenized once, images processed on demand, batches of like lengths."""
+"""Rows become batches: text tokenized once, images processed on demand, tables read once, batches of like lengths."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from compressor import table
 from compressor.dataset import Dataset, Raw, open_dataset, parted
 from compressor.errors import InputError
 from compressor.labels import match
@@ -38,7 +39,7 @@ class Split:
     encode: Callable[[Tensor], dict[str, Tensor]]
     """From indices to the inputs of the network."""
     lengths: list[int]
-    """Tokens of each example; 1 for images."""
+    """Tokens of each example; 1 for images and rows of a table."""
     labels: Tensor
     """Index of the right output for each example."""
 
@@ -72,6 +73,8 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
         labels = torch.tensor([output_of[name] for name in raw.class_names(rows)])
         if task.name == "image-classification":
             return Split(_Pixels(rows, raw.columns[0], task), [1] * len(rows), labels)
+        if task.name == "tabular-classification":
+            return Split(table.encoder(rows, raw.columns, task.features), [1] * len(rows), labels)
         tokens = _tokenized(rows, raw.columns, options.max_length, task)
         return Split(tokens, tokens.lengths.tolist(), labels)
 
@@ -111,6 +114,9 @@ def example_inputs(
     """Make random valid inputs; the first text is full, the others end in padding, so that masks are exercised."""
     if task.name == "image-classification":
         return {"pixel_values": torch.randn(batch_size, *image_shape(net_config), generator=generator)}
+    if task.name == "tabular-classification":
+        means, stds = torch.tensor(net_config.feature_means), torch.tensor(net_config.feature_stds)
+        return {"features": means + stds * torch.randn(batch_size, len(means), generator=generator)}
     n_tokens = torch.randint(1, length + 1, (batch_size, 1), generator=generator)
     n_tokens[0] = length
     mask = torch.arange(length) < n_tokens

@@ -15,20 +15,24 @@ from compressor import hub
 from compressor.columns import Columns, find_columns, is_class, is_image, label_words, listed
 from compressor.errors import InputError
 from compressor.labels import Labels, from_values, rename
+from compressor.nets import Features
 from compressor.options import Augment, Base
+from compressor.table import scale
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
 SPLIT_SEED = 0  # of splits that we make: the same for every seed of a recipe, so that runs can be compared
 REPORTED_SHARE = 0.1  # of train, where no other split is labelled
-DIGITS = "sklearn:digits"
+SKLEARN = "sklearn:"
+TOYS = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's own small datasets of classes
 
 
 class Dataset(Base):
     """Recipe key `data`: what to train, choose and report on."""
 
     dataset: str
-    """Hub id, folder, a .csv/.jsonl/.parquet file, or `sklearn:digits`."""
+    """Hub id, folder, a .csv/.jsonl/.parquet file, or one that scikit-learn brings: `sklearn:digits`, and as tables
+    `sklearn:digits`, `sklearn:breast_cancer`, `sklearn:iris`, `sklearn:wine`."""
     config: str | None = None
     """The dataset's configuration, such as `mrpc` of nyu-mll/glue."""
     revision: str = "main"
@@ -64,7 +68,7 @@ class Raw:
     report: datasets.Dataset
     report_split: str
     columns: tuple[str, ...]
-    """Of the text, of the text and its pair, or of the image."""
+    """Of the text, of the text and its pair, of the image, or of the features."""
     label: str
     """Column of the label."""
     classes: Labels
@@ -72,6 +76,8 @@ class Raw:
     """From what the label column says to the name of the class."""
     digest: str
     """Of the content; what the recipe says of it is no part."""
+    features: Features | None = None
+    """Of a table: the names of its features and their scale, for a network that is new."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ class Raw:
 def open_dataset(options: Dataset, task_name: str) -> Raw:
     """Read the training split and the reported one, and find out what their columns and labels are."""
     with _quiet():
-        splits = _read(options)
+        splits = _read(options, task_name)
         if options.train_split not in splits:
             raise InputError(f"data.train_split: not there, got {options.train_split!r}; choose from {listed(splits)}")
         columns, label = find_columns(splits[options.train_split], options.columns, task_name)
@@ -96,7 +102,8 @@ def open_dataset(options: Dataset, task_name: str) -> Raw:
         if options.labels is not None:
             classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
         digest = _digest((train, report), (*columns, label))
-        return Raw(train, report, report_split, columns, label, classes, renamed, digest)
+        features = scale(train, columns) if task_name == "tabular-classification" else None
+        return Raw(train, report, report_split, columns, label, classes, renamed, digest, features)
 
 
 def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
@@ -108,11 +115,11 @@ def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Da
     return rows.select(order[n_taken:]), rows.select(order[:n_taken])
 
 
-def _read(options: Dataset) -> Mapping[str, datasets.Dataset]:
+def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
     """Read all splits from wherever the name points to."""
     name = options.dataset
-    if name == DIGITS:
-        return _digits()
+    if name.startswith(SKLEARN):
+        return _toy(name.removeprefix(SKLEARN), task_name)
     local = Path(name).expanduser()
     if local.is_file() and local.suffix not in BUILDERS:
         raise InputError(
@@ -135,20 +142,38 @@ def _read(options: Dataset) -> Mapping[str, datasets.Dataset]:
     return splits
 
 
-def _digits() -> Mapping[str, datasets.Dataset]:
-    """Make a dataset of scikit-learn's 8x8 digits; a fifth of each class is the validation split."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
+def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
+    """Make a dataset of one of scikit-learn's own, a table or the 8x8 digits as images.
+
+    A fifth of each class is the validation split.
+    """
+    import sklearn.datasets
     from sklearn.model_selection import train_test_split
 
-    pixels, labels = load_digits(return_X_y=True)
-    images = [Image.fromarray((row.reshape(8, 8) * (255 / 16)).round().astype("uint8")) for row in pixels]
-    features = datasets.Features(image=datasets.Image(), label=datasets.Value("int64"))
-    parts = train_test_split(range(len(labels)), test_size=0.2, stratify=labels, random_state=SPLIT_SEED)
-    return {
-        name: datasets.Dataset.from_dict({"image": [images[i] for i in part], "label": labels[part]}, features)
-        for name, part in zip(("train", "validation"), parts, strict=True)
-    }
+    known = TOYS if task_name == "tabular-classification" else ("digits",)
+    if name not in known:
+        what = f"scikit-learn has no such dataset for {task_name}"
+        raise InputError(
+            f"data.dataset: {what}, got {SKLEARN + name!r}; choose from {listed(SKLEARN + x for x in known)}"
+        )
+    toy = getattr(sklearn.datasets, f"load_{name}")()
+    columns: dict[str, Any] = {"label": toy.target}
+    features = datasets.Features(label=datasets.ClassLabel(names=[str(each) for each in toy.target_names]))
+    if task_name == "tabular-classification":
+        columns |= zip(toy.feature_names, toy.data.T, strict=True)
+        features |= dict.fromkeys(toy.feature_names, datasets.Value("float32"))
+    else:
+        columns["image"] = [_drawn(pixels) for pixels in toy.images]
+        features["image"] = datasets.Image()
+    rows = datasets.Dataset.from_dict(columns, features)
+    parts = train_test_split(range(len(rows)), test_size=0.2, stratify=toy.target, random_state=SPLIT_SEED)
+    return {name: rows.select(part) for name, part in zip(("train", "validation"), parts, strict=True)}
+
+
+def _drawn(pixels: Any) -> Any:
+    from PIL import Image
+
+    return Image.fromarray((pixels * (255 / 16)).round().astype("uint8"))
 
 
 def _choose_splits(

@@ -34,9 +34,15 @@ class TabularConfig(PreTrainedConfig):
     batch_norm: bool = False
     feature_names: list[str] | tuple[str, ...] = ()
     feature_means: list[float] | tuple[float, ...] | None = None
-    """Zeros by default."""
+    """What is subtracted from each feature; zeros by default."""
     feature_stds: list[float] | tuple[float, ...] | None = None
-    """Ones by default."""
+    """What it is then divided by; ones by default."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        n_features = len(self.feature_names)
+        self.feature_means = [0.0] * n_features if self.feature_means is None else self.feature_means
+        self.feature_stds = [1.0] * n_features if self.feature_stds is None else self.feature_stds
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
 
 @strict
@@ -81,10 +87,9 @@ class Inputs(nn.Module):
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__()
-        n_features = len(config.feature_names)
-        self.register_buffer("features", torch.arange(n_features))
-        self.register_buffer("mean", torch.tensor(config.feature_means or [0.0] * n_features))
-        self.register_buffer("std", torch.tensor(config.feature_stds or [1.0] * n_features))
+        self.register_buffer("features", torch.arange(len(config.feature_names)))
+        self.register_buffer("mean", torch.tensor(config.feature_means))
+        self.register_buffer("std", torch.tensor(config.feature_stds))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Give the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""

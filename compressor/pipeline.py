@@ -77,7 +77,7 @@ def _start(recipe: Recipe) -> Start:
     """Load the data and the model, and let them agree on the labels."""
     raw = open_dataset(recipe.data, recipe.model.task)
     torch.manual_seed(recipe.seed)
-    model = load_model(recipe.model, raw.labels)
+    model = load_model(recipe.model, raw.labels, raw.features)
     for name, weights in model.net.named_parameters():
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
