@@ -1,47 +1,51 @@
-"""Vision transformers: attention heads and MLP neurons, layer by layer."""
+"""Vision transformers, DeiT among them: heads, head dimensions and neurons of each layer, and the residual stream."""
 
 from torch import nn
 
-from compressor.surgery import Cut, Width
+from compressor.sublayers import body, head, head_dims, heads, neurons, residual
+from compressor.surgery import Width
 
-MODEL_TYPES = ("vit",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` this file answers for
+TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # as far as a network has them
 
 
 def blocks(net: nn.Module) -> list[str]:
     """Name the encoder layers, first layer first."""
-    return [f"vit.layers.{i}" for i in range(len(net.vit.layers))]
+    return [f"{body(net)}layers.{i}" for i in range(len(net.base_model.layers))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the head width and the FFN width of each layer, first layer first."""
+    """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
     found = []
     for i, at in enumerate(blocks(net)):
-        layer = net.get_submodule(at)
-        span = layer.attention.head_dim
-        heads = Width(
-            name=f"layer.{i}.heads",
-            kind="head",
-            size=layer.attention.num_attention_heads,
-            producers=(
-                Cut(f"{at}.attention.q_proj", "out", span, routes=True),
-                Cut(f"{at}.attention.k_proj", "out", span, routes=True),
-                Cut(f"{at}.attention.v_proj", "out", span),
-            ),
-            consumers=(Cut(f"{at}.attention.o_proj", "in", span),),
-        )
-        neurons = Width(
-            name=f"layer.{i}.ffn",
-            kind="neuron",
-            size=layer.mlp.fc1.out_features,
-            producers=(Cut(f"{at}.mlp.fc1", "out"),),
-            consumers=(Cut(f"{at}.mlp.fc2", "in"),),
-        )
-        found += [heads, neurons]
-    return found
+        layers = [f"{at}.attention.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj")]
+        span = net.get_submodule(at).attention.head_dim
+        found += [
+            heads(net, f"layer.{i}.heads", *layers, span),
+            head_dims(net, f"layer.{i}.head_dims", *layers, span),
+            neurons(net, f"layer.{i}.ffn", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
+        ]
+    return found + [_residual(net)] * bool(head(net))
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention block its new head count; an MLP reads its size from its weights."""
-    if width.kind == "head":
+    """Tell an attention its new counts; the other layers know their widths."""
+    if width.name.endswith(("heads", "head_dims")):
         attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
-        attention.num_attention_heads = n_units
+        setattr(attention, "num_attention_heads" if width.kind == "head" else "head_dim", n_units)
+
+
+def _residual(net: nn.Module) -> Width:
+    at, embeddings = f"{body(net)}embeddings", net.base_model.embeddings
+    tokens = [f"{at}.{name}" for name in TOKENS if getattr(embeddings, name, None) is not None]
+    return residual(
+        "residual",
+        net.base_model.layernorm.weight.numel(),
+        [f"{at}.patch_embeddings.projection", *tokens, *_paths(net, "attention.o_proj", "mlp.fc2")],
+        [*_paths(net, "layernorm_before", "layernorm_after"), f"{body(net)}layernorm"],
+        [*_paths(net, "attention.q_proj", "attention.k_proj", "attention.v_proj", "mlp.fc1"), *head(net)],
+    )
+
+
+def _paths(net: nn.Module, *names: str) -> list[str]:
+    return [f"{at}.{name}" for at in blocks(net) for name in names]

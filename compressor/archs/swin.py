@@ -1,0 +1,75 @@
+"""Swin transformers: heads with their position biases, head dimensions and neurons of each layer, by stage."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from compressor.sublayers import body, head, head_dims, heads, neurons, residual
+from compressor.surgery import Cut, Width
+
+MODEL_TYPES = ("swin",)
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the layers, first layer first; every stage has a list of its own."""
+    at, stages = f"{body(net)}encoder.layers", net.base_model.encoder.layers
+    return [f"{at}.{i}.blocks.{j}" for i, stage in enumerate(stages) for j in range(len(stage.blocks))]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the heads, the head dimensions and the neurons of each layer, then the dimensions of each stage."""
+    return [width for at in blocks(net) for width in _layer(net, at)] + _residuals(net)
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell an attention its new counts; the other layers know their widths."""
+    if width.name.endswith(("heads", "head_dims")):
+        attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
+        setattr(attention, "num_attention_heads" if width.kind == "head" else "head_dim", n_units)
+
+
+def _layer(net: nn.Module, at: str) -> list[Width]:
+    *_, i, _, j = at.split(".")
+    name, attention = f"stage.{i}.layer.{j}", f"{at}.attention"
+    layers = [f"{attention}.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj")]
+    span = net.get_submodule(attention).head_dim
+    whole = heads(net, f"{name}.heads", *layers, span)
+    bias = Cut(f"{attention}.relative_position_bias.relative_position_bias_table", "out", role="routes")
+    return [
+        replace(whole, producers=(*whole.producers, bias)),
+        head_dims(net, f"{name}.head_dims", *layers, span),
+        neurons(net, f"{name}.ffn", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
+    ]
+
+
+def _residuals(net: nn.Module) -> list[Width]:
+    """Dimensions that the layers of a stage add to; the merging layer at its end reads those of four patches."""
+    found, at, stages = [], f"{body(net)}encoder.layers", net.base_model.encoder.layers
+    writers, carriers = _embeddings(net)
+    for i, stage in enumerate(stages):
+        layers = [f"{at}.{i}.blocks.{j}" for j in range(len(stage.blocks))]
+        merging, is_last = f"{at}.{i}.downsample", stage.downsample is None
+        width = residual(
+            f"stage.{i}.residual",
+            len(stage.blocks[0].layernorm_before.weight),
+            [*writers, *_paths(layers, "attention.o_proj", "mlp.fc2")],
+            [*carriers, *_paths(layers, "layernorm_before", "layernorm_after")],
+            _paths(layers, "attention.q_proj", "attention.k_proj", "attention.v_proj", "mlp.fc1"),
+        )
+        norm = Cut(f"{body(net)}layernorm", "out") if is_last else Cut(f"{merging}.norm", "out", repeat=4)
+        readers = [Cut(path, "in") for path in head(net)] if is_last else [Cut(f"{merging}.reduction", "in", repeat=4)]
+        if readers:
+            found.append(replace(width, carriers=(*width.carriers, norm), consumers=(*width.consumers, *readers)))
+        writers, carriers = [f"{merging}.reduction"], []
+    return found
+
+
+def _embeddings(net: nn.Module) -> tuple[list[str], list[str]]:
+    """Give what writes the first dimensions, and the normalisation in between."""
+    at, embeddings = f"{body(net)}embeddings", net.base_model.embeddings
+    optional = [name for name in ("mask_token", "position_embeddings") if getattr(embeddings, name) is not None]
+    return _paths([at], "patch_embeddings.projection", *optional), [f"{at}.norm"]
+
+
+def _paths(layers: list[str], *names: str) -> list[str]:
+    return [f"{at}.{name}" for at in layers for name in names]
