@@ -112,12 +112,13 @@ def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
     """List the tensors that must stay zero for dead units to stay dead, each with its cut and the units' indices.
 
     These are the weights that write them, and what is zero already of that which carries or scores them: the units
-    then emit constants at most, which `shrink_` folds, whatever becomes of the weights that read them.
+    then emit constants at most, which `shrink_` folds, whatever becomes of the weights that read them. Inputs of the
+    network, which nothing writes, are held by the weights that read them.
     """
     dead = dead_units(net, width)
     if not dead.any():
         return []
-    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width)]
+    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
     for cut in (*_carrying(net, width), *_scoring(width)):
         for slot in layers.slots(net, width, cut):
             if slot.name in ("weight", "bias"):
@@ -345,7 +346,8 @@ def _emptied(net: nn.Module, width: Width) -> list[str]:
     found = []
     for cut in width.consumers:
         weight = layers.slots(net, width, cut)[0]
-        if weight.tensor.shape[weight.axis] == cut.repeat * width.size * cut.block:
+        n_entries = cut.repeat * width.size * cut.block
+        if n_entries and weight.tensor.shape[weight.axis] == n_entries:
             if not isinstance(weight.owner, nn.Linear | Conv1D):
                 raise ValueError(f"{width.name}: {cut.module!r} would read nothing any more; keep a unit")
             found.append(cut.module)
