@@ -7,16 +7,39 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
+from compressor import checkpoint, surgery
+
 TEXT = {"vocab_size": 64, "max_position_embeddings": 40, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 24}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4}
+PIXELS = {"image_size": 16, "patch_size": 2, "num_channels": 1}
+DECODER = TEXT | LAYERS | {"bos_token_id": 1, "eos_token_id": 2}
+GROUPED = DECODER | {"num_key_value_heads": 2, "head_dim": 8}
+T5 = {"vocab_size": 64, "d_model": 32, "d_ff": 24, "d_kv": 8, "num_heads": 4, "num_layers": 2, "eos_token_id": 2}
+BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
+BART_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "forced_eos_token_id": None}
 IMAGE = {"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 32, "intermediate_size": 24}
 
 TINY = {
     "bert": TEXT | LAYERS,
     "distilbert": TEXT | LAYERS | {"hidden_dim": 24},
+    "gpt2": DECODER | {"n_inner": 24},
+    "llama": GROUPED,
+    "mistral": GROUPED,
+    "qwen2": GROUPED,
+    "qwen3": GROUPED,
+    "phi3": GROUPED,
+    "t5": T5,
+    "bart": DECODER | BART | BART_HEADS | {"decoder_start_token_id": 2},
+    "convnext": PIXELS | {"num_stages": 2, "depths": [2, 1], "hidden_sizes": [8, 12], "layer_scale_init_value": 0.5},
+    "deit": IMAGE | LAYERS | {"architectures": ["DeiTForImageClassification"]},
+    "mobilenet_v2": PIXELS | {"depth_multiplier": 0.1, "depth_divisible_by": 2, "min_depth": 4},
+    "resnet": PIXELS | {"layer_type": "basic", "embedding_size": 6, "depths": [2, 2], "hidden_sizes": [6, 8]},
+    "swin": PIXELS | {"embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 2, "mlp_ratio": 2},
     "vit": IMAGE | LAYERS,
 }
 """What differs from the defaults of each family's config."""
+
+NO_ATTENTION = ("convnext", "mobilenet_v2", "resnet")
 
 
 def build(family, attention="sdpa"):
@@ -24,7 +47,8 @@ def build(family, attention="sdpa"):
     config = AutoConfig.for_model(family, **TINY[family])
     is_text = type(config) in AutoModelForSequenceClassification._model_mapping
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
-    return auto.from_config(config, attn_implementation=attention).eval()
+    implementation = "eager" if family in NO_ATTENTION else attention
+    return auto.from_config(config, attn_implementation=implementation).eval()
 
 
 @functools.cache
@@ -45,6 +69,43 @@ def tiny(family, attention="sdpa"):
     return copy.deepcopy(_original(family, attention))
 
 
+def arch_of(net):
+    """Give the file that knows the network's family."""
+    return checkpoint.arch_of(net.config.model_type)
+
+
+def nets():
+    """List each family with each attention it has."""
+    return [(family, kind) for family in TINY for kind in (("sdpa", "eager")[: 1 if family in NO_ATTENTION else 2])]
+
+
+def make_ragged_(net):
+    """Cut each exact width to another size, and return the counts."""
+    arch, counts = arch_of(net), {}
+    for index, name in enumerate([width.name for width in arch.widths(net)]):
+        width = next(each for each in arch.widths(net) if each.name == name)
+        if width.exact:
+            counts[name] = max(1, width.size - 1 - index % 3)
+            surgery.resize_(net, arch, {name: counts[name]})
+    return counts
+
+
+def task_of(net):
+    """Name the task, the labels, what stands for a processor, and the inputs of a network."""
+    if net.main_input_name == "pixel_values":
+        return "image-classification", ("no", "yes"), Processor(), ("pixel_values",)
+    return "text-classification", ("no", "yes"), Processor(), ("input_ids", "attention_mask")
+
+
+class Processor:
+    """Stands for a tokenizer or an image processor."""
+
+    pad_token_id = 0
+
+    def save_pretrained(self, folder):
+        """Have nothing to save."""
+
+
 def inputs(net, batch_size=3, length=6):
     """Make random inputs; texts end in padding."""
     generator = torch.Generator().manual_seed(length)
@@ -52,8 +113,11 @@ def inputs(net, batch_size=3, length=6):
         config = net.config
         size = (config.num_channels, config.image_size, config.image_size)
         return {"pixel_values": torch.randn(batch_size, *size, generator=generator)}
-    ids = torch.randint(1, net.config.vocab_size, (batch_size, length), generator=generator)
-    mask = torch.arange(length) < torch.randint(1, length + 1, (batch_size, 1), generator=generator)
+    ids = torch.randint(3, net.config.vocab_size, (batch_size, length), generator=generator)
+    n_tokens = torch.randint(1, length + 1, (batch_size, 1), generator=generator)
+    if net.config.is_encoder_decoder:
+        ids.scatter_(1, n_tokens - 1, net.config.eos_token_id)  # the classifiers read the state at the end
+    mask = torch.arange(length) < n_tokens
     return {"input_ids": ids.masked_fill(~mask, 0), "attention_mask": mask.long()}
 
 
