@@ -25,6 +25,7 @@ def facts_of(model: Model, bench: Bench) -> Facts:
         "size_bytes": sum(each.nbytes for each in weights),
         "widths": {width.name: width.size for width in model.widths()},
         "layers": list(model.layers),
+        "features": list(model.features),
     }
 
 
@@ -40,7 +41,8 @@ def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]
 def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
     """Facts of an exported file; parameters, work and widths are those of the model it was made of."""
     inherited = {
-        name: before[name] for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers")
+        name: before[name]
+        for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers", "features")
     }
     file = f"{context.folder.name}/{graph.path.name}"
     return {**inherited, "file": file, **context.evaluate(graph), **measured(graph, context)}

@@ -221,6 +221,8 @@ def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]
             with precision.autocast(model.net, chosen):
                 output: Any = net(**batch, output_hidden_states=wants_states)
             loss = phase.retrain.labels * task_loss(output.logits, labels)
+            if (own := getattr(output, "reconstruction_loss", None)) is not None:  # of an autoencoder
+                loss = loss + own
             if distill is not None and phase.teacher is not None:
                 ours = Answer(output.logits, output.hidden_states[1:] if wants_states else [], relations)
                 theirs = phase.teacher.answer(batch, indices)

@@ -96,6 +96,12 @@ class Model:
         recorded = getattr(self.net.config, "compressor", None)
         return tuple(recorded["layers"] if recorded else range(len(self.arch.blocks(self.net))))
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features of a table that are still read; none of text and images."""
+        found: tuple[str, ...] = getattr(self.net, "kept_features", ())
+        return found
+
     def copy(self) -> "Model":
         """Copy the network; the rest is shared."""
         return replace(self, net=deepcopy(self.net))

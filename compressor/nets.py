@@ -70,7 +70,7 @@ class AutoencoderOutput(ModelOutput):
     logits: Tensor | None = None
     reconstruction: Tensor | None = None
     """Of all features of a row, in their own units."""
-    aux_loss: Tensor | None = None
+    reconstruction_loss: Tensor | None = None
     """The weighted reconstruction loss; absent in inference."""
 
 
@@ -95,7 +95,8 @@ class Inputs(nn.Module):
         """Give the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""
         if len(self.features) == len(self.mean):  # nothing to pick: the exported graph is spared the operation
             return self.standardized(rows)
-        return (rows[:, self.features] - self.mean[self.features]) / self.std[self.features]
+        picked = rows.index_select(1, self.features)  # one Gather in ONNX, where indexing becomes three operations
+        return (picked - self.mean[self.features]) / self.std[self.features]
 
     def standardized(self, rows: Tensor) -> Tensor:
         """Bring all features to mean zero and standard deviation one."""
@@ -200,9 +201,9 @@ class AutoencoderForTabularClassification(TabularModel):
         output = AutoencoderOutput(logits=logits, reconstruction=self.inputs.restored(decoded))
         if self.training or labels is not None:
             loss = smooth_l1_loss(decoded, self.inputs.standardized(features))
-            output["aux_loss"] = aux_loss = self.config.reconstruction_weight * loss
+            output["reconstruction_loss"] = reconstruction_loss = self.config.reconstruction_weight * loss
             if labels is not None:
-                output["loss"] = cross_entropy(logits, labels) + aux_loss
+                output["loss"] = cross_entropy(logits, labels) + reconstruction_loss
         return output
 
 

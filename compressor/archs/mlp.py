@@ -5,6 +5,7 @@ from torch import nn
 from compressor.widths import Cut, Width
 
 MODEL_TYPES = ("mlp", "autoencoder")
+OPSET = 18  # plain products: nothing newer is of use
 
 
 def blocks(net: nn.Module) -> list[str]:

@@ -42,6 +42,7 @@ def write_card(folder: Path, report: Facts, kind: Kind) -> None:
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),
         dataset=_hub_id(report["recipe"]["data"]["dataset"]),
         task=report["recipe"]["model"]["task"],
+        features=stage["features"],
         removed=removed(stage["widths"]),
         file=Path(files[0]["file"]).name if files else "model.onnx",
         is_quantized=any(variant["quantized"] for variant in files),
@@ -67,7 +68,8 @@ def removed(widths: Sequence[Facts]) -> list[str]:
     for kind, found in by_kind.items():
         before, after = (_range([width[key] for width in found]) for key in ("n_units_original", "n_units"))
         if before != after:
-            lines.append(f"{kind}: {after} left of {before} in each layer{' that stays' if gone else ''}")
+            where = "" if found[0]["name"] == kind else f" in each layer{' that stays' if gone else ''}"
+            lines.append(f"{kind}: {after} left of {before}{where}")
     return lines
 
 

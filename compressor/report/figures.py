@@ -1,6 +1,7 @@
 """Charts of the page, written as SVG; colours and type come from the page's style sheet."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,6 +12,8 @@ from compressor.report import words
 
 N_TICKS = 5
 POINT_RADIUS = 5.5
+PIXEL = re.compile(r"(.*)_(\d+)_(\d+)")  # as scikit-learn names them: pixel_<row>_<column>
+CELL = 20  # side of a drawn pixel
 
 Facts = Mapping[str, Any]
 
@@ -95,6 +98,22 @@ def rounds(log: Sequence[Facts]) -> list[str]:
         if len(series) > 1:
             drawn.append(_line(title, series))
     return drawn
+
+
+def pixels(features: Facts | None) -> str:
+    """Draw which pixels are still read, where the features of a table are the pixels of an image; else nothing."""
+    found = [PIXEL.fullmatch(name) for name in features["original"]] if features else []
+    places = {match[0]: (int(match[2]), int(match[3])) for match in found if match}
+    n_rows, n_columns = (max((place[axis] for place in places.values()), default=0) + 1 for axis in (0, 1))
+    if None in found or len(set(places.values())) < n_rows * n_columns:
+        return ""
+    kept = set(features["kept"]) if features else set()
+    parts = [
+        f'<rect class="{"kept" if name in kept else "gone"}" x="{column * CELL + 1}" y="{row * CELL + 1}" '
+        f'width="{CELL - 2}" height="{CELL - 2}" rx="3"><title>{escape(name)}</title></rect>'
+        for name, (row, column) in places.items()
+    ]
+    return _svg(Canvas(n_columns * CELL, n_rows * CELL), f"{len(kept)} of {len(places)} pixels are read", parts)
 
 
 def _scatter(title: str, found: Sequence[tuple[Facts, Facts]], bounds: Sequence[float]) -> str:

@@ -52,6 +52,7 @@ def gather(path: Path) -> dict[str, Any]:
         "is_measured": bench is not None,
         "variants": bench["variants"] if bench else [*_originals(original), *_results(done)],
         "widths": _widths(original, done[-1]["facts"] if done else original),
+        "features": _features(original, done[-1]["facts"] if done else original),
         "flops_at": next(iter(original.get("n_flops") or {}), ""),
         "original": _costs_and_gains(original),
         "stages": [_summary(stage, original) for stage in done],
@@ -83,6 +84,7 @@ def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str,
         "seconds": stage["seconds"],
         **_costs_and_gains(facts),
         "widths": _widths(original, facts),
+        "features": _features(original, facts),
         "rounds": stage["rounds"],
     }
 
@@ -130,10 +132,16 @@ def _widths(original: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[
     ]
 
 
+def _features(original: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Name the features of a table that the original reads, and which of them are left; None without a table."""
+    names = original.get("features")
+    return {"original": names, "kept": facts["features"]} if names else None
+
+
 def _original_name(name: str, layers: Sequence[int]) -> str:
     """Undo the renumbering of layers: layer.1.ffn is layer.2.ffn of the original if 0, 2 and 5 were kept."""
     found = LAYER.match(name)
-    return f"{found[1]}{layers[int(found[2])]}{found[3]}" if found else name
+    return f"{found[1]}{layers[int(found[2])]}{found[3]}" if found and layers else name
 
 
 def _measured_on(bench: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
         rows=compare.rows(pairs),
         scatter=figures.accuracy_against_latency(report["variants"]),
         layers=layers(report["widths"]),
+        pixels=figures.pixels(report["features"]),
         rounds={stage["folder"]: figures.rounds(stage["rounds"]) for stage in report["stages"]},
         flags=[flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]],
         energy_note=_energy_note(report["variants"]),
@@ -87,7 +88,9 @@ def _energy_note(variants: Sequence[Mapping[str, Any]]) -> str:
 def layers(widths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Group widths by layer, and scale each against the widest of its kind; kinds that lost nothing are left out."""
     widest: dict[str, int] = {}
-    lost = {_kind(width) for width in widths if not width["is_removed"] and width["n_units"] < width["n_units_original"]}
+    lost = {
+        _kind(width) for width in widths if not width["is_removed"] and width["n_units"] < width["n_units_original"]
+    }
     widths = [width for width in widths if _kind(width) in lost] or widths
     for width in widths:
         kind = _kind(width)

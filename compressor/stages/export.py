@@ -14,7 +14,7 @@ from onnxscript import ir
 from pydantic import Field
 from torch import Tensor
 from torch.onnx import OnnxExporterError, ONNXProgram
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
@@ -61,7 +61,8 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         gap = _largest(checks, options.parity_atol)
     with rundir.explained(context.folder):
         model.net.config.save_pretrained(context.folder)
-        model.task.processor.save_pretrained(context.folder)
+        if model.task.processor is not None:
+            model.task.processor.save_pretrained(context.folder)
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     rundir.write_json(context.folder / "parity.json", parity)
     context.log(opset=opset, max_abs_diff=gap)
@@ -84,7 +85,7 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
                 net,
                 kwargs=example,
                 input_names=list(example),
-                output_names=["logits"],
+                output_names=_output_names(net, example),
                 dynamic_shapes={name: _axes(values) for name, values in example.items()},
                 opset_version=opset,
                 verbose=False,
@@ -96,8 +97,14 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
     return program
 
 
+def _output_names(net: PreTrainedModel, example: dict[str, Tensor]) -> list[str]:
+    """Name the logits, and the reconstruction where the network gives one."""
+    output: Any = net(**example)
+    return [name for name in ("logits", "reconstruction") if name in output]
+
+
 def _axes(values: Tensor) -> dict[int, str]:
-    """Name the free axes of an input: tokens, which are whole numbers, vary in number; pixels do not."""
+    """Name the free axes of an input: tokens, which are whole numbers, vary in number; pixels and features do not."""
     return {0: "batch"} if values.is_floating_point() else {0: "batch", 1: "length"}
 
 

@@ -46,7 +46,8 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     if not is_beside:
         with rundir.explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
-            graph.task.processor.save_pretrained(context.folder)
+            if graph.task.processor is not None:
+                graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task)
 
 
