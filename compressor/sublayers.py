@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from compressor.surgery import Cut, Width
 
@@ -26,25 +27,40 @@ def heads(net: nn.Module, name: str, query: str, key: str, value: str, output: s
     )
 
 
-def groups(net: nn.Module, prefix: str, query: str, key: str, value: str, output: str, span: int) -> list[Width]:
-    """Key-value groups of an attention; where several query heads share one, also one query head of every group."""
-    n_groups = _n_out(net, key) // span
-    n_sharing = _n_out(net, query) // span // max(1, n_groups)
+def groups(
+    prefix: str,
+    query: str,
+    key: str,
+    value: str,
+    output: str,
+    *,
+    n_groups: int,
+    n_sharing: int,
+    span: int,
+    offsets: tuple[int, int, int] = (0, 0, 0),
+) -> list[Width]:
+    """Key-value groups of an attention; then its query heads, of which ``n_sharing`` share a group, one of every group.
+
+    In a fused layer ``offsets`` are the first rows of query, key and value.
+    """
+    at_query, at_key, at_value = offsets
     shared = n_sharing * span
     whole = Width(
         f"{prefix}.heads",
         "group",
         n_groups,
-        (Cut(query, "out", shared, role="routes"), Cut(key, "out", span, role="routes"), Cut(value, "out", span)),
+        (
+            Cut(query, "out", shared, at_query, role="routes"),
+            Cut(key, "out", span, at_key, role="routes"),
+            Cut(value, "out", span, at_value),
+        ),
         (Cut(output, "in", shared),),
     )
-    if n_sharing <= 1:
-        return [whole]
     sharing = Width(
         f"{prefix}.group_heads",
         "head",
         n_sharing,
-        (Cut(query, "out", span, repeat=n_groups, role="routes"),),
+        (Cut(query, "out", span, at_query, repeat=n_groups, role="routes"),),
         (Cut(output, "in", span, repeat=n_groups),),
     )
     return [whole, sharing]
@@ -56,7 +72,7 @@ def head_dims(net: nn.Module, name: str, query: str, key: str, value: str, outpu
     return Width(
         name,
         "dimension",
-        span,
+        span if n_heads else 0,
         (
             Cut(query, "out", repeat=n_heads, role="scores"),
             Cut(key, "out", repeat=n_heads, role="scores"),
@@ -69,7 +85,7 @@ def head_dims(net: nn.Module, name: str, query: str, key: str, value: str, outpu
 def residual(
     name: str, size: int, producers: Sequence[str], carriers: Sequence[str], consumers: Sequence[str]
 ) -> Width:
-    """Dimensions of a sum that every layer reads through a normalisation and adds to."""
+    """Dimensions of a sum that every layer adds to and reads, mostly through a normalisation."""
     return Width(
         name,
         "dimension",
@@ -77,8 +93,25 @@ def residual(
         tuple(Cut(path, "out") for path in producers),
         tuple(Cut(path, "in") for path in consumers),
         tuple(Cut(path, "out") for path in carriers),
-        exact=False,
+        exact=not carriers,
     )
+
+
+def streams(
+    net: nn.Module, entry: Sequence[list[str]], projection: str | None, inner: Sequence[list[str]]
+) -> list[Width]:
+    """List the residual width; and that of the embeddings, where a projection stands between the two.
+
+    ``entry`` holds the producers, the carriers and the consumers of the embeddings, a table first, ``inner`` those of
+    the sum.
+    """
+    table: Any = net.get_submodule(entry[0][0])
+    if projection is None:
+        both = (at_entry + within for at_entry, within in zip(entry, inner, strict=True))
+        return [residual("residual", table.embedding_dim, *both)]
+    writers, norms, readers = entry
+    embedding = residual("embedding", table.embedding_dim, writers, norms, [projection, *readers])
+    return [embedding, residual("residual", _n_out(net, projection), [projection, *inner[0]], *inner[1:])]
 
 
 def channels(
@@ -101,6 +134,24 @@ def channels(
     )
 
 
+def named(net: nn.Module, *names: str) -> list[str]:
+    """Paths of the body's layers with one of these names, in the network's order."""
+    paths = (path for path, _ in net.named_modules() if path.startswith(body(net)))
+    return [path for path in paths if path.rpartition(".")[2] in names]
+
+
+def number_slots_(attentions: Sequence[nn.Module], are_empty: Sequence[bool], types: Sequence[str]) -> None:
+    """Assign attentions their slots in a cache of keys and values, those without heads last of their type.
+
+    transformers 5 reads the length of a dynamic cache from its first slot, and takes it for unused while it is empty.
+    ``types`` are those of the slots: a sliding window stays one.
+    """
+    for kind in set(types):
+        slots = [slot for slot, each in enumerate(types) if each == kind]
+        for slot, index in zip(slots, sorted(slots, key=are_empty.__getitem__), strict=True):
+            attentions[index].layer_idx = slot
+
+
 def body(net: nn.Module) -> str:
     """Path of the network without its head, to put before the paths of its layers."""
     return "" if net.base_model is net else f"{net.base_model_prefix}."
@@ -121,4 +172,4 @@ def present(net: nn.Module, *paths: str) -> list[str]:
 
 def _n_out(net: nn.Module, path: str) -> int:
     layer: Any = net.get_submodule(path)
-    return int(layer.out_features)
+    return int(layer.nf if isinstance(layer, Conv1D) else layer.out_features)

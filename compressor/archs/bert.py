@@ -1,49 +1,68 @@
-"""BERT encoders: attention heads and FFN neurons, layer by layer."""
+"""BERT, RoBERTa, XLM-RoBERTa, CamemBERT and ELECTRA encoders, whose layers have the same names."""
 
 from torch import nn
 
-from compressor.surgery import Cut, Width
+from compressor.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery import Width
 
-MODEL_TYPES = ("bert",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # values of ``config.model_type``
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+INPUTS = ("attention.self.query", "attention.self.key", "attention.self.value", "intermediate.dense")  # of a layer
+READERS = (
+    "sequence_summary.summary",
+    "classifier.dense",
+    "classifier",
+    "qa_outputs",
+    "discriminator_predictions.dense",
+)
+LANGUAGE_HEADS = (  # what writes, normalises and reads a vector of the vocabulary's table, with which they are tied
+    ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder"),
+    ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"),
+    ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head"),
+)
 
 
 def blocks(net: nn.Module) -> list[str]:
     """Name the encoder layers, first layer first."""
-    return [f"bert.encoder.layer.{i}" for i in range(len(net.bert.encoder.layer))]
+    return [f"{body(net)}encoder.layer.{i}" for i in range(len(net.base_model.encoder.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the head width and the FFN width of each layer, first layer first."""
+    """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
     found = []
     for i, at in enumerate(blocks(net)):
-        layer = net.get_submodule(at)
-        attention, ffn = layer.attention.self, layer.intermediate.dense
-        span = attention.attention_head_size
-        heads = Width(
-            name=f"layer.{i}.heads",
-            kind="head",
-            size=attention.num_attention_heads,
-            producers=(
-                Cut(f"{at}.attention.self.query", "out", span, routes=True),
-                Cut(f"{at}.attention.self.key", "out", span, routes=True),
-                Cut(f"{at}.attention.self.value", "out", span),
-            ),
-            consumers=(Cut(f"{at}.attention.output.dense", "in", span),),
-        )
-        neurons = Width(
-            name=f"layer.{i}.ffn",
-            kind="neuron",
-            size=ffn.out_features,
-            producers=(Cut(f"{at}.intermediate.dense", "out"),),
-            consumers=(Cut(f"{at}.output.dense", "in"),),
-        )
-        found += [heads, neurons]
-    return found
+        attention = f"{at}.attention.self"
+        layers = (f"{attention}.query", f"{attention}.key", f"{attention}.value", f"{at}.attention.output.dense")
+        span = net.get_submodule(attention).attention_head_size
+        found.append(heads(net, f"layer.{i}.heads", *layers, span))
+        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
+        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.intermediate.dense", f"{at}.output.dense"))
+    return found + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention block its new head count; an FFN reads its size from its weights."""
+    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
+    if not width.name.endswith((".heads", ".head_dims")):
+        return
+    query = width.producers[0].module
+    attention = net.get_submodule(query.rpartition(".")[0])
+    attention.all_head_size = net.get_submodule(query).out_features
     if width.kind == "head":
-        attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
         attention.num_attention_heads = n_units
-        attention.all_head_size = n_units * attention.attention_head_size
+    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        attention.attention_head_size = n_units
+
+
+def _streams(net: nn.Module) -> list[Width]:
+    """List the residual sum, and the embeddings where they are narrower; nothing where the sum is the output."""
+    at = body(net)
+    if not at:
+        return []
+    language = next((list(head) for head in LANGUAGE_HEADS if present(net, *head)), [])
+    tables, norm = (f"{at}embeddings.{table}" for table in TABLES), f"{at}embeddings.LayerNorm"
+    entry = ([*tables, *language[:1]], [norm, *language[1:2]], language[2:])
+    sums = [f"{layer}.{part}" for layer in blocks(net) for part in ("attention.output", "output")]
+    readers = [f"{layer}.{part}" for layer in blocks(net) for part in INPUTS]
+    readers += present(net, f"{at}pooler.dense", *READERS)[:1] + language[:1]
+    inner = ([f"{part}.dense" for part in sums], [f"{part}.LayerNorm" for part in sums], readers)
+    return streams(net, entry, next(iter(present(net, f"{at}embeddings_project")), None), inner)

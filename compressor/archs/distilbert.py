@@ -1,47 +1,57 @@
-"""DistilBERT encoders: attention heads and FFN neurons, layer by layer."""
+"""DistilBERT encoders: heads, their dimensions and FFN neurons, block by block, and the residual sum."""
 
 from torch import nn
 
-from compressor.surgery import Cut, Width
+from compressor.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery import Width
 
 MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` this file answers for
+INPUTS = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")  # of a block
+READERS = ("vocab_transform", "pre_classifier", "classifier", "qa_outputs")  # of the last block: the first there is
 
 
 def blocks(net: nn.Module) -> list[str]:
     """Name the transformer blocks, first block first."""
-    return [f"distilbert.transformer.layer.{i}" for i in range(len(net.distilbert.transformer.layer))]
+    return [f"{body(net)}transformer.layer.{i}" for i in range(len(net.base_model.transformer.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the head width and the FFN width of each block, first block first."""
+    """List the heads, their dimensions and the FFN neurons of each block, then the residual sum."""
     found = []
     for i, at in enumerate(blocks(net)):
-        block = net.get_submodule(at)
-        span = block.attention.attention_head_size
-        heads = Width(
-            name=f"layer.{i}.heads",
-            kind="head",
-            size=block.attention.n_heads,
-            producers=(
-                Cut(f"{at}.attention.q_lin", "out", span, routes=True),
-                Cut(f"{at}.attention.k_lin", "out", span, routes=True),
-                Cut(f"{at}.attention.v_lin", "out", span),
-            ),
-            consumers=(Cut(f"{at}.attention.out_lin", "in", span),),
-        )
-        neurons = Width(
-            name=f"layer.{i}.ffn",
-            kind="neuron",
-            size=block.ffn.lin1.out_features,
-            producers=(Cut(f"{at}.ffn.lin1", "out"),),
-            consumers=(Cut(f"{at}.ffn.lin2", "in"),),
-        )
-        found += [heads, neurons]
-    return found
+        attention, span = f"{at}.attention", net.get_submodule(at).attention.attention_head_size
+        layers = (f"{attention}.q_lin", f"{attention}.k_lin", f"{attention}.v_lin", f"{attention}.out_lin")
+        found.append(heads(net, f"layer.{i}.heads", *layers, span))
+        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
+        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.ffn.lin1", f"{at}.ffn.lin2"))
+    return found + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention block its new head count; an FFN reads its size from its weights."""
-    if width.kind == "head":
+    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
+    if width.name.endswith((".heads", ".head_dims")):
         attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
-        attention.n_heads = n_units
+        if width.kind == "head":
+            attention.n_heads = n_units
+        elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+            attention.attention_head_size = n_units
+
+
+def _streams(net: nn.Module) -> list[Width]:
+    """List the residual sum, unless it is the output; a language head is tied to the table of the vocabulary."""
+    at = body(net)
+    if not at:
+        return []
+    embeddings = f"{at}embeddings"
+    tables = [f"{embeddings}.word_embeddings", f"{embeddings}.position_embeddings"]
+    writers, norms, readers = (
+        present(net, name) for name in ("vocab_transform", "vocab_layer_norm", "vocab_projector")
+    )
+    entry = (tables + writers, [f"{embeddings}.LayerNorm", *norms], readers)
+    layers = blocks(net)
+    inner = (
+        [f"{layer}.{part}" for layer in layers for part in ("attention.out_lin", "ffn.lin2")],
+        [f"{layer}.{part}" for layer in layers for part in ("sa_layer_norm", "output_layer_norm")],
+        [f"{layer}.{part}" for layer in layers for part in INPUTS] + present(net, *READERS)[:1],
+    )
+    return streams(net, entry, None, inner)

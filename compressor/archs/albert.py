@@ -1,0 +1,66 @@
+"""ALBERT encoders: heads, their dimensions and FFN neurons, once for all layers that share them."""
+
+from torch import nn
+
+from compressor.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery import Width
+
+MODEL_TYPES = ("albert",)  # values of ``config.model_type`` this file answers for
+INPUTS = ("attention.query", "attention.key", "attention.value", "ffn")  # of a layer
+READERS = ("pooler", "classifier", "qa_outputs")  # of the last layer; the head reads the pooler where there is one
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the groups of layers, each of which is run several times."""
+    groups = f"{body(net)}encoder.albert_layer_groups"
+    return [f"{groups}.{i}" for i in range(len(net.base_model.encoder.albert_layer_groups))]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the heads, their dimensions and the FFN neurons of each layer with weights of its own, then the streams."""
+    found = []
+    for i, at in enumerate(_layers(net)):
+        attention, span = f"{at}.attention", net.get_submodule(at).attention.attention_head_size
+        layers = (f"{attention}.query", f"{attention}.key", f"{attention}.value", f"{attention}.dense")
+        found.append(heads(net, f"layer.{i}.heads", *layers, span))
+        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
+        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.ffn", f"{at}.ffn_output"))
+    return found + _streams(net)
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
+    if not width.name.endswith((".heads", ".head_dims")):
+        return
+    attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
+    attention.all_head_size = attention.query.out_features
+    if width.kind == "head":
+        attention.num_attention_heads = n_units
+    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        attention.attention_head_size = n_units
+
+
+def _layers(net: nn.Module) -> list[str]:
+    """Name the layers that have weights of their own."""
+    n_inner = [len(net.get_submodule(group).albert_layers) for group in blocks(net)]
+    return [f"{group}.albert_layers.{j}" for group, n in zip(blocks(net), n_inner, strict=True) for j in range(n)]
+
+
+def _streams(net: nn.Module) -> list[Width]:
+    """List the embeddings and the residual sum, unless that is the output; a language head is tied to the table."""
+    at = body(net)
+    if not at:
+        return []
+    embeddings = f"{at}embeddings"
+    tables = [f"{embeddings}.{name}" for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")]
+    writers, norms, readers = (present(net, f"predictions.{name}") for name in ("dense", "LayerNorm", "decoder"))
+    entry = (tables + writers, [f"{embeddings}.LayerNorm", *norms], readers)
+    layers = _layers(net)
+    inner = (
+        [f"{layer}.{part}" for layer in layers for part in ("attention.dense", "ffn_output")],
+        [f"{layer}.{part}" for layer in layers for part in ("attention.LayerNorm", "full_layer_layer_norm")],
+        [f"{layer}.{part}" for layer in layers for part in INPUTS]
+        + present(net, f"{at}pooler", *READERS[1:])[:1]
+        + writers,
+    )
+    return streams(net, entry, f"{at}encoder.embedding_hidden_mapping_in", inner)
