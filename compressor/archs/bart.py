@@ -1,0 +1,76 @@
+"""BART: heads, head dimensions and neurons of each layer of both stacks, cross-attention too; the residual stream."""
+
+from torch import nn
+
+from compressor.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
+from compressor.surgery import Width
+
+MODEL_TYPES = ("bart",)  # values of ``config.model_type`` this file answers for
+READERS = ("lm_head", "classification_head.dense", "qa_outputs")  # of the residual stream, in a head
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the layers, those of the encoder first; each stack has a list of its own."""
+    return [at for stack in _stacks(net).values() for at in stack]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the widths of each layer, then the residual stream, which is one: the stacks share the table of words."""
+    found = []
+    for name, stack in _stacks(net).items():
+        for i, at in enumerate(stack):
+            found += _layer(net, f"{name}.layer.{i}", at)
+    return found + _residual(net)
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
+    if not width.name.endswith(("heads", "head_dims")):
+        return
+    attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
+    if width.kind == "head":
+        attention.num_heads = n_units
+        renumber_(net)
+    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        attention.head_dim = n_units
+
+
+def renumber_(net: nn.Module) -> None:
+    """Give the attentions of the decoder their slots of the cache."""
+    layers = [net.get_submodule(at) for at in _stacks(net).get("decoder", [])]
+    for attentions in ([layer.self_attn for layer in layers], [layer.encoder_attn for layer in layers]):
+        number_slots_(attentions, [attention.num_heads == 0 for attention in attentions], [""] * len(attentions))
+
+
+def _stacks(net: nn.Module) -> dict[str, list[str]]:
+    """Name the layers of the stacks that the network has."""
+    found = {}
+    for name in ("encoder", "decoder"):
+        if hasattr(net.base_model, name):
+            found[name] = [f"{body(net)}{name}.layers.{i}" for i in range(len(getattr(net.base_model, name).layers))]
+    return found
+
+
+def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
+    """Widths that belong to one layer."""
+    found = []
+    for attention, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
+        if hasattr(net.get_submodule(at), attention):
+            layers = [f"{at}.{attention}.{part}_proj" for part in ("q", "k", "v", "out")]
+            span = net.get_submodule(f"{at}.{attention}").head_dim
+            found.append(heads(net, f"{name}.{prefix}heads", *layers, span))
+            found.append(head_dims(net, f"{name}.{prefix}head_dims", *layers, span))
+    return [*found, neurons(net, f"{name}.ffn", f"{at}.fc1", f"{at}.fc2")]
+
+
+def _residual(net: nn.Module) -> list[Width]:
+    """List the residual stream, where it is not the output."""
+    readers = present(net, *READERS)
+    stream = residual(
+        "residual",
+        net.get_input_embeddings().embedding_dim,
+        named(net, "shared", "embed_tokens", "embed_positions", "out_proj", "fc2"),
+        named(net, "layernorm_embedding", "self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"),
+        [*named(net, "q_proj", "k_proj", "v_proj", "fc1"), *readers],
+    )
+    return [stream] if readers else []

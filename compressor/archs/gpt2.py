@@ -1,0 +1,79 @@
+"""GPT-2: heads, head dimensions and neurons of each layer, and the residual stream."""
+
+from torch import nn
+
+from compressor.sublayers import body, head, named, neurons, number_slots_, residual
+from compressor.surgery import Cut, Width
+
+MODEL_TYPES = ("gpt2",)  # values of ``config.model_type`` this file answers for
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the layers, first layer first."""
+    return [f"{body(net)}h.{i}" for i in range(len(net.base_model.h))]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
+    found = []
+    for i, at in enumerate(blocks(net)):
+        found += _attention(net, f"layer.{i}", f"{at}.attn")
+        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.mlp.c_fc", f"{at}.mlp.c_proj"))
+    stream = residual(
+        "residual",
+        net.base_model.wte.embedding_dim,
+        named(net, "wte", "wpe", "c_proj"),
+        named(net, "ln_1", "ln_2", "ln_f"),
+        [*named(net, "c_attn", "c_fc"), *head(net)],
+    )
+    return [*found, stream] if head(net) else found
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell an attention its counts, not its scale; an MLP reads its size from its weights."""
+    if not width.name.endswith((".heads", ".head_dims")):
+        return
+    attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
+    if width.kind == "head":
+        attention.num_heads = n_units
+        renumber_(net)
+    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        attention.head_dim = n_units
+    n_entries = attention.num_heads * attention.head_dim
+    attention.split_size = [n_entries] * 3  # torch splits nothing by the number 0 into one part, by a list into three
+
+
+def renumber_(net: nn.Module) -> None:
+    """Give the attentions their slots of the cache."""
+    attentions = [net.get_submodule(at).attn for at in blocks(net)]
+    number_slots_(attentions, [attention.num_heads == 0 for attention in attentions], [""] * len(attentions))
+
+
+def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
+    """Widths of an attention whose fused layer writes all queries, then all keys, then all values."""
+    attention = net.get_submodule(at)
+    n_heads, span = attention.num_heads, attention.head_dim
+    fused, output, n_entries = f"{at}.c_attn", f"{at}.c_proj", n_heads * span
+    heads = Width(
+        f"{prefix}.heads",
+        "head",
+        n_heads,
+        (
+            Cut(fused, "out", span, role="routes"),
+            Cut(fused, "out", span, n_entries, role="routes"),
+            Cut(fused, "out", span, 2 * n_entries),
+        ),
+        (Cut(output, "in", span),),
+    )
+    head_dims = Width(
+        f"{prefix}.head_dims",
+        "dimension",
+        span if n_heads else 0,
+        (
+            Cut(fused, "out", repeat=n_heads, role="scores"),
+            Cut(fused, "out", offset=n_entries, repeat=n_heads, role="scores"),
+            Cut(fused, "out", offset=2 * n_entries, repeat=n_heads),
+        ),
+        (Cut(output, "in", repeat=n_heads),),
+    )
+    return [heads, head_dims]

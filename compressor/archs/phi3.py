@@ -1,0 +1,100 @@
+"""Phi-3, whose layers are fused: key-value groups, query heads and gated neurons, and the residual stream."""
+
+import sys
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedConfig
+
+from compressor.sublayers import body, groups, head, named, number_slots_, residual
+from compressor.surgery import Cut, Width, resize_
+
+MODEL_TYPES = ("phi3",)  # values of ``config.model_type`` this file answers for
+OPSET = 18  # at 23 onnxruntime 1.31 refuses the rotary tables of more than one text
+
+
+class LayerConfig:
+    """The config of the network, but for the number of query heads: Phi-3 slices its fused layer with it.
+
+    It is no copy, so that an attention learns when the network's kind of attention is set anew.
+    """
+
+    def __init__(self, shared: PreTrainedConfig, num_attention_heads: int) -> None:
+        self.shared, self.num_attention_heads = shared, num_attention_heads
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copying asks an object that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.shared, name)
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the layers, first layer first."""
+    return [f"{body(net)}layers.{i}" for i in range(len(net.base_model.layers))]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the groups, the query heads that share one and the neurons of each layer, then the residual stream.
+
+    The dimensions of a head are none: positions rotate them in pairs, the same ones in all layers.
+    """
+    found = []
+    for i, at in enumerate(blocks(net)):
+        found += _attention(net, f"layer.{i}", f"{at}.self_attn")
+        found.append(_neurons(net, f"layer.{i}.ffn", f"{at}.mlp"))
+    stream = residual(
+        "residual",
+        net.base_model.embed_tokens.embedding_dim,
+        named(net, "embed_tokens", "o_proj", "down_proj"),
+        named(net, "input_layernorm", "post_attention_layernorm", "norm"),
+        [*named(net, "qkv_proj", "gate_up_proj"), *head(net)],
+    )
+    return [*found, stream] if head(net) else found
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell an attention its counts; an MLP reads its size from its weights."""
+    if not width.name.endswith("heads"):
+        return
+    attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
+    if width.kind == "head":
+        attention.num_key_value_groups = n_units
+    else:
+        attention.num_key_value_heads = n_units
+    n_heads = attention.num_key_value_heads * attention.num_key_value_groups
+    attention.config = LayerConfig(net.config, n_heads)
+    if width.kind == "head" and n_units == 0:  # no group can be shared by nobody in transformers' sdpa
+        resize_(net, sys.modules[__name__], {width.name.replace("group_heads", "heads"): 0})
+    renumber_(net)
+
+
+def renumber_(net: nn.Module) -> None:
+    """Give the attentions their slots of the cache."""
+    attentions = [net.get_submodule(at).self_attn for at in blocks(net)]
+    are_empty = [attention.num_key_value_heads == 0 for attention in attentions]
+    number_slots_(attentions, are_empty, getattr(net.config, "layer_types", None) or [""] * len(attentions))
+
+
+def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
+    """Widths of an attention; a second one where query heads share groups in the network as it was built."""
+    attention = net.get_submodule(at)
+    n_groups, n_sharing, span = attention.num_key_value_heads, attention.num_key_value_groups, attention.head_dim
+    at_key = n_groups * n_sharing * span
+    found = groups(
+        prefix,
+        *[f"{at}.qkv_proj"] * 3,
+        f"{at}.o_proj",
+        n_groups=n_groups,
+        n_sharing=n_sharing,
+        span=span,
+        offsets=(0, at_key, at_key + n_groups * span),
+    )
+    return found if net.config.num_attention_heads > net.config.num_key_value_heads else found[:1]
+
+
+def _neurons(net: nn.Module, name: str, at: str) -> Width:
+    """Neurons of an MLP whose fused layer writes all gates, then all that they gate."""
+    fused = f"{at}.gate_up_proj"
+    n_neurons = net.get_submodule(fused).out_features // 2
+    producers = (Cut(fused, "out"), Cut(fused, "out", offset=n_neurons))
+    return Width(name, "neuron", n_neurons, producers, (Cut(f"{at}.down_proj", "in"),))

@@ -1,0 +1,91 @@
+"""T5: heads of each stack; cross-attention heads, head dimensions and neurons of each layer; the residual stream."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from compressor.sublayers import body, head_dims, heads, named, neurons, present, residual
+from compressor.surgery import Cut, Width
+
+MODEL_TYPES = ("t5",)  # values of ``config.model_type`` this file answers for
+READERS = ("lm_head", "classification_head.dense", "classifier", "qa_outputs")  # of the residual stream, in a head
+
+
+def blocks(net: nn.Module) -> list[str]:
+    """Name the layers, those of the encoder first; each stack has a list of its own."""
+    return [at for stack in _stacks(net).values() for at in stack]
+
+
+def widths(net: nn.Module) -> list[Width]:
+    """List the widths of each stack, then the residual stream, which is one: the stacks share the table of words."""
+    found = []
+    for name, stack in _stacks(net).items():
+        found.append(_heads(net, f"{name}.heads", [f"{at}.layer.0.SelfAttention" for at in stack]))
+        for i, at in enumerate(stack):
+            found += _layer(net, f"{name}.layer.{i}", at)
+    return found + _residual(net)
+
+
+def resized_(net: nn.Module, width: Width, n_units: int) -> None:
+    """Tell the attentions their counts; an FFN reads its size from its weights."""
+    if not width.name.endswith(("heads", "head_dims")):
+        return
+    for cut in width.consumers:
+        attention = net.get_submodule(cut.module.rpartition(".")[0])
+        if width.kind == "head":
+            attention.n_heads = n_units
+        elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+            attention.key_value_proj_dim = n_units
+    for at in named(net, "EncDecAttention"):
+        net.get_submodule(at).n_heads = 1  # only sizes a bias of zeros, which all layers take from the first
+
+
+def _stacks(net: nn.Module) -> dict[str, list[str]]:
+    """Name the layers of the stacks that the network has."""
+    found = {}
+    for name in ("encoder", "decoder"):
+        if hasattr(net.base_model, name):
+            found[name] = [f"{body(net)}{name}.block.{i}" for i in range(len(getattr(net.base_model, name).block))]
+    return found
+
+
+def _heads(net: nn.Module, name: str, stack: list[str]) -> Width:
+    """Heads of all layers of a stack: each adds to its scores what the table of the first holds for a distance."""
+    layers = [heads(net, name, *_attention(net, at)) for at in stack]
+    return replace(
+        layers[0],
+        producers=tuple(cut for layer in layers for cut in layer.producers),
+        consumers=tuple(cut for layer in layers for cut in layer.consumers),
+        carriers=(Cut(f"{stack[0]}.relative_attention_bias", "out"),),
+    )
+
+
+def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
+    """Widths that belong to one layer, which has a third part where it attends to another stack."""
+    own, *cross, last = (f"{at}.layer.{i}" for i in range(len(net.get_submodule(at).layer)))
+    found = [head_dims(net, f"{name}.head_dims", *_attention(net, f"{own}.SelfAttention"))]
+    for part in cross:
+        attention = _attention(net, f"{part}.EncDecAttention")
+        found.append(heads(net, f"{name}.cross_heads", *attention))
+        found.append(head_dims(net, f"{name}.cross_head_dims", *attention))
+    ffn = f"{last}.DenseReluDense"
+    inputs = present(net, f"{ffn}.wi", f"{ffn}.wi_0", f"{ffn}.wi_1")  # plain or gated
+    return [*found, neurons(net, f"{name}.ffn", inputs, f"{ffn}.wo")]
+
+
+def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, int]:
+    """Paths of the layers of an attention, and the span of its heads."""
+    return f"{at}.q", f"{at}.k", f"{at}.v", f"{at}.o", net.get_submodule(at).key_value_proj_dim
+
+
+def _residual(net: nn.Module) -> list[Width]:
+    """List the residual stream, where it is not the output."""
+    readers = present(net, *READERS)
+    stream = residual(
+        "residual",
+        net.base_model.shared.embedding_dim,
+        named(net, "shared", "embed_tokens", "o", "wo"),
+        named(net, "layer_norm", "final_layer_norm"),
+        [*named(net, "q", "k", "v", "wi", "wi_0", "wi_1"), *readers],
+    )
+    return [stream] if readers else []
