@@ -36,13 +36,16 @@ from compressor.pretrained import image_shape
 from compressor.surgery import Width
 
 __all__ = [
+    "OUTPUT_NAMES",
     "Logits",
     "Model",
     "OnnxGraph",
+    "Outputs",
     "Source",
     "Task",
     "digest",
     "fetch",
+    "flops_by_module",
     "image_shape",
     "is_fine_tuned",
     "load",
@@ -51,6 +54,7 @@ __all__ = [
     "logits_of",
     "n_flops",
     "open_model",
+    "outputs_of",
     "save_model",
     "save_weights",
 ]
@@ -60,7 +64,9 @@ INPUT_NAMES = {
     "image-classification": ("pixel_values",),
     "tabular-classification": ("features",),
 }
+OUTPUT_NAMES = ("logits", "reconstruction")  # what is proved, compared and exported, as far as a network gives it
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
+Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,13 @@ def load_weights_(net: PreTrainedModel, file: Path) -> None:
 
 def logits_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Logits:
     """Give the function from inputs to logits; `n_threads` is for onnxruntime, torch keeps its own number."""
-    return _torch_logits(artifact.net) if isinstance(artifact, Model) else _onnx_logits(artifact.path, n_threads)
+    outputs = outputs_of(artifact, n_threads)
+    return lambda inputs: outputs(inputs)["logits"]
+
+
+def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Outputs:
+    """Give the function from inputs to all that is answered: the logits, and the reconstruction of an autoencoder."""
+    return _torch_outputs(artifact.net) if isinstance(artifact, Model) else _onnx_outputs(artifact.path, n_threads)
 
 
 def n_flops(model: Model, batch_size: int, length: int) -> int:
@@ -200,14 +212,22 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
         inputs = {"features": torch.zeros(batch_size, len(model.task.features))}
     else:
         inputs = {"pixel_values": torch.zeros(batch_size, *image_shape(model.net.config))}
-    attention = model.net.config._attn_implementation
-    model.net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
+    return flops_by_module(model.net, inputs)[""]
+
+
+@torch.no_grad()
+def flops_by_module(net: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, int]:
+    """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
+    attention, was_training = net.config._attn_implementation, net.training
+    net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:
-            _torch_logits(model.net)(inputs)
+            net.eval()(**{name: tensor.to(net.device) for name, tensor in inputs.items()})
     finally:
-        model.net.set_attn_implementation(attention)
-    return int(counter.get_total_flops())
+        net.set_attn_implementation(attention)
+        net.train(was_training)
+    counts = {path.partition(".")[2]: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
+    return {**counts, "": int(counter.get_total_flops())}
 
 
 def _task(source: Source, net: PreTrainedModel) -> Task:
@@ -225,23 +245,25 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         if len(processor) > net.config.vocab_size:
             raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")
         processor.model_max_length = min(processor.model_max_length, net.config.max_position_embeddings)
+    if source.task == "image-classification":
+        pretrained.note_image_size_(net.config, processor)
     known = set(signature(net.forward).parameters).intersection(processor.model_input_names)
     return Task(source.task, labels, processor, tuple(name for name in INPUT_NAMES[source.task] if name in known))
 
 
-def _torch_logits(net: PreTrainedModel) -> Logits:
+def _torch_outputs(net: PreTrainedModel) -> Outputs:
     @torch.no_grad()
-    def logits(inputs: Mapping[str, Tensor]) -> Tensor:
+    def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         was_training = net.training
         net.eval()
         output: Any = net(**{name: tensor.to(net.device) for name, tensor in inputs.items() if name != "labels"})
         net.train(was_training)
-        return torch.as_tensor(output.logits).cpu()
+        return {name: output[name].cpu() for name in OUTPUT_NAMES if name in output}
 
-    return logits
+    return outputs
 
 
-def _onnx_logits(file: Path, n_threads: int | None) -> Logits:
+def _onnx_outputs(file: Path, n_threads: int | None) -> Outputs:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = n_threads or 0  # 0: as many as there are cores
     settings.log_severity_level = 3  # errors only
@@ -250,8 +272,10 @@ def _onnx_logits(file: Path, n_threads: int | None) -> Logits:
     except Exception as error:  # onnxruntime's exceptions share no base
         raise InputError(f"{file}: onnxruntime cannot open it ({first_line(error)})") from error
     names = [node.name for node in session.get_inputs()]
+    wanted = [node.name for node in session.get_outputs() if node.name in OUTPUT_NAMES]
 
-    def logits(inputs: Mapping[str, Tensor]) -> Tensor:
-        return torch.from_numpy(session.run(["logits"], {name: inputs[name].numpy() for name in names})[0])
+    def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = session.run(wanted, {name: inputs[name].numpy() for name in names})
+        return {name: torch.from_numpy(values) for name, values in zip(wanted, found, strict=True)}
 
-    return logits
+    return outputs

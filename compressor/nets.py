@@ -9,7 +9,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, smooth_l1_loss
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
@@ -215,4 +215,5 @@ class AutoModelForTabularClassification(_BaseAutoModelClass):
 
 for _net in (MlpForTabularClassification, AutoencoderForTabularClassification):
     AutoConfig.register(_net.config_class.model_type, _net.config_class)
-    AutoModelForTabularClassification.register(_net.config_class, _net)
+    for _auto in (AutoModel, AutoModelForTabularClassification):
+        _auto.register(_net.config_class, _net)

@@ -10,7 +10,7 @@ from torch import Tensor
 from compressor import rundir, surgery
 from compressor.data import example_inputs
 from compressor.errors import NumericsError
-from compressor.model import Model, logits_of
+from compressor.model import Model, outputs_of
 from compressor.options import Base
 from compressor.surgery import Width
 from compressor.train import Context
@@ -55,14 +55,15 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _cut_(model: Model, width: Width, keep: Tensor, probe: dict[str, Tensor]) -> float:
-    """Remove the other units; prove that the logits stay where that is exact, and give their relative error."""
-    before = logits_of(model)(probe)
+    """Remove the other units; prove that the outputs stay where that is exact, and give their relative error."""
+    before = outputs_of(model)(probe)
     surgery.shrink_(model.net, width, keep, probe)
     model.arch.resized_(model.net, width, int(keep.sum()))
-    after = logits_of(model)(probe)
+    after = outputs_of(model)(probe)
     if width.exact:
-        surgery.prove_equal(before, after, width.name)
-    return float((after - before).abs().max() / before.abs().max())
+        for name, values in before.items():
+            surgery.prove_equal(values, after[name], width.name)
+    return max(float((after[name] - values).abs().max() / values.abs().max()) for name, values in before.items())
 
 
 def _kept(width: Width, dead: Tensor, options: Options) -> Tensor:
