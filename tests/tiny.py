@@ -29,7 +29,7 @@ TINY = {
     "electra": TEXT | LAYERS | {"embedding_size": 16},
     "albert": TEXT | LAYERS | {"embedding_size": 16},
     "deberta-v2": TEXT | LAYERS | RELATIVE | {"embedding_size": 16, "conv_kernel_size": 3},
-    "modernbert": TEXT | LAYERS | {"local_attention": 4},
+    "modernbert": DECODER | {"local_attention": 4, "cls_token_id": 1, "sep_token_id": 2},
     "distilbert": TEXT | LAYERS | {"hidden_dim": 24},
     "gpt2": DECODER | {"n_inner": 24},
     "llama": GROUPED,

@@ -7,7 +7,7 @@ from compressor.surgery import Width
 
 MODEL_TYPES = ("albert",)  # values of ``config.model_type`` this file answers for
 INPUTS = ("attention.query", "attention.key", "attention.value", "ffn")  # of a layer
-READERS = ("pooler", "classifier", "qa_outputs")  # of the last layer; the head reads the pooler where there is one
+READERS = ("classifier", "qa_outputs")  # of the last layer, where no pooler stands between
 
 
 def blocks(net: nn.Module) -> list[str]:
@@ -60,7 +60,7 @@ def _streams(net: nn.Module) -> list[Width]:
         [f"{layer}.{part}" for layer in layers for part in ("attention.dense", "ffn_output")],
         [f"{layer}.{part}" for layer in layers for part in ("attention.LayerNorm", "full_layer_layer_norm")],
         [f"{layer}.{part}" for layer in layers for part in INPUTS]
-        + present(net, f"{at}pooler", *READERS[1:])[:1]
+        + present(net, f"{at}pooler", *READERS)[:1]
         + writers,
     )
     return streams(net, entry, f"{at}encoder.embedding_hidden_mapping_in", inner)

@@ -8,7 +8,7 @@ from compressor.surgery import Width
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # values of ``config.model_type``
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 INPUTS = ("attention.self.query", "attention.self.key", "attention.self.value", "intermediate.dense")  # of a layer
-READERS = (
+READERS = (  # of the last layer, where no pooler stands between: the first that there is
     "sequence_summary.summary",
     "classifier.dense",
     "classifier",
