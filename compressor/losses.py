@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compressor.errors import RecipeError
 from compressor.model import Model
 from compressor.options import Distill
 
@@ -84,6 +85,15 @@ def _log_relation(vectors: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None and mask.shape == scores.shape[:2]:
         scores = scores.masked_fill(mask[:, None, :] == 0, -1e4)
     return functional.log_softmax(scores, dim=-1)
+
+
+def check_comparable(model: Model, wanted: Distill) -> None:
+    """Refuse to distill what a network does not have: layers that answer alike, or attention."""
+    family = model.net.config.model_type
+    if wanted.hidden_states and not model.layers:
+        raise RecipeError(f"retrain.distill.hidden_states: no two layers of {family!r} have one width; leave it out")
+    if wanted.attention_relations and not any(width.name.endswith(".heads") for width in model.widths()):
+        raise RecipeError(f"retrain.distill.attention_relations: {family!r} has no attention; leave it out")
 
 
 @contextmanager

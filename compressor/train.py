@@ -15,6 +15,7 @@ from torch import Tensor
 from compressor import precision, rundir
 from compressor.data import Data, accuracy, batch_order
 from compressor.fit import Phase, fit, frozen, observe
+from compressor.losses import check_comparable
 from compressor.model import Model, OnnxGraph, load_weights_, logits_of, save_weights
 from compressor.options import Retrain
 from compressor.progress import say
@@ -86,6 +87,8 @@ class Context:
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
         """Train for a short phase, or go on with it, and return its final loss; dead units are held at zero."""
         if self.is_dry:
+            if retrain.distill is not None:
+                check_comparable(model, retrain.distill)
             with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
                 return float("nan")
         phase = self._phase(model, retrain, after_backward)
