@@ -1,5 +1,6 @@
 """A checkpoint as the recipe names it: found, hashed and looked over before any weight is read."""
 
+import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import model_validator
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 import compressor.nets  # noqa: F401  makes our own families known to AutoConfig
 from compressor import archs, hub
@@ -94,7 +95,8 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
     file = folder / "config.json"
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
-        arch_of(settings["model_type"])
+        if not trust_remote_code:
+            require_family(settings["model_type"])
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
@@ -106,12 +108,18 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
 
 
 def arch_of(model_type: str) -> ModuleType:
-    """Find the file that knows the family."""
-    families = {family: arch for arch in discover(archs).values() for family in arch.MODEL_TYPES}
-    if model_type not in families:
-        known = ", ".join(sorted(families))
-        raise InputError(f"model: no file in compressor/archs knows the family {model_type!r}; supported: {known}")
-    return families[model_type]
+    """Find the file that knows the family; for one that none knows, the file that traces."""
+    files = discover(archs)
+    families = {family: arch for arch in files.values() for family in arch.MODEL_TYPES}
+    return families.get(model_type, files["traced"])
+
+
+def require_family(model_type: object) -> None:
+    """Refuse a family that transformers does not know, in fewer words than it has for that."""
+    if model_type not in CONFIG_MAPPING:
+        close = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"model: transformers knows no family {model_type!r}{hint}")
 
 
 def check_weights(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -18,12 +20,13 @@ from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
+    ViTConfig,
 )
 from transformers import logging as chatter
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
 from compressor import surgery
-from compressor.checkpoint import Source, arch_of, check_weights, has_head
+from compressor.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.errors import InputError
 from compressor.hub import first_line
 from compressor.nets import AutoModelForTabularClassification, Features
@@ -35,6 +38,7 @@ AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is n
 }
 DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
 FORMAT = 1  # of the block `compressor` in config.json
+IMAGE_SIZE = "image_size"  # of a config; ResNet's has none of its own
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
@@ -56,14 +60,15 @@ def _quiet() -> Iterator[None]:
 def new_net(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> PreTrainedModel:
     """Build the network of a config with random weights."""
     settings = dict(source.config or {})
-    arch_of(settings["model_type"])
+    require_family(settings["model_type"])
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
-        if key in DATASETS_OWN or not hasattr(known, key):
+        if key in DATASETS_OWN or not (hasattr(known, key) or key == IMAGE_SIZE):
             what = "labels and features are the dataset's"
             raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; {what}")
     try:
         config = AutoConfig.for_model(**settings)
+        config.architectures = config.architectures or []  # transformers 5.23 trips over None where a family has two
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
@@ -108,6 +113,8 @@ def read_net(
     missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
     if missing:
         raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently off alignment
     loaded: PreTrainedModel = net
     return loaded
 
@@ -144,6 +151,17 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     return type(original.__name__, (original,), {"__init__": born_cut, "__module__": original.__module__})
 
 
+def uncut(net: PreTrainedModel) -> PreTrainedModel:
+    """Build, without its weights, the network that a loaded one was cut from; itself if it was not."""
+    config = deepcopy(net.config)
+    if not hasattr(config, "compressor"):
+        return net
+    del config.compressor
+    original: Any = type(net).__base__  # see `_at_recorded_widths`
+    with torch.device("meta"):
+        return original(config)  # type: ignore[no-any-return]
+
+
 @_quiet()
 def read_processor(folder: Path, source: Source) -> Any:
     """Load the tokenizer or image processor of a folder."""
@@ -155,13 +173,22 @@ def read_processor(folder: Path, source: Source) -> Any:
 
 
 def new_image_processor(config: PreTrainedConfig) -> Any:
-    """Build the family's image processor for the size and the channels of a config."""
+    """Build the image processor of a new network: images are brought to its size, whole, and scaled to [-1, 1]."""
+    if not hasattr(config, IMAGE_SIZE):
+        raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
     n_channels, height, width = image_shape(config)
     half = [0.5] * n_channels
-    backends: Any = IMAGE_PROCESSOR_MAPPING[type(config)]
+    backends: Any = IMAGE_PROCESSOR_MAPPING[ViTConfig]  # the plain one: ResNet's zooms in, DeiT's crops
     return backends["pil"](  # the one that does not need torchvision
         size={"height": height, "width": width}, image_mean=half, image_std=half
     )
+
+
+def note_image_size_(config: PreTrainedConfig, processor: Any) -> None:
+    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    if not hasattr(config, IMAGE_SIZE):
+        square = Image.new("RGB", (256, 256))
+        config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:

@@ -71,8 +71,8 @@ def test_a_head_makes_it_fine_tuned(folder):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "gpt2"}, "no file in compressor/archs knows the family 'gpt2'; supported: bert"),
-        ({"model_type": None}, "knows the family None"),
+        ({"model_type": "berd"}, "model: transformers knows no family 'berd'; did you mean 'bert'"),
+        ({"model_type": None}, "model: transformers knows no family None"),
         ({"hidden_size": "wide"}, "config.json: not a usable config"),
     ],
 )

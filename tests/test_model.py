@@ -7,6 +7,7 @@ import socket
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from compressor import surgery
@@ -14,6 +15,7 @@ from compressor.errors import InputError
 from compressor.model import (
     OnnxGraph,
     Source,
+    image_shape,
     load,
     load_model,
     load_weights_,
@@ -51,8 +53,8 @@ def scratch(**more):
 
 
 def halve(model):
-    """Cut every width to half its units, whatever that does to the outputs."""
-    for width in model.widths():
+    """Cut heads and neurons to half their number, whatever that does to the outputs."""
+    for width in surgery.select(model.widths(), ["*.heads", "*.ffn"]):
         surgery.shrink_(model.net, width, torch.arange(width.size // 2), None)
         model.arch.resized_(model.net, width, width.size // 2)
 
@@ -116,7 +118,7 @@ def test_a_config_gives_random_weights_from_the_seed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "mamba"}, "knows the family 'mamba'"),
+        ({"model_type": "no_such"}, "model: transformers knows no family 'no_such'"),
         ({"hiden_size": 8}, "model.config: 'hiden_size' is no setting of ViTConfig"),
         ({"num_labels": 3}, "model.config: 'num_labels' is no setting"),
         ({"hidden_act": "nothing"}, "model.config: cannot be built"),
@@ -155,6 +157,36 @@ def test_the_image_processor_fits_the_config_and_comes_back(tmp_path):
     assert again.task.input_names == ("pixel_values",)
 
 
+RESNET = {"model_type": "resnet", "embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"}
+
+
+def test_a_resnet_learns_its_image_size_from_the_config_or_the_processor(tmp_path):
+    source = Source(config={**RESNET, "image_size": 12}, task=IMAGE)
+    model = load_model(source, ["no", "yes"])
+    pixels = model.task.processor([Image.new("RGB", (40, 20))], return_tensors="pt")["pixel_values"]
+    assert image_shape(model.net.config) == (3, 12, 12) == pixels.shape[1:]
+    save_model(model, tmp_path)
+    edit(tmp_path / "config.json", lambda config: config.pop("image_size"))
+    edit(tmp_path / "preprocessor_config.json", lambda settings: settings.update(size={"height": 10, "width": 14}))
+    assert image_shape(load_model(Source(checkpoint=str(tmp_path), task=IMAGE), None).net.config) == (3, 10, 14)
+    with pytest.raises(InputError, match=r"model.config: ResNetConfig has no image size; add one"):
+        load_model(Source(config=RESNET, task=IMAGE), ["no", "yes"])
+
+
+def test_a_family_with_two_heads_gets_the_one_that_can_be_trained():
+    config = {**VIT, "model_type": "deit"}
+    assert (
+        type(load_model(Source(config=config, task=IMAGE), ["no", "yes"]).net).__name__ == "DeiTForImageClassification"
+    )
+
+
+def edit(file, change):
+    """Change the JSON of a file in place."""
+    settings = json.loads(file.read_text())
+    change(settings)
+    file.write_text(json.dumps(settings))
+
+
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("is_shrunk", [False, True])
 @pytest.mark.parametrize("family", ["bert", "vit"])
@@ -179,7 +211,8 @@ def test_the_config_records_every_width(bert_folder, tmp_path):
     halve(model)
     save_model(model, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    widths = {"layer.0.heads": 2, "layer.0.ffn": 12, "layer.1.heads": 2, "layer.1.ffn": 12}
+    layer = {"heads": 2, "head_dims": 4, "ffn": 12}
+    widths = {f"layer.{i}.{kind}": size for i in (0, 1) for kind, size in layer.items()} | {"residual": 16}
     assert config["compressor"] == {"format": 1, "widths": widths, "layers": [0, 1]}
     assert config["architectures"] == ["BertForSequenceClassification"]
 
@@ -314,5 +347,5 @@ def test_flops_are_counted_by_hand(bert_folder):
 def test_real_checkpoint_of_sst2(shared):
     model = loaded(shared / "models" / "minilm-sst2")
     assert model.task.labels == ("negative", "positive")
-    assert len(model.widths()) == 12
+    assert len(surgery.select(model.widths(), ["*.ffn", "*.heads"])) == 12
     assert model.task.processor.model_max_length == 512

@@ -1,0 +1,86 @@
+"""Tracing finds what the files declare, and serves families that have none."""
+
+import pytest
+import tiny
+import torch
+from tiny import arch_of, inputs, logits
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
+
+import compressor
+from compressor import pretrained, surgery
+from compressor.archs import traced
+from compressor.errors import InputError
+
+TEXT = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
+UNKNOWN = {
+    "mpnet": TEXT | {"intermediate_size": 24, "max_position_embeddings": 40},
+    "opt": TEXT | {"ffn_dim": 24, "word_embed_proj_dim": 32, "max_position_embeddings": 40},
+    "mobilenet_v1": {"image_size": 32, "num_channels": 1, "depth_multiplier": 0.25, "min_depth": 2},
+}
+
+
+def layers_of(width):
+    return frozenset((cut.module, cut.side) for cut in width.everywhere)
+
+
+def unknown(family):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **UNKNOWN[family])
+    is_text = type(config) in AutoModelForSequenceClassification._model_mapping
+    auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
+    net = auto.from_config(config).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return net
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "vit", "swin", "resnet", "mobilenet_v2"])
+def test_neurons_and_channels_are_found_as_they_are_declared(family):
+    net = tiny.tiny(family)
+    found = {layers_of(width) for width in traced.widths(net)}
+    declared = [width for width in arch_of(net).widths(net) if width.kind in ("neuron", "channel") and width.exact]
+    assert declared
+    assert [width.name for width in declared if layers_of(width) not in found] == []
+
+
+@pytest.mark.parametrize("family", ["bert", "convnext"])
+def test_a_stream_through_a_normalisation_is_refused(family):
+    net = tiny.tiny(family)
+    inexact = [width for width in arch_of(net).widths(net) if not width.exact]
+    written = {cut.module for width in inexact for cut in width.producers}
+    assert written
+    assert not written & {cut.module for width in traced.widths(net) for cut in width.producers}
+
+
+@pytest.mark.parametrize("family", UNKNOWN)
+def test_a_family_without_a_file_is_cut_saved_and_loaded(family, tmp_path):
+    net = unknown(family)
+    assert arch_of(net) is traced
+    example = inputs(net)
+    widths = traced.widths(net)
+    assert widths
+    for width in widths:
+        dead = torch.arange(width.size) % 3 == 1
+        surgery.zero_units_(net, width, dead)
+        before = logits(net, example)
+        surgery.shrink_(net, width, ~dead, example)
+        surgery.prove_equal(before, logits(net, example), width.name)
+    sizes = {width.name: width.size for width in traced.widths(net)}
+    assert all(sizes[width.name] < width.size for width in widths)
+
+    pretrained.record(net, sizes, [])
+    net.save_pretrained(tmp_path)
+    loaded = compressor.load(tmp_path)
+    assert torch.equal(logits(loaded, example), logits(net, example))
+    assert {width.name: width.size for width in traced.widths(loaded)} == sizes
+
+
+def test_what_cannot_be_traced_is_refused_in_a_line():
+    net = unknown("mpnet")
+    net.config.model_type = "strange"
+    net.forward = lambda **inputs: inputs["input_ids"].nonzero().tolist()
+    with pytest.raises(
+        InputError, match=r"^model: no file knows the family 'strange', and it cannot be traced \(.*\)$"
+    ):
+        traced.widths(net)
