@@ -133,6 +133,27 @@ def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
     call.answer(result, text.bench(result["variants"]))
 
 
+@cli.command(
+    "inspect",
+    epilog=_examples("compress inspect runs/digits_l1inf/02-shrink/model", "compress inspect model.onnx --json"),
+)
+@click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER | FILE.onnx")
+@json_option
+@pass_call
+def inspect_(call: Call, target: Path) -> None:
+    """Show what a saved network or an ONNX file is made of.
+
+    Layer by layer: widths now and originally, parameters, operations and bytes.
+    """
+    from compressor.report import text
+
+    with _only_answers_on_stdout():
+        from compressor import inventory
+
+        found = inventory.take(target)
+    call.answer(found, text.inventory(found))
+
+
 @cli.command(epilog=_examples("compress report runs/digits_l1inf"))
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option

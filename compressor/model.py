@@ -1,6 +1,6 @@
 """The two kinds of artifact: loaded, saved, loaded back at shrunk widths, and asked for logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -206,28 +206,36 @@ def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Out
 
 def n_flops(model: Model, batch_size: int, length: int) -> int:
     """Count the floating-point operations of one inference, two for each multiply-accumulate."""
-    if model.task.name == "text-classification":
-        inputs = {"input_ids": torch.ones(batch_size, length, dtype=torch.long)}
-    elif model.task.name == "tabular-classification":
-        inputs = {"features": torch.zeros(batch_size, len(model.task.features))}
-    else:
-        inputs = {"pixel_values": torch.zeros(batch_size, *image_shape(model.net.config))}
-    return flops_by_module(model.net, inputs)[""]
+    return flops_by_module(model.net, batch_size, length)[""]
 
 
 @torch.no_grad()
-def flops_by_module(net: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, int]:
+def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
     attention, was_training = net.config._attn_implementation, net.training
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:
-            net.eval()(**{name: tensor.to(net.device) for name, tensor in inputs.items()})
+            net.eval()(**{name: tensor.to(net.device) for name, tensor in _plain_inputs(net, batch_size, length)})
     finally:
         net.set_attn_implementation(attention)
         net.train(was_training)
     counts = {path.partition(".")[2]: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
     return {**counts, "": int(counter.get_total_flops())}
+
+
+def _plain_inputs(net: PreTrainedModel, batch_size: int, length: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield valid inputs whose values do not matter."""
+    if net.main_input_name == "features":
+        yield "features", torch.zeros(batch_size, len(net.config.feature_names))
+    elif net.main_input_name == "pixel_values":
+        yield "pixel_values", torch.zeros(batch_size, *image_shape(net.config))
+    else:
+        ids = torch.ones(batch_size, length, dtype=torch.long)
+        if net.config.is_encoder_decoder:
+            ids[:, -1] = net.config.eos_token_id  # where a classifier reads
+            yield "decoder_input_ids", ids
+        yield "input_ids", ids
 
 
 def _task(source: Source, net: PreTrainedModel) -> Task:

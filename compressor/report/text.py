@@ -54,6 +54,48 @@ def plan(found: Facts) -> str:
     return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows])])
 
 
+def inventory(found: Facts) -> str:
+    """Show what a network or an ONNX file is made of."""
+    return _network(found) if found["kind"] == "model" else _graph(found)
+
+
+def _network(found: Facts) -> str:
+    before, now = found["n_params_original"], found["n_params"]
+    work = f"{words.count(found['n_flops'])} FLOPs at {words.flops_at(found['flops_at'])}"
+    head = (
+        f"{found['family']}, {found['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
+        f"{words.mib(found['size_bytes'])}, {work}"
+    )
+    layers = [
+        [each["name"], f"{each['n_params']:,}", words.count(each["n_flops"]), words.mib(each["size_bytes"])]
+        for each in found["layers"]
+    ]
+    widths = [
+        [each["name"], f"{each['n_units']:,}", f"{each['n_units_original']:,}", f"{each['n_dead']:,}"]
+        for each in found["widths"]
+    ]
+    tables = [["layer", "parameters", "FLOPs", "size"], *layers], [["width", "units", "originally", "zero"], *widths]
+    return "\n\n".join([head, *(aligned(rows, numbers=True) for rows in tables)])
+
+
+def _graph(found: Facts) -> str:
+    opset = ", ".join(f"{domain} {version}" for domain, version in found["opset"].items())
+    head = [
+        f"ONNX file of {found['producer'] or 'unknown origin'}, opset {opset}: {found['n_params']:,} parameters, "
+        f"{words.mib(found['size_bytes'])}, {found['n_nodes']:,} operations"
+    ]
+    for key in ("inputs", "outputs"):
+        declared = (f"{each['name']} {each['type']} {'x'.join(map(str, each['shape']))}" for each in found[key])
+        head.append(f"{key}: {', '.join(declared)}")
+    layers = [
+        [each["name"], f"{each['n_params']:,}", f"{each['n_nodes']:,}", words.mib(each["size_bytes"])]
+        for each in found["layers"]
+    ]
+    operations = [[name, f"{n_nodes:,}"] for name, n_nodes in found["ops"].items()]
+    tables = [["layer", "parameters", "operations", "size"], *layers], [["operation", "count"], *operations]
+    return "\n\n".join(["\n".join(head), *(aligned(rows, numbers=True) for rows in tables)])
+
+
 def _measured(variant: Facts, entry: Facts) -> list[str]:
     times = (f"{entry[name]:.3f}" for name in ("p50_ms", "p90_ms", "p99_ms"))
     size, rate = variant["size_bytes"] / words.MIB, entry["throughput_per_s"]
