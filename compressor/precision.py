@@ -12,8 +12,13 @@ def chosen(net: nn.Module, wanted: str) -> str:
     """Resolve `auto` to `bf16` or `fp32` for this network and device."""
     if wanted != "auto":
         return wanted
-    widest = max((layer.in_features for layer in net.modules() if isinstance(layer, nn.Linear)), default=0)
+    widest = max((_n_products(layer) for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), default=0)
     return "bf16" if widest >= NARROW and _computes_in_bf16(next(net.parameters()).device) else "fp32"
+
+
+def _n_products(layer: nn.Linear | nn.Conv2d) -> int:
+    """Count the products that are summed into one output of a layer."""
+    return layer.weight[0].numel()
 
 
 def autocast(net: nn.Module, precision: str) -> AbstractContextManager[object]:

@@ -6,6 +6,7 @@ from compressor.sublayers import body, channels, head, neurons
 from compressor.surgery import Width
 
 MODEL_TYPES = ("convnext",)
+OPSET = 18
 
 
 def blocks(net: nn.Module) -> list[str]:

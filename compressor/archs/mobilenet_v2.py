@@ -6,6 +6,7 @@ from compressor.sublayers import body, channels, head
 from compressor.surgery import Width
 
 MODEL_TYPES = ("mobilenet_v2",)
+OPSET = 18
 
 
 def blocks(net: nn.Module) -> list[str]:

@@ -30,9 +30,11 @@ def widths(net: nn.Module) -> list[Width]:
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     """Tell an attention its new counts; the other layers know their widths."""
-    if width.name.endswith(("heads", "head_dims")):
-        attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
-        setattr(attention, "num_attention_heads" if width.kind == "head" else "head_dim", n_units)
+    attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
+    if width.kind == "head":
+        attention.num_attention_heads = n_units
+    elif n_units and width.name.endswith("head_dims"):  # without heads there is nothing to divide among them
+        attention.head_dim = n_units
 
 
 def _residual(net: nn.Module) -> Width:

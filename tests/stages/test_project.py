@@ -36,7 +36,8 @@ def options(**settings):
 
 
 def n_dead(model):
-    return {width.name: int(surgery.dead_units(model.net, width).sum()) for width in model.widths()}
+    chosen = surgery.select(model.widths(), ["*.ffn", "*.heads"])
+    return {width.name: int(surgery.dead_units(model.net, width).sum()) for width in chosen}
 
 
 @pytest.mark.parametrize("ball", ["l1_inf", "l1_inf_exact", "l1_2"])
@@ -99,7 +100,8 @@ def test_importance_saves_what_the_norm_would_kill(model, context):
         context.folder = context.folder / importance
         context.folder.mkdir()
         run(copy, options(rounds=1, widths=("layer.0.ffn",), importance=importance, column_sparsity=0.5), context)
-        assert bool(surgery.dead_units(copy.net, copy.widths()[1])[5]) is is_dead
+        neurons = surgery.select(copy.widths(), ["layer.0.ffn"])[0]
+        assert bool(surgery.dead_units(copy.net, neurons)[5]) is is_dead
 
 
 def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, tmp_path):
