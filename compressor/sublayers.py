@@ -140,15 +140,16 @@ def named(net: nn.Module, *names: str) -> list[str]:
     return [path for path in paths if path.rpartition(".")[2] in names]
 
 
-def number_slots_(attentions: Sequence[nn.Module], are_empty: Sequence[bool], types: Sequence[str]) -> None:
+def number_slots_(attentions: Sequence[Any], n_heads: Sequence[int], types: Sequence[str] | None = None) -> None:
     """Assign attentions their slots in a cache of keys and values, those without heads last of their type.
 
     transformers 5 reads the length of a dynamic cache from its first slot, and takes it for unused while it is empty.
-    ``types`` are those of the slots: a sliding window stays one.
+    ``types`` are those of the slots, where they differ: a sliding window stays one.
     """
+    types = types or [""] * len(attentions)
     for kind in set(types):
         slots = [slot for slot, each in enumerate(types) if each == kind]
-        for slot, index in zip(slots, sorted(slots, key=are_empty.__getitem__), strict=True):
+        for slot, index in zip(slots, sorted(slots, key=lambda slot: n_heads[slot] == 0), strict=True):
             attentions[index].layer_idx = slot
 
 

@@ -1,5 +1,7 @@
 """BART: heads, head dimensions and neurons of each layer of both stacks, cross-attention too; the residual stream."""
 
+from typing import Any
+
 from torch import nn
 
 from compressor.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
@@ -28,18 +30,17 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     if not width.name.endswith(("heads", "head_dims")):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "head":
-        attention.num_heads = n_units
-        renumber_(net)
-    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+    if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
         attention.head_dim = n_units
+    attention.num_heads = attention.q_proj.out_features // attention.head_dim
+    renumber_(net)
 
 
 def renumber_(net: nn.Module) -> None:
     """Give the attentions of the decoder their slots of the cache."""
-    layers = [net.get_submodule(at) for at in _stacks(net).get("decoder", [])]
-    for attentions in ([layer.self_attn for layer in layers], [layer.encoder_attn for layer in layers]):
-        number_slots_(attentions, [attention.num_heads == 0 for attention in attentions], [""] * len(attentions))
+    for name in ("self_attn", "encoder_attn"):
+        attentions: list[Any] = [net.get_submodule(f"{at}.{name}") for at in _stacks(net).get("decoder", [])]
+        number_slots_(attentions, [attention.num_heads for attention in attentions])
 
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
@@ -54,13 +55,17 @@ def _stacks(net: nn.Module) -> dict[str, list[str]]:
 def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     """Widths that belong to one layer."""
     found = []
-    for attention, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
-        if hasattr(net.get_submodule(at), attention):
-            layers = [f"{at}.{attention}.{part}_proj" for part in ("q", "k", "v", "out")]
-            span = net.get_submodule(f"{at}.{attention}").head_dim
-            found.append(heads(net, f"{name}.{prefix}heads", *layers, span))
-            found.append(head_dims(net, f"{name}.{prefix}head_dims", *layers, span))
+    for part, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
+        if hasattr(net.get_submodule(at), part):
+            attention = _attention(net, f"{at}.{part}")
+            found.append(heads(net, f"{name}.{prefix}heads", *attention))
+            found.append(head_dims(net, f"{name}.{prefix}head_dims", *attention))
     return [*found, neurons(net, f"{name}.ffn", f"{at}.fc1", f"{at}.fc2")]
+
+
+def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
+    """Paths of the layers of an attention, and the span of its heads."""
+    return f"{at}.q_proj", f"{at}.k_proj", f"{at}.v_proj", f"{at}.out_proj", net.get_submodule(at).head_dim
 
 
 def _residual(net: nn.Module) -> list[Width]:

@@ -1,5 +1,7 @@
 """GPT-2: heads, head dimensions and neurons of each layer, and the residual stream."""
 
+from typing import Any
+
 from torch import nn
 
 from compressor.sublayers import body, head, named, neurons, number_slots_, residual
@@ -34,26 +36,25 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     if not width.name.endswith((".heads", ".head_dims")):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "head":
-        attention.num_heads = n_units
-        renumber_(net)
-    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+    if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
         attention.head_dim = n_units
-    n_entries = attention.num_heads * attention.head_dim
+    n_entries = attention.c_attn.nf // 3
+    attention.num_heads = n_entries // attention.head_dim
     attention.split_size = [n_entries] * 3  # torch splits nothing by the number 0 into one part, by a list into three
+    renumber_(net)
 
 
 def renumber_(net: nn.Module) -> None:
     """Give the attentions their slots of the cache."""
-    attentions = [net.get_submodule(at).attn for at in blocks(net)]
-    number_slots_(attentions, [attention.num_heads == 0 for attention in attentions], [""] * len(attentions))
+    attentions: list[Any] = [net.get_submodule(at).attn for at in blocks(net)]
+    number_slots_(attentions, [attention.num_heads for attention in attentions])
 
 
 def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
     """Widths of an attention whose fused layer writes all queries, then all keys, then all values."""
-    attention = net.get_submodule(at)
-    n_heads, span = attention.num_heads, attention.head_dim
-    fused, output, n_entries = f"{at}.c_attn", f"{at}.c_proj", n_heads * span
+    fused, output, span = f"{at}.c_attn", f"{at}.c_proj", net.get_submodule(at).head_dim
+    n_entries = net.get_submodule(fused).nf // 3
+    n_heads = n_entries // span
     heads = Width(
         f"{prefix}.heads",
         "head",

@@ -51,8 +51,8 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 def renumber_(net: nn.Module) -> None:
     """Give the attentions their slots of the cache."""
     attentions = [net.get_submodule(at).self_attn for at in blocks(net)]
-    are_empty = [attention.k_proj.out_features == 0 for attention in attentions]
-    number_slots_(attentions, are_empty, getattr(net.config, "layer_types", None) or [""] * len(attentions))
+    sizes = [attention.k_proj.out_features for attention in attentions]
+    number_slots_(attentions, sizes, getattr(net.config, "layer_types", None))
 
 
 def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:

@@ -71,8 +71,8 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 def renumber_(net: nn.Module) -> None:
     """Give the attentions their slots of the cache."""
     attentions = [net.get_submodule(at).self_attn for at in blocks(net)]
-    are_empty = [attention.num_key_value_heads == 0 for attention in attentions]
-    number_slots_(attentions, are_empty, getattr(net.config, "layer_types", None) or [""] * len(attentions))
+    sizes = [attention.num_key_value_heads for attention in attentions]
+    number_slots_(attentions, sizes, getattr(net.config, "layer_types", None))
 
 
 def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
@@ -80,10 +80,10 @@ def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
     attention = net.get_submodule(at)
     n_groups, n_sharing, span = attention.num_key_value_heads, attention.num_key_value_groups, attention.head_dim
     at_key = n_groups * n_sharing * span
+    fused = f"{at}.qkv_proj"
     found = groups(
         prefix,
-        *[f"{at}.qkv_proj"] * 3,
-        f"{at}.o_proj",
+        *(fused, fused, fused, f"{at}.o_proj"),
         n_groups=n_groups,
         n_sharing=n_sharing,
         span=span,

@@ -1,6 +1,7 @@
 """T5: heads of each stack; cross-attention heads, head dimensions and neurons of each layer; the residual stream."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -8,6 +9,7 @@ from compressor.sublayers import body, head_dims, heads, named, neurons, present
 from compressor.surgery import Cut, Width
 
 MODEL_TYPES = ("t5",)  # values of ``config.model_type`` this file answers for
+OPSET = 18  # at 23 torch 2.13 fails on an attention to whose scores a bias is added
 READERS = ("lm_head", "classification_head.dense", "classifier", "qa_outputs")  # of the residual stream, in a head
 
 
@@ -73,7 +75,7 @@ def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     return [*found, neurons(net, f"{name}.ffn", inputs, f"{ffn}.wo")]
 
 
-def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, int]:
+def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
     """Paths of the layers of an attention, and the span of its heads."""
     return f"{at}.q", f"{at}.k", f"{at}.v", f"{at}.o", net.get_submodule(at).key_value_proj_dim
 

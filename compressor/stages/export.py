@@ -80,6 +80,9 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
     net = copy.deepcopy(model.net).cpu()
     net.train(False)
     net.set_attn_implementation(attention)
+    for module in net.modules():
+        if isinstance(module, PreTrainedModel):
+            module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
     with _silence():
         try:
             program = torch.onnx.export(
