@@ -1,10 +1,11 @@
-"""The packaged recipes do what they promise, as a user runs them: the quick start, the flagship, the fine-tuning."""
+"""The packaged recipes do what they promise, as a user runs them."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 import compressor
@@ -29,6 +30,20 @@ def test_the_quick_start_keeps_its_promise(tmp_path):
     assert (tmp_path / "runs/digits_l1inf/report/index.html").exists()
     net = compressor.load(tmp_path / "runs/digits_l1inf/03-finetune/model")
     assert sum(p.numel() for p in net.parameters()) == result["n_params"]
+
+
+@pytest.mark.slow
+def test_the_autoencoder_reads_fewer_pixels(tmp_path):
+    code, report, err = compress("--recipe", "digits_autoencoder_l1inf.yaml", cwd=tmp_path)
+    assert code == 0, err
+    original, kept = report["features"]["original"], report["features"]["kept"]
+    assert (len(original), len(kept)) == (64, 26)
+    run = tmp_path / "runs/digits_autoencoder_l1inf"
+    assert f"Of the 64 features of a row it reads 26: {', '.join(kept)}." in (run / "04-export/README.md").read_text()
+    assert (run / "report/index.html").read_text().count('class="kept"') == 26
+    session = onnxruntime.InferenceSession(run / "04-export/model.onnx")
+    assert [(each.name, each.shape) for each in session.get_inputs()] == [("features", ["batch", 64])]
+    assert [each.shape[1] for each in session.get_outputs()] == [10, 64]  # the whole image is reconstructed
 
 
 @pytest.fixture(scope="module")

@@ -381,6 +381,26 @@ def test_charts_survive_equal_numbers(finished):
     assert figures.rounds([{"round": 0, "loss": 1.0}]) == []
 
 
+def test_pixels_are_drawn_where_they_are():
+    names = [f"pixel_{row}_{column}" for row in range(2) for column in range(3)]
+    drawn = figures.pixels({"original": names, "kept": names[1:3]})
+    assert (drawn.count('class="kept"'), drawn.count('class="gone"')) == (2, 4)
+    assert 'class="kept" x="41" y="1"' in drawn  # row 0, column 2
+    assert "2 of 6 pixels are read" in drawn
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        None,
+        {"original": ["age", "income"], "kept": ["age"]},
+        {"original": ["pixel_0_0", "pixel_1_1"], "kept": ["pixel_0_0"]},  # no full grid
+    ],
+)
+def test_features_that_are_no_image_are_not_drawn(features):
+    assert figures.pixels(features) == ""
+
+
 def front_matter(card_file: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(card_file.read_text().split("---\n")[1])
     return found
