@@ -10,11 +10,13 @@ from compressor.checkpoint import Source
 from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
 from compressor.fit import Phase, fit, lr_factor, n_steps
-from compressor.model import load_model
+from compressor.model import load_model, logits_of
 from compressor.options import Distill, Retrain
 from compressor.teacher import RememberingTeacher, Teacher, teacher_for
 
-TASK = "text-classification"
+TASK, IMAGES = "text-classification", "image-classification"
+RESNET = {"model_type": "resnet", "layer_type": "basic", "image_size": 8, "num_channels": 1}
+RESNET |= {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [2, 1]}
 
 
 @pytest.fixture
@@ -52,6 +54,24 @@ def test_dead_units_stay_dead_on_every_side(model, data):
     fit(phase(model, data, weight_decay=0.1), 0, None, keep_nothing)
     for width in widths:
         assert surgery.dead_units(model.net, width).nonzero().flatten().tolist() == [1]
+
+
+def test_dead_channels_stay_dead_through_batch_norms():
+    torch.manual_seed(0)
+    model = load_model(Source(config=RESNET, task=IMAGES), [str(digit) for digit in range(10)])
+    options = Dataset(dataset="sklearn:digits")
+    data = prepare(open_dataset(options, IMAGES), options, model.task, seed=0)
+    for width, side in zip(model.widths(), cycle(("both", "producer", "consumer")), strict=False):
+        surgery.zero_units_(model.net, width, torch.arange(width.size) == 1, side)
+    fit(phase(model, data, weight_decay=0.1), 0, None, keep_nothing)
+    pixels = data.train.batch(range(8))
+    for name in [width.name for width in model.widths()]:
+        width = surgery.select(model.widths(), [name])[0]
+        live = ~surgery.dead_units(model.net, width)
+        assert live.logical_not().nonzero().flatten().tolist() == [1]
+        before = logits_of(model)(pixels)
+        surgery.shrink_(model.net, width, live, pixels)
+        surgery.prove_equal(before, logits_of(model)(pixels), name)
 
 
 def test_frozen_parameters_do_not_move_and_thaw(model, data):
