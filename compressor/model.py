@@ -252,7 +252,9 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
     if source.task == "text-classification":
         if len(processor) > net.config.vocab_size:
             raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")
-        processor.model_max_length = min(processor.model_max_length, net.config.max_position_embeddings)
+        most = getattr(net.config, "max_position_embeddings", processor.model_max_length)  # T5 knows no positions
+        processor.model_max_length = min(processor.model_max_length, most)
+        pretrained.add_padding_(net.config, processor)
     if source.task == "image-classification":
         pretrained.note_image_size_(net.config, processor)
     known = set(signature(net.forward).parameters).intersection(processor.model_input_names)

@@ -172,6 +172,14 @@ def read_processor(folder: Path, source: Source) -> Any:
         raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
 
 
+def add_padding_(config: PreTrainedConfig, processor: Any) -> None:
+    """Let the end of a text pad it, where a network that was made to write knows no padding."""
+    if processor.pad_token is None:
+        processor.pad_token = processor.eos_token
+    if config.pad_token_id is None:
+        config.pad_token_id = processor.pad_token_id
+
+
 def new_image_processor(config: PreTrainedConfig) -> Any:
     """Build the image processor of a new network: images are brought to its size, whole, and scaled to [-1, 1]."""
     if not hasattr(config, IMAGE_SIZE):

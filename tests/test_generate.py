@@ -12,7 +12,7 @@ import compressor
 from compressor import pretrained, surgery
 
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3")
-each_family = pytest.mark.parametrize("family", (*DECODERS, "t5", "bart"))
+each_family = pytest.mark.parametrize("family", [*DECODERS, "t5", "bart"])
 each_attention = pytest.mark.parametrize("attention", ["sdpa", "eager"])
 FIRST_ATTENTIONS = [(family, "layer.0.heads") for family in DECODERS] + [
     ("t5", "decoder.heads"),

@@ -10,7 +10,7 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from compressor import surgery
+from compressor import pretrained, surgery
 from compressor.errors import InputError
 from compressor.model import (
     OnnxGraph,
@@ -349,3 +349,21 @@ def test_real_checkpoint_of_sst2(shared):
     assert model.task.labels == ("negative", "positive")
     assert len(surgery.select(model.widths(), ["*.ffn", "*.heads"])) == 12
     assert model.task.processor.model_max_length == 512
+
+
+def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
+    sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3, "bos_token_id": 3}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    config = transformers.GPT2Config(**sizes)
+    pretrained.add_padding_(config, tokenizer)
+    assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
+    source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)
+    assert load_model(source, ["no", "yes"]).net.config.pad_token_id == tokenizer.vocab["[PAD]"]
+
+
+def test_a_network_without_positions_reads_as_far_as_its_tokenizer(bert_folder):
+    sizes = {"d_model": 8, "d_ff": 8, "d_kv": 4, "num_heads": 2, "num_layers": 1, "vocab_size": 22}
+    source = Source(config={"model_type": "t5", **sizes}, processor=str(bert_folder), task=TEXT)
+    most = transformers.AutoTokenizer.from_pretrained(bert_folder).model_max_length
+    assert load_model(source, ["no", "yes"]).task.processor.model_max_length == most
