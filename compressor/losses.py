@@ -103,8 +103,9 @@ def captured_relations(model: Model, is_wanted: bool) -> Iterator[Relations]:
     handles = []
     if is_wanted:
         last = [width for width in model.widths() if width.name.endswith(".heads")][-1]
-        for cut in last.producers:  # query, key, value
-            handles.append(model.net.get_submodule(cut.module).register_forward_hook(_keep(seen, cut.module)))
+        for cut in last.producers:  # query, key, value, which one layer may hold together
+            hook = _keep(seen, f"{cut.module}.{cut.offset}", cut.offset, cut.repeat * last.size * cut.block)
+            handles.append(model.net.get_submodule(cut.module).register_forward_hook(hook))
     try:
         yield seen
     finally:
@@ -112,8 +113,10 @@ def captured_relations(model: Model, is_wanted: bool) -> Iterator[Relations]:
             handle.remove()
 
 
-def _keep(seen: Relations, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+def _keep(
+    seen: Relations, name: str, start: int, n_entries: int
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        seen[name] = output
+        seen[name] = output.narrow(-1, start, n_entries)
 
     return hook

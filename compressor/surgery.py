@@ -79,10 +79,10 @@ def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both"
 
     With side ``both`` the producers' biases go as well: the unit then emits what its activation makes of zero. With
     side ``producer`` they stay, the unit emits a constant, and `shrink_` folds it. Whatever the side, normalisations
-    and depthwise convolutions that carry the units lose their weights and shifts, and of a pair of scoring layers the
-    first goes.
+    and depthwise convolutions that carry the units lose their weights and shifts, of a pair of scoring layers the
+    first goes, and where no layer of the width writes the units, their readers do.
     """
-    for cut in width.cuts(side):
+    for cut in width.cuts(side if _writers(width) else "both"):
         layers.weights(net, width, cut)[units] = 0
         if side == "both" and cut.side == "out":
             for shift in layers.shifts(net, width, cut):

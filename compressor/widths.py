@@ -7,6 +7,7 @@ from typing import Literal
 
 Kind = Literal["neuron", "head", "group", "channel", "dimension", "input"]
 Side = Literal["producer", "consumer", "both"]
+_N_NAMED = 12  # widths in an error message
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,6 @@ def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
     names = [width.name for width in widths]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"no width matches {pattern!r}; there are {', '.join(names) or 'none'}")
+            more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+            raise ValueError(f"no width matches {pattern!r}; there are {', '.join(names[:_N_NAMED]) or 'none'}{more}")
     return [width for width in widths if any(fnmatchcase(width.name, pattern) for pattern in patterns)]

@@ -34,8 +34,6 @@ def cut_(net, arch, name, choose, side="both"):
     """Zero chosen units of a width, cut them, and give the width, the outputs before and the outputs after."""
     width = width_of(net, arch, name)
     dead = choose(width)
-    if not any(cut.role == "writes" for cut in width.producers):
-        side = "both"  # a query head of every group: its values are those of the group
     surgery.zero_units_(net, width, dead, side)
     assert dead.logical_not().logical_or(surgery.dead_units(net, width)).all(), f"{name}: zero units live"
     example = inputs(net)
