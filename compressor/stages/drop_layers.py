@@ -1,12 +1,15 @@
 """Remove whole layers; what is left must be retrained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from compressor import surgery
 from compressor.data import batch_order
 from compressor.errors import RecipeError
 from compressor.losses import task_loss
@@ -35,34 +38,67 @@ class Options(Base):
         return self
 
 
+@dataclass(frozen=True)
+class Stack:
+    """The layers of a network, all in one list, and what its config says of each."""
+
+    layers: list[nn.Module]
+    types: list[str] | None
+
+    def fits(self, keep: Sequence[int]) -> bool:
+        """Tell whether each layer finds, where it comes to stand, one with the same tensors: a config says no more."""
+        tensors = [_tensors(layer) for layer in self.layers]
+        return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
+
+
 def run(model: Model, options: Options, context: Context) -> Model:
     """Keep the chosen layers, in their order; the network computes something else afterwards."""
-    n_layers = len(model.arch.blocks(model.net))
+    stack = _stack(model)
+    n_layers = len(stack.layers)
     if max(options.keep or (0,)) >= n_layers or (options.n_layers or 0) > n_layers:
         raise RecipeError(
             f"drop_layers: the network has {n_layers} layers, counted from 0, got {options.keep or options.n_layers}"
         )
-    keep = options.keep if options.keep is not None else _least_damage(model, options.n_layers or n_layers, context)
+    keep = options.keep or _least_damage(model, stack, options.n_layers or n_layers, context)
+    if not stack.fits(keep):
+        raise RecipeError(
+            f"drop_layers: the first layer of {model.net.config.model_type!r} is unlike the others, and must stay"
+        )
     origin = model.layers
-    _set_layers_(model, keep)
+    _set_layers_(model, stack, keep)
     model.record([origin[i] for i in keep])
     context.log(kept_layers=list(model.layers))
     return model
 
 
-def _least_damage(model: Model, n_layers: int, context: Context) -> tuple[int, ...]:
+def _stack(model: Model) -> Stack:
+    """Take the layers of a network; refuse one whose config cannot say how many are left."""
+    config, blocks = model.net.config, model.arch.blocks(model.net)
+    lists = {name.rpartition(".")[0] for name in blocks}
+    if len(lists) != 1 or len(blocks) != getattr(config, "num_hidden_layers", None):
+        raise RecipeError(
+            f"drop_layers: the layers of {config.model_type!r} are shared, or lie in several stages; leave it out"
+        )
+    return Stack([model.net.get_submodule(name) for name in blocks], getattr(config, "layer_types", None))
+
+
+def _tensors(layer: nn.Module) -> set[str]:
+    return set(layer.state_dict()) - {f"{name}.bias" for name in surgery.new_biases(layer)}
+
+
+def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:
     """Remove one layer at a time, each time the one without which the held-out loss is lowest."""
-    keep = tuple(range(len(model.arch.blocks(model.net))))
+    keep = tuple(range(len(stack.layers)))
     if context.is_dry:
         return keep[:n_layers]
-    layers = _layers(model)
     while len(keep) > n_layers:
         losses = {}
-        for dropped in keep:
-            _set_layers_(model, [i for i in keep if i != dropped], layers)
-            losses[dropped] = _held_out_loss(model, context)
-        keep = tuple(i for i in keep if i != min(losses, key=losses.__getitem__))
-    _set_layers_(model, range(len(layers)), layers)
+        for fewer in combinations(keep, len(keep) - 1):
+            if stack.fits(fewer):
+                _set_layers_(model, stack, fewer)
+                losses[fewer] = _held_out_loss(model, context)
+        keep = min(losses, key=losses.__getitem__)
+    _set_layers_(model, stack, range(len(stack.layers)))
     return keep
 
 
@@ -80,13 +116,14 @@ def _held_out_loss(model: Model, context: Context) -> float:
     return total / n_seen
 
 
-def _layers(model: Model) -> list[nn.Module]:
-    return [model.net.get_submodule(name) for name in model.arch.blocks(model.net)]
-
-
-def _set_layers_(model: Model, keep: Iterable[int], layers: Sequence[nn.Module] | None = None) -> None:
-    """Put the chosen layers, of these or of the present ones, into the network's list of layers."""
-    kept = [(layers or _layers(model))[i] for i in keep]
+def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
+    """Put the chosen layers into the network's list, and tell its config and the layers themselves."""
     parent, _, name = model.arch.blocks(model.net)[0].rpartition(".")[0].rpartition(".")
-    setattr(model.net.get_submodule(parent), name, nn.ModuleList(kept))
-    model.net.config.num_hidden_layers = len(kept)
+    setattr(model.net.get_submodule(parent), name, nn.ModuleList(stack.layers[i] for i in keep))
+    model.net.config.num_hidden_layers = len(keep)
+    if stack.types is not None:
+        model.net.config.layer_types = [stack.types[i] for i in keep]
+    for position, kept in enumerate(keep):
+        for module in stack.layers[kept].modules():
+            if hasattr(module, "layer_idx"):  # its place in a decoder's cache
+                module.layer_idx = position  # type: ignore[assignment]  # a plain attribute

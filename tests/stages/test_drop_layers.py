@@ -1,0 +1,65 @@
+"""What is left of any family after `drop_layers` is an ordinary checkpoint, or the stage refuses the family."""
+
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from tiny import arch_of, inputs, logits
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+
+import compressor
+from compressor.errors import RecipeError
+from compressor.model import Model, Task
+from compressor.stages import drop_layers
+
+REFUSED = ("albert", "autoencoder", "bart", "convnext", "mlp", "mobilenet_v2", "resnet", "swin", "t5")
+
+
+def model_of(family):
+    net = tiny.tiny(family)
+    return Model(net, arch_of(net), Task(*tiny.task_of(net)))
+
+
+def run(model, **settings):
+    context = SimpleNamespace(is_dry=False, log=lambda **numbers: None)
+    return drop_layers.run(model, drop_layers.Options(stage="drop_layers", **settings), context)
+
+
+@pytest.mark.parametrize("family", [family for family in tiny.TINY if family not in REFUSED])
+def test_what_is_left_loads_with_transformers_alone(family, tmp_path):
+    model = run(model_of(family), keep=(0,))
+    assert len(model.arch.blocks(model.net)) == 1
+    model.net.save_pretrained(tmp_path)
+    is_text = model.net.main_input_name == "input_ids"
+    auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
+    example = inputs(model.net)
+    expected = logits(model.net, example)
+    assert torch.equal(logits(auto.from_pretrained(tmp_path), example), expected)
+    assert torch.equal(logits(compressor.load(tmp_path), example), expected)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "qwen2", "vit"])
+def test_the_first_layer_may_go(family, tmp_path):
+    model = run(model_of(family), keep=(1,))
+    assert [m.layer_idx for m in model.net.modules() if hasattr(m, "layer_idx")] in ([], [0], [0, 0])
+    model.net.save_pretrained(tmp_path)
+    example = inputs(model.net)
+    assert torch.equal(logits(compressor.load(tmp_path), example), logits(model.net, example))
+    assert model.layers == (1,)
+
+
+def test_a_first_layer_unlike_the_others_must_stay():
+    with pytest.raises(RecipeError, match="the first layer of 'modernbert' is unlike the others, and must stay"):
+        run(model_of("modernbert"), keep=(1,))
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_layers_that_a_config_cannot_count_are_refused(family):
+    with pytest.raises(RecipeError, match=f"the layers of '{family}' are shared, or lie in several stages"):
+        run(model_of(family), keep=(0,))
+
+
+def test_a_layer_that_is_not_there_is_refused():
+    with pytest.raises(RecipeError, match=r"the network has 2 layers, counted from 0, got \(0, 2\)"):
+        run(model_of("bert"), keep=(0, 2))
