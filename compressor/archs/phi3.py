@@ -62,7 +62,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     else:
         attention.num_key_value_heads = n_units
     n_heads = attention.num_key_value_heads * attention.num_key_value_groups
-    attention.config = LayerConfig(net.config, n_heads)
+    attention.config = LayerConfig(net.base_model.config, n_heads)
     if width.kind == "head" and n_units == 0:  # no group can be shared by nobody in transformers' sdpa
         resize_(net, sys.modules[__name__], {width.name.replace("group_heads", "heads"): 0})
     renumber_(net)

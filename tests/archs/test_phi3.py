@@ -30,6 +30,6 @@ def test_the_other_settings_are_those_of_the_network(net, remake):
     net.set_attn_implementation("eager")
     for layer in net.model.layers:
         assert layer.self_attn.config._attn_implementation == "eager"
-        assert layer.self_attn.config.shared is net.config
+        assert layer.self_attn.config.shared is net.base_model.config
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
         _ = net.model.layers[0].self_attn.config.nothing_of_that_name
