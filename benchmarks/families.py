@@ -28,7 +28,8 @@ DEFAULT_OPSET = 23
 
 def kind_of(width: Width) -> str:
     """Column of a width: the last word of its name that is one."""
-    return next(word for word in reversed(width.name.split(".")) if word in KINDS)
+    words = width.name.replace("cross_head_dims", "head_dims").split(".")
+    return next(word for word in reversed(words) if word in KINDS)
 
 
 def error_of(net: nn.Module, name: str, side: str) -> tuple[Width, float]:
