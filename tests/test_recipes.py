@@ -104,6 +104,27 @@ def test_fine_tuning_walks_from_an_encoder_without_a_head(shared, tmp_path):
     assert 0.4 < report["variants"][0]["accuracy"] < 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.shared
+def test_a_small_resnet_walks_on_real_images(shared, tmp_path):
+    settings = {
+        "data.dataset": shared / "data/cifar10",
+        "stages[0].retrain.steps": 20,
+        "stages[1].rounds": 2,
+        "stages[1].retrain.steps": 5,
+        "stages[3].retrain.steps": 20,
+        "gates": "{}",
+    }
+    overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    code, report, err = compress("--recipe", "cifar10_resnet_l1inf.yaml", *overrides, "--run-dir", tmp_path / "run")
+    assert code == 0, err
+    variants = {each["name"]: each for each in report["variants"]}
+    original, result = variants["original fp32"], variants["compressed fp32"]
+    assert result["n_params"] < 0.4 * original["n_params"]
+    assert result["n_flops"]["1"] < 0.45 * original["n_flops"]["1"]  # of one image
+    assert {each["n_examples"] for each in report["variants"]} == {10_000}
+
+
 def _headless(checkpoint: Path, folder: Path) -> Path:
     """Save a randomly initialized encoder of the same shape, without a head, with the same tokenizer."""
     from transformers import AutoConfig, AutoTokenizer, BertModel

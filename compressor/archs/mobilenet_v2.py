@@ -6,7 +6,7 @@ from compressor.sublayers import body, channels, head
 from compressor.surgery import Width
 
 MODEL_TYPES = ("mobilenet_v2",)
-OPSET = 18
+OPSET = 18  # it has no attention: nothing newer is of use
 
 
 def blocks(net: nn.Module) -> list[str]:

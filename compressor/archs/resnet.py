@@ -8,7 +8,7 @@ from compressor.sublayers import body, channels, head
 from compressor.surgery import Width
 
 MODEL_TYPES = ("resnet",)
-OPSET = 18
+OPSET = 18  # it has no attention: nothing newer is of use
 INNER = {2: ("channels",), 3: ("channels.reduce", "channels.spatial")}  # of basic and of bottleneck blocks
 
 

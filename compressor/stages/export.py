@@ -51,7 +51,8 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
     opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
-    attention = _ATTENTION if opset >= 23 else "eager"  # below 23 sdpa turns into guards against NaN, slower than eager
+    has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
+    attention = _ATTENTION if has_operator else "eager"
     path = context.folder / "model.onnx"
     with rundir.replacing(path) as beside:
         program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))

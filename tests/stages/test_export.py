@@ -142,6 +142,12 @@ def test_a_network_that_torch_cannot_export_is_named(vit, context, tmp_path):
         export.run(vit, options(), context(tmp_path))
 
 
+def test_a_network_without_attention_exports_at_any_opset(context, tmp_path):
+    sizes = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "image_size": 8, "num_channels": 1}
+    resnet = load_model(Source(config={"model_type": "resnet", **sizes}, task="image-classification"), ("no", "yes"))
+    assert_same_logits(export.run(resnet, options(opset=23), context(tmp_path)), resnet)
+
+
 @pytest.mark.parametrize("opset", [17, 24, "best"])
 def test_opsets_that_are_not_written_are_refused(opset):
     with pytest.raises(ValidationError, match="opset"):
