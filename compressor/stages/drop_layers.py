@@ -127,3 +127,5 @@ def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
         for module in stack.layers[kept].modules():
             if hasattr(module, "layer_idx"):  # its place in a decoder's cache
                 module.layer_idx = position  # type: ignore[assignment]  # a plain attribute
+    if hasattr(model.arch, "renumber_"):  # attentions without heads come last in a cache
+        model.arch.renumber_(model.net)

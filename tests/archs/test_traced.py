@@ -1,5 +1,9 @@
 """Tracing finds what the files declare, and serves families that have none."""
 
+import re
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 import tiny
 import torch
@@ -74,6 +78,23 @@ def test_a_family_without_a_file_is_cut_saved_and_loaded(family, tmp_path):
     loaded = compressor.load(tmp_path)
     assert torch.equal(logits(loaded, example), logits(net, example))
     assert {width.name: width.size for width in traced.widths(loaded)} == sizes
+
+
+def test_the_example_of_the_page_on_families_works_when_pasted():
+    page = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
+    arch = ModuleType("opt")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], arch.__dict__)
+    net = unknown("opt")
+    example = inputs(net)
+    for name in [width.name for width in arch.widths(net)]:
+        width = next(width for width in arch.widths(net) if width.name == name)
+        dead = torch.arange(width.size) % 3 == 1
+        surgery.zero_units_(net, width, dead)
+        before = logits(net, example)
+        surgery.shrink_(net, width, ~dead, example)
+        arch.resized_(net, width, int((~dead).sum()))
+        surgery.prove_equal(before, logits(net, example), name)
+    assert {width.size for width in arch.widths(net)} == {3, 16}
 
 
 def test_what_cannot_be_traced_is_refused_in_a_line():
