@@ -343,6 +343,13 @@ def test_flops_are_counted_by_hand(bert_folder):
     assert n_flops(model, batch_size, length) == by_hand
     assert model.net.config._attn_implementation == "sdpa"
 
+    halve(model)
+    layer = 2 * length * hidden**2 + length**2 * hidden + length * hidden * ffn
+    assert n_flops(model, batch_size, length) == 2 * batch_size * (2 * layer + hidden**2 + 2 * hidden)
+    per_layer = 2 * hidden**2 + 3 * hidden // 2 + hidden + hidden * ffn + ffn // 2 + hidden + 4 * hidden
+    outside = sum(each.numel() for name, each in model.net.named_parameters() if ".layer." not in name)
+    assert surgery.n_params(model.net) == outside + 2 * per_layer
+
 
 def test_real_checkpoint_of_sst2(shared):
     model = loaded(shared / "models" / "minilm-sst2")
