@@ -123,10 +123,11 @@ def channels(
     exact: bool = True,
 ) -> Width:
     """Channels that convolutions write and read; batch norms and depthwise convolutions between them carry them."""
+    first: Any = net.get_submodule(producers[0])
     return Width(
         name,
         "channel",
-        int(net.get_submodule(producers[0]).out_channels),
+        int(first.out_channels),
         tuple(Cut(path, "out") for path in producers),
         tuple(Cut(path, "in") for path in consumers),
         tuple(Cut(path, "out") for path in carriers),

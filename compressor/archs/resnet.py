@@ -45,5 +45,5 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 def _width(net: nn.Module, name: str, writers: list[str], readers: list[str]) -> Width:
     """Channels that convolutions write, each through a batch norm of its own."""
-    parts = ([f"{at}.{part}" for at in writers] for part in ("convolution", "normalization"))
-    return channels(net, name, *parts, readers)
+    convolutions, norms = ([f"{at}.{part}" for at in writers] for part in ("convolution", "normalization"))
+    return channels(net, name, convolutions, norms, readers)

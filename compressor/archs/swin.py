@@ -34,7 +34,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 def _layer(net: nn.Module, at: str) -> list[Width]:
     *_, i, _, j = at.split(".")
     name, attention = f"stage.{i}.layer.{j}", f"{at}.attention"
-    layers = [f"{attention}.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj")]
+    layers = (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj", f"{attention}.o_proj")
     span = net.get_submodule(attention).head_dim
     whole = heads(net, f"{name}.heads", *layers, span)
     bias = Cut(f"{attention}.relative_position_bias.relative_position_bias_table", "out", role="routes")

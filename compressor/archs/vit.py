@@ -18,8 +18,9 @@ def widths(net: nn.Module) -> list[Width]:
     """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
     found = []
     for i, at in enumerate(blocks(net)):
-        layers = [f"{at}.attention.{part}" for part in ("q_proj", "k_proj", "v_proj", "o_proj")]
-        span = net.get_submodule(at).attention.head_dim
+        attention = f"{at}.attention"
+        layers = (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj", f"{attention}.o_proj")
+        span = net.get_submodule(attention).head_dim
         found += [
             heads(net, f"layer.{i}.heads", *layers, span),
             head_dims(net, f"layer.{i}.head_dims", *layers, span),
