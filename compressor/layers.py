@@ -53,7 +53,7 @@ class Slot:
 def by_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
     """View the entries of a cut, which index the first axis, as (unit, repeat, block, the other dimensions)."""
     mine = entries.narrow(0, cut.offset, cut.repeat * width.size * cut.block)
-    return mine.unflatten(0, (cut.repeat, width.size, cut.block)).transpose(0, 1)
+    return mine.view(cut.repeat, width.size, cut.block, *entries.shape[1:]).transpose(0, 1)
 
 
 def slots(net: nn.Module, width: Width, cut: Cut) -> list[Slot]:
