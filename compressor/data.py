@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 
 from compressor import table
 from compressor.dataset import Dataset, Raw, open_dataset, parted
-from compressor.errors import InputError
+from compressor.errors import InputError, RecipeError
 from compressor.labels import match
 from compressor.model import Logits, Task, image_shape
 
@@ -78,7 +78,7 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
         tokens = _tokenized(rows, raw.columns, options.max_length, task)
         return Split(tokens, tokens.lengths.tolist(), labels)
 
-    real = split(train)
+    real = _with_mirror_images(split(train), task) if options.mirror else split(train)
     return Data(real, real, split(held_out), split(raw.report), raw.report_split)
 
 
@@ -176,6 +176,19 @@ def _tokenized(rows: datasets.Dataset, columns: Sequence[str], max_length: int, 
     padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     lengths = torch.tensor([len(ids) for ids in encoded["input_ids"]])
     return Tokens(flat, lengths, task.input_names, padding, n_readable)
+
+
+def _with_mirror_images(split: Split, task: Task) -> Split:
+    """Add the mirror image of each image, under the same label."""
+    if task.name != "image-classification":
+        raise RecipeError("data.mirror: works on images alone; leave it out")
+
+    def encode(indices: Tensor) -> dict[str, Tensor]:
+        pixels = split.encode(indices % len(split))["pixel_values"]
+        is_mirrored = indices[:, None, None, None] >= len(split)
+        return {"pixel_values": pixels.flip(-1).where(is_mirrored, pixels)}
+
+    return Split(encode, split.lengths * 2, split.labels.repeat(2))
 
 
 class _Pixels:

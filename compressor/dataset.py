@@ -49,6 +49,8 @@ class Dataset(Base):
     """Share of the training split on which every choice of the run is made."""
     max_length: int = Field(default=128, ge=2)
     """Longer texts are cut to this many tokens, or to as many as the model can read."""
+    mirror: bool = False
+    """Train on the mirror image of each image as well: twice the examples, where left and right mean the same."""
 
     augment: Augment | None = None
     """Synthetic sentences for distillation; none by default."""

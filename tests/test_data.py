@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from compressor.data import Split, accuracy, batch_order, example_inputs, prepare
 from compressor.dataset import Dataset, open_dataset
-from compressor.errors import InputError
+from compressor.errors import InputError, RecipeError
 from compressor.model import Source, load_model, logits_of
 
 TEXT, IMAGE = "text-classification", "image-classification"
@@ -145,20 +145,34 @@ def test_example_inputs_are_valid(model, batch_size, length):
     assert all(torch.equal(inputs[name], again[name]) for name in inputs)
 
 
-def test_images_are_processed_once():
+@pytest.fixture(scope="module")
+def vit():
     config = {"model_type": "vit", "image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 8}
     config |= {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    digits = [str(digit) for digit in range(10)]
-    model = load_model(Source(config=config, task=IMAGE), digits)
-    split = prepared("sklearn:digits", model.task).held_out
+    return load_model(Source(config=config, task=IMAGE), [str(digit) for digit in range(10)])
+
+
+def test_images_are_processed_once(vit):
+    split = prepared("sklearn:digits", vit.task).held_out
     batch = split.batch([0, 3, 1])
     assert batch["pixel_values"].shape == (3, 1, 8, 8)
     assert batch["pixel_values"].min() == -1
     assert batch["pixel_values"].max() == 1
     assert torch.equal(batch["pixel_values"], split.batch([0, 3, 1])["pixel_values"])
     assert torch.equal(batch["pixel_values"][2], split.batch([1])["pixel_values"][0])
-    inputs = example_inputs(model.task, model.net.config, 2, 0, generator())
-    assert logits_of(model)(inputs).shape == (2, 10)
+    inputs = example_inputs(vit.task, vit.net.config, 2, 0, generator())
+    assert logits_of(vit)(inputs).shape == (2, 10)
+
+
+def test_mirror_images_are_trained_on_under_the_same_label(vit, sentences_csv, model):
+    data = prepared("sklearn:digits", vit.task, mirror=True)
+    n_images = len(data.train) // 2
+    assert n_images + len(data.held_out) + len(data.report) == 1797
+    batch = data.train.batch([3, n_images + 3])
+    assert torch.equal(batch["pixel_values"][0].flip(-1), batch["pixel_values"][1])
+    assert batch["labels"][0] == batch["labels"][1]
+    with pytest.raises(RecipeError, match=r"^data\.mirror: works on images alone"):
+        prepared(sentences_csv, model.task, mirror=True)
 
 
 @pytest.mark.slow
