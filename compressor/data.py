@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import datasets
 import torch
@@ -62,6 +63,13 @@ class Data:
     held_out: Split
     report: Split
     report_name: str
+    processor: Any
+    """Tokenizer or image processor that read it; None for a table."""
+    read_again: Callable[[Task], "Data"]
+
+    def for_task(self, task: Task) -> "Data":
+        """Give the same examples as the processor of a task reads them, which may be another tokenizer."""
+        return self if task.processor is self.processor else self.read_again(task)
 
 
 def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
@@ -79,7 +87,8 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
         return Split(tokens, tokens.lengths.tolist(), labels)
 
     real = _with_mirror_images(split(train), task) if options.mirror else split(train)
-    return Data(real, real, split(held_out), split(raw.report), raw.report_split)
+    read_again = cache(lambda other: prepare(raw, options, other, seed))
+    return Data(real, real, split(held_out), split(raw.report), raw.report_split, task.processor, read_again)
 
 
 def batch_order(split: Split, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:

@@ -23,10 +23,16 @@ def facts_of(model: Model, bench: Bench) -> Facts:
         "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(each.nbytes for each in weights),
-        "widths": {width.name: width.size for width in model.widths()},
+        "widths": n_units(model),
         "layers": list(model.layers),
         "features": list(model.features),
     }
+
+
+def n_units(model: Model) -> dict[str, int]:
+    """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
+    tokens = {"vocabulary": model.net.config.vocab_size} if model.task.name == "text-classification" else {}
+    return {width.name: width.size for width in model.widths()} | tokens
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -54,11 +60,12 @@ def measured(graph: OnnxGraph, context: Context) -> Facts:
     One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
     and padding would colour the answer.
     """
-    found = accuracy(logits_of(graph), context.data.report, batch_size=1)
+    report = context.data.for_task(graph.task).report
+    found = accuracy(logits_of(graph), report, batch_size=1)
     files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
     return {
         "accuracy": found,
-        "n_examples": len(context.data.report),
+        "n_examples": len(report),
         "split": context.data.report_name,
         "size_bytes": sum(each.stat().st_size for each in files),
     }

@@ -54,6 +54,7 @@ __all__ = [
     "logits_of",
     "n_flops",
     "open_model",
+    "open_task",
     "outputs_of",
     "save_model",
     "save_weights",
@@ -154,6 +155,11 @@ def open_model(folder: Path, task: Task) -> Model:
     return Model(pretrained.read_net(folder, config, task.name), arch_of(config.model_type), task)
 
 
+def open_task(folder: Path, task: Task) -> Task:
+    """Give the same task with the tokenizer of another folder, where its vocabulary was trimmed."""
+    return replace(task, processor=pretrained.read_processor(folder, task.name))
+
+
 def load(folder: str | Path) -> PreTrainedModel:
     """Load a network at the widths that this toolkit recorded beside it, ready for inference.
 
@@ -248,7 +254,7 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
     if folder is None:
         processor = pretrained.new_image_processor(net.config)
     else:
-        processor = pretrained.read_processor(folder, source)
+        processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
     if source.task == "text-classification":
         if len(processor) > net.config.vocab_size:
             raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")

@@ -14,13 +14,15 @@ from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, NumericsError, RecipeError
-from compressor.facts import Facts, facts_of, measured, onnx_facts, variant
+from compressor.facts import Facts, facts_of, measured, n_units, onnx_facts, variant
 from compressor.fit import n_steps
 from compressor.model import (
     Model,
     OnnxGraph,
+    Task,
     load_model,
     open_model,
+    open_task,
     save_model,
 )
 from compressor.options import Base, Retrain
@@ -124,8 +126,7 @@ def _walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
                 model = stage.run(model, options, context)
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
-        widths = {width.name: width.size for width in model.widths()}
-        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": widths}
+        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": n_units(model)}
 
 
 def _gives(options: Base) -> type[Artifact]:
@@ -163,7 +164,9 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
             done = _run_stage(artifact, options, context, recipe.bench, facts, rounds_key)
         else:
             say(f"{label:<24} done before")
-        facts, artifact = done, _reopen(folder, options, start)
+        is_trimmed = done["widths"].get("vocabulary") != facts["widths"].get("vocabulary")
+        task = open_task(folder / "model", artifact.task) if is_trimmed else artifact.task
+        facts, artifact = done, _reopen(folder, options, task)
         if originals is None and isinstance(artifact, Model):
             originals = Originals(artifact.copy(), start.data, n_distilled)
             yield from _original_files(recipe, files, start, originals, key, metadata)
@@ -205,11 +208,11 @@ def _run_stage(
     return facts
 
 
-def _reopen(folder: Path, options: Base, start: Start) -> Artifact:
+def _reopen(folder: Path, options: Base, task: Task) -> Artifact:
     """Open what a finished stage left on disk, so that a resumed run and an undisturbed one go on alike."""
     if _gives(options) is Model:
-        return open_model(folder / "model", start.model.task)
-    return OnnxGraph(folder / "model.onnx", start.model.task)
+        return open_model(folder / "model", task)
+    return OnnxGraph(folder / "model.onnx", task)
 
 
 def _original_files(

@@ -163,11 +163,11 @@ def uncut(net: PreTrainedModel) -> PreTrainedModel:
 
 
 @_quiet()
-def read_processor(folder: Path, source: Source) -> Any:
+def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> Any:
     """Load the tokenizer or image processor of a folder."""
-    auto = AutoTokenizer if source.task == "text-classification" else AutoImageProcessor
+    auto = AutoTokenizer if task == "text-classification" else AutoImageProcessor
     try:
-        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=source.trust_remote_code)
+        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except UNUSABLE as error:
         raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
 

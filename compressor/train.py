@@ -87,6 +87,8 @@ class Context:
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
         """Train for a short phase, or go on with it, and return its final loss; dead units are held at zero."""
         if self.is_dry:
+            if model.task.processor is not self.data.processor:  # the teacher and the training texts are in its words
+                raise ValueError("the vocabulary was trimmed before; put trim_vocabulary behind the stages that train")
             if retrain.distill is not None:
                 check_comparable(model, retrain.distill)
             with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
@@ -110,7 +112,8 @@ class Context:
         """Accuracy on the held-out share: the only split on which choices are made."""
         if self.is_dry:
             return {}
-        return {"accuracy_held_out": accuracy(logits_of(artifact), self.data.held_out, batch_size=64)}
+        held_out = self.data.for_task(artifact.task).held_out
+        return {"accuracy_held_out": accuracy(logits_of(artifact), held_out, batch_size=64)}
 
     def log(self, **numbers: Any) -> None:
         """Keep one line of numbers for the report and show it."""

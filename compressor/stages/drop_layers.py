@@ -104,7 +104,7 @@ def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -
 
 def _held_out_loss(model: Model, context: Context) -> float:
     """Mean cross-entropy on part of the held-out share."""
-    logits, split = logits_of(model), context.data.held_out
+    logits, split = logits_of(model), context.data.for_task(model.task).held_out
     generator = torch.Generator().manual_seed(context.seed)
     total, n_seen = 0.0, 0
     for indices in batch_order(split, 64, generator):
