@@ -119,7 +119,7 @@ def _cells(plan: Plan, meter: energy.Meter | None) -> Iterator[tuple[Shape, dict
                 inputs = sessions.random_inputs(session, batch_size, length, plan.inputs, plan.seed)
                 sessions.run_once(session, inputs, file)
                 runs[name] = partial(session.run, None, inputs)
-            with _no_garbage_collection():
+            with no_garbage_collection():
                 tallies = interleave(runs, plan.seconds, rng, meter)
             yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies
 
@@ -161,7 +161,7 @@ def _block(run: Callable[[], object], n_runs: int, tally: Tally, meter: energy.M
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep Python's collector out of the timings."""
     gc.collect()
     gc.disable()

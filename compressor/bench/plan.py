@@ -36,21 +36,42 @@ class Plan:
 
 def read_plan(path: Path) -> Plan:
     """Read and check a plan; files that are missing are found here, before anything is measured."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PlanError(f"{path}: not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise PlanError(f"{path}: not a bench plan of format {FORMAT}")
-    unknown = set(content) - {known.name for known in fields(Plan)} - {"folder"}
-    if unknown:
-        raise PlanError(f"{path}: unknown key {min(unknown)!r}")
+    content = read_content(path, {known.name for known in fields(Plan)} - {"folder"})
     _check(content, path)
     plan = Plan(**content, folder=path.parent)
     for variant in plan.variants:
         if not plan.path(variant).is_file():
             raise InputError(f"{plan.path(variant)}: no such file")
     return plan
+
+
+def read_content(path: Path, known: set[str]) -> dict[str, Any]:
+    """Read a JSON file of our format, and refuse keys that nobody knows."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError(f"{path}: not a readable JSON file: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise PlanError(f"{path}: not a bench plan of format {FORMAT}")
+    unknown = set(content) - known
+    if unknown:
+        raise PlanError(f"{path}: unknown key {min(unknown)!r}")
+    return content
+
+
+def check_shapes(content: dict[str, Any], path: Path) -> None:
+    """Refuse batch sizes, lengths and thread counts that are no lists of whole numbers."""
+    for key in ("batch_sizes", "lengths", "threads"):
+        numbers = content.get(key, [1])
+        if not isinstance(numbers, list) or not numbers or any(type(n) is not int or n < 1 for n in numbers):
+            raise PlanError(f"{path}: {key!r} should be a list of numbers, each at least 1, got {numbers!r}")
+
+
+def check_seconds(content: dict[str, Any], key: str, path: Path) -> None:
+    """Refuse a time that is none."""
+    seconds = content.get(key, 1)
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise PlanError(f"{path}: {key!r} should be above 0, got {seconds!r}")
 
 
 def _check(content: dict[str, Any], path: Path) -> None:
@@ -61,10 +82,5 @@ def _check(content: dict[str, Any], path: Path) -> None:
     names = [variant.get("name") for variant in variants if isinstance(variant, dict) and variant.get("file")]
     if len(names) < len(variants) or None in names or len(set(names)) < len(names):
         raise PlanError(f"{path}: each variant needs a 'file' and a 'name' of its own")
-    for key in ("batch_sizes", "lengths", "threads"):
-        numbers = content.get(key, [1])
-        if not isinstance(numbers, list) or not numbers or any(type(n) is not int or n < 1 for n in numbers):
-            raise PlanError(f"{path}: {key!r} should be a list of numbers, each at least 1, got {numbers!r}")
-    seconds = content.get("seconds", 1)
-    if not isinstance(seconds, int | float) or not seconds > 0:
-        raise PlanError(f"{path}: 'seconds' should be above 0, got {seconds!r}")
+    check_shapes(content, path)
+    check_seconds(content, "seconds", path)

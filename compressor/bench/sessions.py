@@ -60,13 +60,14 @@ def random_inputs(
     return made
 
 
-def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> None:
-    """Run the first inference, where inputs that do not fit are found."""
+def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, Any]:
+    """Run the first inference, where inputs that do not fit are found, and give the outputs by name."""
     try:
-        session.run(None, dict(inputs))
+        outputs = session.run(None, dict(inputs))
     except Exception as error:  # as above
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
         raise InputError(f"{file}: onnxruntime cannot run it with {shapes}: {_first_line(error)}") from error
+    return dict(zip((each.name for each in session.get_outputs()), outputs, strict=True))
 
 
 def _shape(declared: ort.NodeArg, batch_size: int, length: int | None, fact: Mapping[str, Any]) -> list[int]:
