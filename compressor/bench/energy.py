@@ -18,14 +18,28 @@ from .errors import InputError, PlanError
 
 IDLE_SECONDS = 10.0
 MIN_WINDOWS = 5
+MIN_BUSY = 0.9  # below this share of the time on a processor, the load comes and goes
 MIN_UPDATES = 100  # a window spans at least as many updates of the sensor
 
 
 class Meter(Protocol):
-    """A sensor; `meters` has one file for each family, with a class of this name and shape."""
+    """A sensor at work; each file of `meters` opens one family of them."""
 
-    update_s: float
-    scope: str
+    @property
+    def name(self) -> str:
+        """The word by which plans and recipes ask for it."""
+
+    @property
+    def scope(self) -> str:
+        """What its joules cover."""
+
+    @property
+    def update_s(self) -> float:
+        """Seconds between two updates."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether it misses nothing between two updates, as a counter does."""
 
     def __enter__(self) -> Self:
         """Open the sensor and start counting."""
@@ -34,7 +48,7 @@ class Meter(Protocol):
         """Close the sensor."""
 
     def joules(self) -> float:
-        """Energy since `__enter__`; never decreases."""
+        """Energy since `__enter__`; never decreases. Not a number if another machine knows it."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +58,20 @@ class Window:
     n_runs: int
     seconds: float
     joules: float
+    start_s: float = 0.0
+    """On the clock of the bench."""
+    cpu_s: float = math.nan
+    """Processor time of this program, all threads together; not a number where it was not taken."""
 
 
 Account = Callable[[Sequence[Window]], dict[str, Any]]
 
 
 def discover() -> dict[str, ModuleType]:
-    """Import every meter file, by the name that plans and recipes use."""
-    names = sorted(info.name for info in pkgutil.iter_modules(meters.__path__))
-    return {name: importlib.import_module(f"{meters.__name__}.{name}") for name in names}
+    """Import every meter file, by the name that plans and recipes use; those that `auto` prefers come first."""
+    names = (info.name for info in pkgutil.iter_modules(meters.__path__))
+    found = {name: importlib.import_module(f"{meters.__name__}.{name}") for name in names}
+    return dict(sorted(found.items(), key=lambda item: (item[1].PREFERENCE, item[0])))
 
 
 def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
@@ -66,12 +85,12 @@ def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
     if word != "auto":
         if word not in known:
             raise PlanError(f"meter: no meter {word!r}; choose from auto, none, {', '.join(known)}")
-        with known[word].Meter(root):
+        with known[word].open_meter(root):
             return word, ""
     reasons = []
-    for name in (name for name, module in known.items() if module.Meter.available(root)):
+    for name in (name for name, module in known.items() if module.available(root)):
         try:
-            with known[name].Meter(root):
+            with known[name].open_meter(root):
                 return name, ""
         except InputError as error:
             reasons.append(str(error))
@@ -82,18 +101,23 @@ def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
 def opened(word: str, root: Path, say: Callable[[str], None]) -> Iterator[tuple[Meter | None, Account]]:
     """Open the meter, take the idle power, and tell how windows become the `energy` of a result."""
     name, reason = choose(word, root)
-    with discover()[name].Meter(root) if name else nullcontext() as meter:
+    with discover()[name].open_meter(root) if name else nullcontext() as meter:
         idle_w = idle_power_w(meter, IDLE_SECONDS) if meter else 0.0
         if meter and idle_w <= 0:
-            meter, reason = None, f"meter {name!r}: its counters stood still for {IDLE_SECONDS:g} s"
+            reason, meter = stood_still(meter, IDLE_SECONDS), None
             if word != "auto":
                 raise InputError(reason)
         if meter:
             say(f"energy: {name}, {meter.scope}, idle {idle_w:.2f} W")
-            yield meter, partial(measured, idle_w=idle_w, meter=str(name), scope=meter.scope)
+            yield meter, partial(account, idle_w=idle_w, meter=meter)
         else:
             say(f"energy: unavailable, {reason}")
             yield None, lambda _: unavailable(reason)
+
+
+def stood_still(meter: Meter, seconds: float) -> str:
+    """Explain why a meter that shows no energy at all is not believed."""
+    return f"meter {meter.name!r}: its counters stood still for {seconds:g} s"
 
 
 def idle_power_w(
@@ -113,6 +137,25 @@ def unavailable(reason: str) -> dict[str, Any]:
     return {"kind": "unavailable", "net_j": None, "gross_j": None, "low": None, "high": None, "reason": reason}
 
 
+def account(windows: Sequence[Window], idle_w: float, meter: Meter) -> dict[str, Any]:
+    """Turn windows into joules, or say why they cannot be believed."""
+    if any(math.isnan(window.joules) for window in windows):
+        return unavailable(f"meter {meter.name!r} is read by another machine; join its record with these marks")
+    if any(window.joules <= 0 for window in windows):
+        return unavailable(stood_still(meter, min(window.seconds for window in windows)))
+    cpu_s = sum(window.cpu_s for window in windows)
+    busy = cpu_s / sum(window.seconds for window in windows)
+    rests = f"the program was on a processor for {busy:.0%} of the time only"
+    if busy < MIN_BUSY and not meter.averages:
+        return unavailable(f"{rests}, and meter {meter.name!r} sees instants: what lies between two of them is unknown")
+    found = measured(windows, idle_w, meter.name, meter.scope)
+    warnings = [f"{rests}: waiting is part of these joules"] if busy < MIN_BUSY else []
+    if found["net_j"] <= 0:
+        warnings.append("the power does not rise above idle: does the meter see this processor?")
+    cpu_s /= sum(window.n_runs for window in windows)
+    return {**found, "cpu_s": None if math.isnan(cpu_s) else cpu_s, "warnings": warnings}
+
+
 def measured(windows: Sequence[Window], idle_w: float, meter: str, scope: str) -> dict[str, Any]:
     """Energy of one inference above idle, with a 95 % interval over the windows.
 
@@ -129,6 +172,8 @@ def measured(windows: Sequence[Window], idle_w: float, meter: str, scope: str) -
     -------
     dict
         ``net_j`` = (gross - idle power x time) / inferences; ``low`` and ``high`` bound it.
+        ``edp_js`` is gross energy times the time of one inference: saving the one by losing the
+        other does not improve it.
 
     Raises
     ------
@@ -148,6 +193,9 @@ def measured(windows: Sequence[Window], idle_w: float, meter: str, scope: str) -
         "gross_j": gross / n_runs,
         "low": net - half,
         "high": net + half,
+        "mean_w": gross / seconds,
+        "inferences_per_s": n_runs / seconds,
+        "edp_js": gross * seconds / n_runs**2,
         "idle_w": idle_w,
         "n_windows": len(windows),
         "meter": meter,

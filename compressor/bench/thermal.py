@@ -1,0 +1,58 @@
+"""Whether something slowed the processor down: governor, frequency, temperature, throttling."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import host, vcgencmd
+from .errors import InputError
+
+CPUS = "sys/devices/system/cpu"
+FIRMWARE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+SINCE_BOOT = 16  # the same bits again, from here on, stay set until the next boot
+
+
+def state(root: Path = Path("/"), ask: vcgencmd.Ask = vcgencmd.ask) -> dict[str, Any]:
+    """Describe the moment; None for what this machine does not show."""
+    frequencies_khz = _numbers((root / CPUS).glob("cpu*/cpufreq/scaling_cur_freq"))
+    temperatures_mc = _numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
+    throttles = _numbers((root / CPUS).glob("cpu*/thermal_throttle/*_throttle_count"))
+    return {
+        "governor": host.governor(root),
+        "frequency_mhz": sum(frequencies_khz) / len(frequencies_khz) / 1e3 if frequencies_khz else None,
+        "temperature_c": max(temperatures_mc) / 1e3 if temperatures_mc else None,
+        "n_throttles": sum(throttles) if throttles else None,
+        **_firmware(root, ask),
+    }
+
+
+def complaints(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say what slowed the processor down between two states."""
+    n_throttles = (after["n_throttles"] or 0) - (before["n_throttles"] or 0)
+    found = [f"the processor throttled {n_throttles} times"] if n_throttles > 0 else []
+    old, new = before["firmware_bits"] or 0, after["firmware_bits"] or 0
+    since = (new >> SINCE_BOOT) & ~(old >> SINCE_BOOT) | new
+    found += [f"firmware: {word}" for bit, word in enumerate(FIRMWARE_BITS) if since >> bit & 1]
+    return found + ([f"throttling is unknown: {after['firmware_error']}"] if after["firmware_error"] else [])
+
+
+def _firmware(root: Path, ask: vcgencmd.Ask) -> dict[str, Any]:
+    """Throttling of a Raspberry Pi, which its kernel does not show; asking may be forbidden."""
+    if not vcgencmd.available(root):
+        return {"firmware_bits": None, "firmware_error": None}
+    try:
+        answer = ask("get_throttled", root)
+        return {"firmware_bits": int(answer.strip().removeprefix("throttled="), 16), "firmware_error": None}
+    except (InputError, ValueError) as error:
+        return {"firmware_bits": None, "firmware_error": str(error)}
+
+
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    """Read what can be read: the sensor of a part that is switched off answers with an error."""
+    found = []
+    for path in paths:
+        try:
+            found.append(int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return found
