@@ -115,17 +115,29 @@ def test_files_that_are_no_graphs(tmp_path, content, said):
         inventory.take(file)
 
 
-def test_weights_that_are_missing(tmp_path):
+def with_weights_at(place, file):
+    """An ONNX file whose weights are said to lie elsewhere."""
     node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     weight = onnx.numpy_helper.from_array(torch.zeros(1).numpy(), "w")
     graph = onnx.helper.make_graph([node], "g", [value], [value], [weight])
-    onnx.external_data_helper.set_external_data(weight, "net.data")
-    graph.initializer[0].CopyFrom(weight)
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "net.onnx", save_as_external_data=False)
-    (tmp_path / "net.data").unlink()
+    onnx.external_data_helper.set_external_data(graph.initializer[0], place)
+    graph.initializer[0].ClearField("raw_data")
+    file.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    return file
+
+
+def test_weights_that_are_missing(tmp_path):
     with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should lie beside it"):
-        inventory.take(tmp_path / "net.onnx")
+        inventory.take(with_weights_at("net.data", tmp_path / "net.onnx"))
+
+
+@pytest.mark.parametrize("place", ["../net.data", "/net.data"])
+def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
+    (tmp_path / "net.data").write_bytes(bytes(4))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match=rf"its weights should lie beside it, got '{place}'"):
+        inventory.take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
 def test_a_folder_without_a_network(tmp_path):

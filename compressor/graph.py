@@ -1,0 +1,110 @@
+"""What an ONNX file is made of: inputs, layers, operations, parameters, bytes."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from compressor.errors import InputError
+from compressor.hub import first_line
+
+LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?:\.[^.]+\.\d+)?(?=\.)")  # bert.encoder.layer.0, resnet.encoder.stages.0.layers.1
+CONSTANTS = "(constants)"  # tensors that the exporter computed, and what reads nothing else
+
+Facts = dict[str, Any]
+
+
+def describe(file: Path) -> Facts:
+    """Describe an ONNX file as ``compress inspect`` shows it; a damaged one is an `InputError`."""
+    graph = (proto := _read(file)).graph
+    n_values = {each.name: math.prod(each.dims) for each in graph.initializer}
+    layers: dict[str, Facts] = {}
+    for name in _owners(graph):
+        _layer(layers, name)["n_nodes"] += 1
+    for each in graph.initializer:
+        layer = _layer(layers, _owner(each.name))
+        layer["n_params"] += n_values[each.name]
+        layer["size_bytes"] += n_values[each.name] * tensor_dtype_to_np_dtype(each.data_type).itemsize
+    return {
+        "kind": "onnx",
+        "opset": {each.domain or "ai.onnx": each.version for each in proto.opset_import},
+        "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
+        "metadata": {each.key: each.value for each in proto.metadata_props},
+        "inputs": [_declared(each) for each in graph.input if each.name not in n_values],
+        "outputs": [_declared(each) for each in graph.output],
+        "n_params": sum(n_values.values()),
+        "n_nodes": len(graph.node),
+        "size_bytes": file.stat().st_size + sum((file.parent / place).stat().st_size for place in _external(graph)),
+        "ops": dict(Counter(node.op_type for node in graph.node).most_common()),
+        "layers": list(layers.values()),
+    }
+
+
+def layer_of(name: str) -> str:
+    """Name the layer that a parameter belongs to: up to its number and that of a block in it, else what owns it.
+
+    Examples
+    --------
+    >>> layer_of("bert.encoder.layer.0.attention.self.query.weight")
+    'bert.encoder.layer.0'
+    >>> layer_of("classifier.weight")
+    'classifier'
+    """
+    found = LAYER.match(name)
+    return found[0] if found else name.rpartition(".")[0]
+
+
+def _read(file: Path) -> onnx.ModelProto:
+    """Parse an ONNX file, without the weights that lie beside it."""
+    try:
+        proto = onnx.load(file, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise InputError(f"{file}: not a readable ONNX file ({first_line(error)})") from error
+    if not proto.graph.node:  # an empty file, or chance bytes that parse
+        raise InputError(f"{file}: not an ONNX file, no operation is in it")
+    for place in _external(proto.graph):
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise InputError(f"{file}: its weights should lie beside it, got {place!r}")
+        if not (file.parent / place).is_file():
+            raise InputError(f"{file}: its weights are missing, {place!r} should lie beside it")
+    return proto
+
+
+def _external(graph: onnx.GraphProto) -> set[str]:
+    """Names of the files that hold weights of this one, as it gives them."""
+    return {entry.value for each in graph.initializer for entry in each.external_data if entry.key == "location"}
+
+
+def _owners(graph: onnx.GraphProto) -> Iterable[str]:
+    """Yield the layer of each node: that of its weights, else the latest of those that feed it."""
+    order: list[str] = []
+    owner = {each.name: _owner(each.name) for each in graph.initializer}
+    fed: dict[str, str] = {}
+    for node in graph.node:
+        mine = [owner[name] for name in node.input if owner.get(name, CONSTANTS) != CONSTANTS]
+        before = [fed[name] for name in node.input if name in fed]
+        found = mine[0] if mine else max(before, key=order.index, default=CONSTANTS)
+        if found not in order:
+            order.append(found)
+        fed |= dict.fromkeys(node.output, found)
+        yield found
+
+
+def _owner(initializer: str) -> str:
+    return layer_of(initializer) or CONSTANTS
+
+
+def _layer(layers: dict[str, Facts], name: str) -> Facts:
+    return layers.setdefault(name, {"name": name, "n_params": 0, "size_bytes": 0, "n_nodes": 0})
+
+
+def _declared(value: onnx.ValueInfoProto) -> Facts:
+    tensor = value.type.tensor_type
+    shape = [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
+    return {"name": value.name, "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "shape": shape}
