@@ -163,7 +163,7 @@ def ask(question: str, root: Path) -> str:
     return answer.read_text()
 
 
-def fake_rpi5(root: Path, machine: FakeMachine) -> None:
+def fake_pmic(root: Path, machine: FakeMachine) -> None:
     """Two rails of which one draws nothing; the input voltage and the clock's battery have no current."""
     program = fake_vcgencmd(root)
 
@@ -197,6 +197,6 @@ TREES: dict[str, Callable[[Path, FakeMachine], None]] = {
     "hwmon": fake_hwmon,
     "ina3221": fake_ina3221,
     "ina2xx": fake_ina2xx,
-    "rpi5": fake_rpi5,
+    "pmic": fake_pmic,
     "battery": fake_battery,
 }

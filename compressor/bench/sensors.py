@@ -91,15 +91,17 @@ class PowerMeter:
         self._asked_s, self._watts, self._clock = update_s, watts, clock
         self._background, self._lock = ExitStack(), Lock()
         self._failure: InputError | None = None
+        self._total_j = self._last_w = self._start_s = self._last_s = 0.0
+        self._n_trapezoids = 0
 
     @property
     def update_s(self) -> float:
         """Mean time between two readings: longer than asked for where a reading itself takes long."""
-        return max(self._asked_s, (self._last_s - self._start_s) / self._n_readings)
+        return max(self._asked_s, (self._last_s - self._start_s) / max(1, self._n_trapezoids))
 
     def __enter__(self) -> Self:
         """Read once, then start to read in the background."""
-        self._total_j, self._n_readings, self._failure = 0.0, 1, None
+        self._total_j, self._n_trapezoids, self._failure = 0.0, 0, None
         self._last_w = self._watts()
         self._start_s = self._last_s = self._clock.now()
         self._background.enter_context(self._clock.repeat(self._poll, self._asked_s))
@@ -129,7 +131,7 @@ class PowerMeter:
             now_s = (before_s + self._clock.now()) / 2
             self._total_j += (self._last_w + now_w) / 2 * (now_s - self._last_s)
             self._last_s, self._last_w = now_s, now_w
-            self._n_readings += 1
+            self._n_trapezoids += 1
 
 
 @dataclass(frozen=True)

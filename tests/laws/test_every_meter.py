@@ -115,7 +115,7 @@ def test_a_sensor_that_vanishes_on_the_way_gives_no_joules(name: str, tmp_path: 
     assert "vanished" in found["file"]["reason"]
 
 
-@pytest.mark.parametrize("name", [name for name in LIVE if name != "rpi5"])  # its correction never gives nought
+@pytest.mark.parametrize("name", [name for name in LIVE if name != "pmic"])  # its correction never gives nought
 def test_a_sensor_that_stands_still_gives_no_joules(name: str, tmp_path: Path):
     """Counters that never move; watts that are nought."""
     machine = FakeMachine(idle_w=0.0)
@@ -137,7 +137,7 @@ def test_auto_finds_it(name: str, tmp_path: Path, machine: FakeMachine):
 def test_auto_prefers_counters_to_watts_and_the_battery_last(tmp_path: Path, machine: FakeMachine):
     for name in LIVE:
         TREES[name](tmp_path, machine)
-    assert list(METERS) == ["rapl", "hwmon", "ina3221", "ina2xx", "rpi5", "battery", "external"]
+    assert list(METERS) == ["rapl", "hwmon", "ina3221", "ina2xx", "pmic", "battery", "external"]
     assert energy.choose("auto", tmp_path) == ("rapl", "")
 
 
@@ -157,7 +157,7 @@ def test_an_unknown_meter_is_a_wrong_plan(tmp_path: Path):
         energy.choose("ralp", tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in LIVE if name != "rpi5"])
+@pytest.mark.parametrize("name", [name for name in LIVE if name != "pmic"])
 def test_a_sensor_that_only_root_may_read_is_explained(
     name: str, tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ):

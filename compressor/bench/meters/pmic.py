@@ -26,15 +26,15 @@ def available(root: Path) -> bool:
 def open_meter(root: Path, clock: Clock = HOST_CLOCK, ask: vcgencmd.Ask = vcgencmd.ask) -> PowerMeter:
     """Power of the whole board, as the published correction finds it from the rails."""
     if not available(root):
-        raise InputError("meter 'rpi5': no vcgencmd in /usr/bin; this is no Raspberry Pi, or lacks raspi-utils")
+        raise InputError("meter 'pmic': no vcgencmd in /usr/bin; this is no Raspberry Pi, or lacks raspi-utils")
 
     def watts() -> float:
         try:
             return board_w(ask(QUESTION, root))
         except InputError as error:
-            raise InputError(f"meter 'rpi5': {error}") from error
+            raise InputError(f"meter 'pmic': {error}") from error
 
-    return PowerMeter("rpi5", "board, from the rails of its PMIC", UPDATE_S, averages=False, watts=watts, clock=clock)
+    return PowerMeter("pmic", "board, from the rails of its PMIC", UPDATE_S, averages=False, watts=watts, clock=clock)
 
 
 def board_w(readings: str) -> float:
