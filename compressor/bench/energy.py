@@ -98,17 +98,24 @@ def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
 
 
 @contextmanager
-def opened(word: str, root: Path, say: Callable[[str], None]) -> Iterator[tuple[Meter | None, Account]]:
-    """Open the meter, take the idle power, and tell how windows become the `energy` of a result."""
+def chosen(word: str, root: Path) -> Iterator[tuple[Meter | None, str]]:
+    """Open the meter that a word means; without one, say why."""
     name, reason = choose(word, root)
     with discover()[name].open_meter(root) if name else nullcontext() as meter:
+        yield meter, reason
+
+
+@contextmanager
+def opened(word: str, root: Path, say: Callable[[str], None]) -> Iterator[tuple[Meter | None, Account]]:
+    """Open the meter, take the idle power, and tell how windows become the `energy` of a result."""
+    with chosen(word, root) as (meter, reason):
         idle_w = idle_power_w(meter, IDLE_SECONDS) if meter else 0.0
         if meter and idle_w <= 0:
             reason, meter = stood_still(meter, IDLE_SECONDS), None
             if word != "auto":
                 raise InputError(reason)
         if meter:
-            say(f"energy: {name}, {meter.scope}, idle {idle_w:.2f} W")
+            say(f"energy: {meter.name}, {meter.scope}, idle {idle_w:.2f} W")
             yield meter, partial(account, idle_w=idle_w, meter=meter)
         else:
             say(f"energy: unavailable, {reason}")

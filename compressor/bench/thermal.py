@@ -28,8 +28,8 @@ def state(root: Path = Path("/"), ask: vcgencmd.Ask = vcgencmd.ask) -> dict[str,
 
 def complaints(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Say what slowed the processor down between two states."""
-    n_throttles = (after["n_throttles"] or 0) - (before["n_throttles"] or 0)
-    found = [f"the processor throttled {n_throttles} times"] if n_throttles > 0 else []
+    rise = (after["n_throttles"] or 0) - (before["n_throttles"] or 0)
+    found = [f"the processor throttled: its counters rose by {rise}"] if rise > 0 else []
     old, new = before["firmware_bits"] or 0, after["firmware_bits"] or 0
     since = (new >> SINCE_BOOT) & ~(old >> SINCE_BOOT) | new
     found += [f"firmware: {word}" for bit, word in enumerate(FIRMWARE_BITS) if since >> bit & 1]

@@ -147,7 +147,7 @@ def test_throttling_and_the_governor_are_recorded(tmp_path, machine):
         machine.work(0.5, 5.0)
 
     found = compare(counter(tmp_path, machine, 0.0), machine, tmp_path, file=run)["file"]
-    assert found["warnings"] == ["the processor throttled 4 times"]
+    assert found["warnings"] == ["the processor throttled: its counters rose by 4"]
     assert found["host"] == {
         "governor": "powersave",
         "frequency_mhz": 1800.0,
