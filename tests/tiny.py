@@ -19,7 +19,7 @@ DECODER = TEXT | LAYERS | {"bos_token_id": 1, "eos_token_id": 2}
 GROUPED = DECODER | {"num_key_value_heads": 2, "head_dim": 8}
 T5 = {"vocab_size": 64, "d_model": 32, "d_ff": 24, "d_kv": 8, "num_heads": 4, "num_layers": 2, "eos_token_id": 2}
 BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
-BART_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "forced_eos_token_id": None, "num_labels": 2}
+BART_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "forced_eos_token_id": None}
 ROW = {"feature_names": list("abcdefghij"), "feature_means": [0.5] * 10, "feature_stds": [2.0] * 10}
 IMAGE = {"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 32, "intermediate_size": 24}
 

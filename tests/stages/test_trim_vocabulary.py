@@ -2,9 +2,9 @@ import shutil
 
 import pytest
 import torch
-from tiny import TINY, tiny
+from tiny import TINY
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 import compressor
 from compressor import launch
@@ -96,6 +96,7 @@ def test_every_family_answers_alike_with_its_special_tokens_moved(family, senten
     data = data_of(model, sentences_csv)
     trimmed = trim(model, context_of(model, tmp_path, data))
     assert trimmed.net.config.pad_token_id == trimmed.task.processor.pad_token_id
+    assert trimmed.net.config.sep_token_id is None
     save_model(trimmed, tmp_path / "model")
     again = open_model(tmp_path / "model", open_task(tmp_path / "model", model.task))
     assert again.net.config.vocab_size < model.net.config.vocab_size
@@ -105,7 +106,6 @@ def test_every_family_answers_alike_with_its_special_tokens_moved(family, senten
 
 def _saved(family, folder):
     """Save a network of a family with a tokenizer whose special tokens come last, if positions do not hang on them."""
-    net = tiny(family)
     words = [*(f"word{i}" for i in range(40)), *SEEN]
     tokens = [*SPECIAL, *words] if family == "roberta" else [*words, *SPECIAL]
     ids = {token: index for index, token in enumerate(tokens)}
@@ -115,11 +115,13 @@ def _saved(family, folder):
     plain.post_processor = processors.TemplateProcessing(single="$A [EOS]", special_tokens=end)
     names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIAL, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=plain, **names).save_pretrained(folder)
-    for name, token in names.items():
-        setattr(net.config, f"{name}_id", ids[token])
-    net.config.cls_token_id = net.config.sep_token_id = 10**6  # of no token
-    net.config.decoder_start_token_id = ids["[PAD]"]
-    net.config.id2label = {0: "negative", 1: "positive"}
+    named = {f"{name}_id": ids[token] for name, token in names.items()} | {"decoder_start_token_id": ids["[PAD]"]}
+    nowhere = {"cls_token_id": None, "sep_token_id": 63}  # a row without a token
+    labels = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
+    config = AutoConfig.for_model(family, **TINY[family] | named | nowhere | labels)
+    net = AutoModelForSequenceClassification.from_config(config)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # large, so that a wrong answer shows
     net.save_pretrained(folder)
     return folder
 
