@@ -9,7 +9,7 @@ from typing import Any
 
 from . import thermal
 from .clock import HOST_CLOCK, Clock
-from .energy import MIN_UPDATES, MIN_WINDOWS, Meter, Window, account, stood_still, unavailable
+from .energy import MIN_UPDATES, MIN_WINDOWS, Meter, Window, account, chosen, stood_still, unavailable
 from .errors import InputError
 
 IDLE_S = 10.0
@@ -34,6 +34,17 @@ class Idle:
     update_s: float
     start_s: float
     stop_s: float
+
+
+def energies(
+    runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")
+) -> dict[str, dict[str, Any]]:
+    """Compare with the meter that a word means, or say why there is none; it is open only meanwhile.
+
+    Readings in the background would disturb what is timed before and after.
+    """
+    with chosen(word, root) as (meter, reason):
+        return compare(runs, meter, rng, root=root) if meter else _nothing(runs, reason)
 
 
 def compare(

@@ -136,6 +136,35 @@ def test_a_supply_that_is_plugged_in_on_the_way_gives_no_joules(tmp_path, machin
     assert "BAT0 is 'Charging'; unplug the supply" in found["reason"]
 
 
+def test_without_a_meter_nothing_is_run(tmp_path):
+    def run() -> None:
+        raise AssertionError
+
+    found = practice.energies({"file": run}, "auto", random.Random(0), tmp_path)["file"]
+    assert found["kind"] == "unavailable"
+    assert found["reason"].endswith("is on this machine")
+
+
+def test_the_meter_asked_for_is_opened_and_measures(tmp_path, monkeypatch):
+    """On the real clock, too short to tell anything but that each run costs a joule."""
+    zone = rapl_zone(tmp_path, "intel-rapl:0", "package-0", FULL)
+    for name in ("IDLE_S", "SETTLE_S", "SLICE_S", "WINDOW_S", "STEP_S", "STEADY_LIMIT_S"):
+        monkeypatch.setattr(practice, name, 0.001)
+    monkeypatch.setattr(practice, "MIN_UPDATES", 1)
+    n_runs = 0
+
+    def run() -> None:
+        nonlocal n_runs
+        n_runs += 1
+        write(zone, energy_uj=n_runs * 10**6)
+
+    monkeypatch.setattr(practice, "idle", lambda *_: practice.Idle(1.0, 0.0, 0.0, 1.0))
+    found = practice.energies({"file": run}, "rapl", random.Random(0), tmp_path)["file"]
+    assert found["kind"] == "measured"
+    assert found["meter"] == "rapl"
+    assert found["gross_j"] == pytest.approx(1.0)
+
+
 def test_throttling_and_the_governor_are_recorded(tmp_path, machine):
     cpu = tmp_path / "sys/devices/system/cpu/cpu0"
     write(cpu / "cpufreq", scaling_governor="powersave", scaling_cur_freq=1_800_000)
