@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 import compressor
 from compressor import cookbook
-from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError
+from compressor.amounts import percent, seconds
+from compressor.errors import CompressorError, GateMissed, Inconclusive, InputError, RecipeError, RunDirError
 from compressor.rundir import RunDir, read_json
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -134,6 +135,74 @@ def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
 
 
 @cli.command(
+    "gate",
+    epilog=_examples(
+        "compress gate new.onnx --baseline old.onnx",
+        "compress gate new.onnx --baseline old.onnx --budget 60s --max-bytes 0% --junit gate.xml",
+        "compress gate new.onnx --self-test",
+    ),
+)
+@click.argument("new", type=click.Path(path_type=Path), metavar="NEW.onnx")
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="OLD.onnx", help="File to compare with.")
+@click.option("--margin", type=percent, default="2%", help="Slowdown that still passes. Default: 2%.")
+@click.option("budget_s", "--budget", type=seconds, default="10s", help="For measuring all shapes. Default: 10s.")
+@click.option(
+    "--inconclusive", type=click.Choice(["pass", "fail"]), default="fail", help="What it counts as. Default: fail."
+)
+@click.option("batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
+@click.option("lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable.")
+@click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
+@click.option("bytes", "--max-bytes", type=percent, help="Limit on the growth of the file.")
+@click.option("parameters", "--max-parameters", type=percent, help="Limit on the growth of its parameters.")
+@click.option("memory", "--max-memory", type=percent, help="Limit on the growth of its peak memory.")
+@click.option("operations", "--max-new-operations", type=click.IntRange(0), help="Limit on operations added.")
+@click.option("outputs", "--max-difference", type=click.FloatRange(0), help="Limit on the outputs' difference.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a test report for CI there.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Add a table for a job summary to it."
+)
+@click.option("is_self_test", "--self-test", is_flag=True, help="Gate the file against itself, ten times.")
+@json_option
+@pass_call
+def gate_(
+    call: Call,
+    /,
+    new: Path,
+    baseline: Path | None,
+    margin: float,
+    budget_s: float,
+    inconclusive: Literal["pass", "fail"],
+    junit: Path | None,
+    markdown: Path | None,
+    is_self_test: bool,
+    batch_sizes: tuple[int, ...],
+    lengths: tuple[int, ...],
+    threads: tuple[int, ...],
+    **limits: float | None,
+) -> int:
+    """Tell whether an ONNX file is slower than a baseline, measured side by side.
+
+    Exit code 6 is a regression, 7 no answer within the budget.
+    """
+    from compressor import regression
+    from compressor.report import checks
+
+    if is_self_test and (baseline or junit or markdown or set(limits.values()) != {None}):
+        raise click.UsageError("--self-test takes no --baseline, no limits and no files to write")
+    shapes = {"batch_sizes": batch_sizes, "lengths": lengths, "threads": threads}
+    settings = {"margin": margin, "budget_s": budget_s} | {key: list(given) for key, given in shapes.items() if given}
+    with _only_answers_on_stdout():
+        if is_self_test:
+            result, show = regression.self_test(new, settings), checks.self_test
+        elif baseline:
+            result, show = regression.check(new, baseline, settings, limits, inconclusive), checks.table
+            _publish(result, junit, markdown)
+        else:
+            raise click.UsageError("give --baseline OLD.onnx, or --self-test")
+    return _answer_gate(call, result, show(result))
+
+
+@cli.command(
     "inspect",
     epilog=_examples("compress inspect runs/digits_l1inf/02-shrink/model", "compress inspect model.onnx --json"),
 )
@@ -212,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(call, f"{usage[:1].lower()}{usage[1:]}; see compress --help", RecipeError.exit_code)
     except GateMissed as error:
         report = None if call.run_dir is None else read_json(RunDir(call.run_dir).report / "report.json")
-        return _fail(call, str(error), error.exit_code, report)
+        return _fail(call, str(error), error.exit_code, report, _summary(call, report) if report else "")
     except CompressorError as error:
         return _fail(call, str(error), error.exit_code)
     except Exception as error:
@@ -224,12 +293,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(call, f"{what}; a bug of ours, its traceback is in {_keep_traceback(call.run_dir)}", 1)
 
 
-def _fail(call: Call, message: str, exit_code: int, report: dict[str, Any] | None = None) -> int:
-    """Say what went wrong; a report that was written all the same is still the answer."""
+def _fail(call: Call, message: str, exit_code: int, found: dict[str, Any] | None = None, text: str = "") -> int:
+    """Say what went wrong; what was found all the same is still the answer."""
     if call.is_json:
-        click.echo(json.dumps({**(report or {}), "error": message, "exit_code": exit_code}))
-    elif report:
-        _answer_report(call, report)
+        click.echo(json.dumps({**(found or {}), "error": message, "exit_code": exit_code}))
+    elif text:
+        click.echo(text)
     for line in message.splitlines():
         click.echo(f"compress: {line}", err=True)
     return exit_code
@@ -244,10 +313,42 @@ def _keep_traceback(run_dir: Path | None) -> Path:
 
 
 def _answer_report(call: Call, report: dict[str, Any]) -> None:
+    call.answer(report, _summary(call, report))
+
+
+def _summary(call: Call, report: dict[str, Any]) -> str:
     from compressor.report import text
 
     place = f"\n\nreport: {RunDir(call.run_dir).report / 'index.html'}" if call.run_dir else ""
-    call.answer(report, text.summary(report) + place)
+    return text.summary(report) + place
+
+
+def _answer_gate(call: Call, result: dict[str, Any], text: str) -> int:
+    from compressor.report import checks
+
+    misses = checks.misses(result)
+    if not misses:
+        call.answer(result, text)
+        return 0
+    kind = GateMissed if result["verdict"] == "regression" else Inconclusive
+    return _fail(call, "\n".join(misses), kind.exit_code, result, text)
+
+
+def _publish(result: dict[str, Any], junit: Path | None, markdown: Path | None) -> None:
+    """Write what CI shows: files, and on GitHub annotations, which its runner reads from stderr as well."""
+    from compressor.report import checks
+
+    try:
+        if junit:
+            junit.write_text(checks.junit(result), encoding="utf-8")
+        if markdown:
+            with markdown.open("a", encoding="utf-8") as summary:
+                summary.write(checks.markdown(result))
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written: {error.strerror}") from error
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in checks.annotations(result):
+            click.echo(line, err=True)
 
 
 def _only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:

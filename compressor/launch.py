@@ -16,10 +16,19 @@ OURS = "bench: "  # what the bench puts before an error
 
 def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Measure what a plan lists (absolute file names) and return what the bench wrote."""
+    return _bench(plan)
+
+
+def gate(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the bench decide whether the new file of a gate's plan is slower than its baseline."""
+    return _bench(plan, "--gate")
+
+
+def _bench(plan: Mapping[str, Any], *flags: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="compress-") as name:
         plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
         write_json(plan_file, plan)
-        command = [sys.executable, "-m", "compressor.bench", str(plan_file), str(out)]
+        command = [sys.executable, "-m", "compressor.bench", *flags, str(plan_file), str(out)]
         remark = ""
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
             for line in child.stderr or ():

@@ -1,0 +1,36 @@
+"""Amounts as a person writes them on a command line: 2%, 0.02, 10s, 1.5min."""
+
+import re
+
+import click
+
+UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+NUMBER = r"(\d+\.?\d*|\.\d+)\s*"
+
+
+def percent(text: str) -> float:
+    """Read a share as a fraction.
+
+    Examples
+    --------
+    >>> [percent(text) for text in ("2%", "0.5 %", "0.02")]
+    [0.02, 0.005, 0.02]
+    """
+    found = re.fullmatch(NUMBER + "(%?)", text)
+    if not found:
+        raise click.BadParameter(f"should be a share such as 2% or 0.02, got {text!r}")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def seconds(text: str) -> float:
+    """Read a time in seconds.
+
+    Examples
+    --------
+    >>> [seconds(text) for text in ("10s", "10", "1.5 min")]
+    [10.0, 10.0, 90.0]
+    """
+    found = re.fullmatch(NUMBER + "([a-z]*)", text)
+    if not found or found[2] not in UNITS_S or not float(found[1]):
+        raise click.BadParameter(f"should be a time such as 10s or 1min, got {text!r}")
+    return float(found[1]) * UNITS_S[found[2]]

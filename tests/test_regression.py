@@ -1,0 +1,308 @@
+"""`compress gate`: verdicts become exit codes, limits, a table, and what CI reads; the measuring is put in."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import onnx
+import pytest
+from test_bench import image_model, text_model
+
+from compressor import launch, regression
+from compressor.bench.verdict import VERDICTS
+from compressor.cli import main
+from compressor.report import checks
+
+
+def entry(verdict="pass", ratio=0.001, length=32, threads=1, difference=1e-6):
+    return {
+        "batch_size": 1, "length": length, "threads": threads, "n_blocks": 20, "new_cpu_ms": 10 * (1 + ratio),
+        "baseline_cpu_ms": 10.0, "ratio": ratio, "low": ratio - 0.004, "high": ratio + 0.004, "verdict": verdict,
+        "output_difference": difference,
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """Two files with the same inputs, the new one with an operation more."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    text_model(Path("old.onnx"))
+    proto = onnx.load("old.onnx")
+    proto.graph.output[0].name = "scores"
+    proto.graph.node.append(onnx.helper.make_node("Relu", ["logits"], ["scores"]))
+    onnx.save(proto, "new.onnx")
+
+
+@pytest.fixture
+def finds(monkeypatch):
+    """Say what the bench finds, shape by shape, run by run; collects the plans."""
+    plans = []
+
+    def put(*runs, memory=(2**20, 2**20)):
+        def gate(plan):
+            entries = runs[min(len(plans), len(runs) - 1)]
+            plans.append(plan)
+            peaks = dict(zip(("new", "baseline"), memory, strict=True))
+            verdict = max((each["verdict"] for each in entries), key=VERDICTS.index)
+            settings = {"seed": plan.get("seed", 0), "margin": plan["margin"], "budget_s": plan["budget_s"]}
+            head = {"format": 1, "environment": {}, **settings}
+            return {**head, "verdict": verdict, "peak_memory_bytes": peaks, "shapes": entries}
+
+        monkeypatch.setattr(launch, "gate", gate)
+        return plans
+
+    return put
+
+
+def gate(capsys, *options, baseline=("--baseline", "old.onnx")):
+    """Run the command; return its exit code, what it printed, and its JSON."""
+    code = main(["gate", "new.onnx", *baseline, *options])
+    printed = capsys.readouterr()
+    assert main(["gate", "new.onnx", *baseline, *options, "--json"]) == code
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return code, printed, json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "options", "expected"),
+    [
+        ("pass", (), 0),
+        ("improved", (), 0),
+        ("regression", (), 6),
+        ("regression", ("--inconclusive", "pass"), 6),
+        ("inconclusive", (), 7),
+        ("inconclusive", ("--inconclusive", "pass"), 0),
+    ],
+)
+def test_each_verdict_has_its_exit_code(capsys, finds, verdict, options, expected):
+    finds([entry(), entry(verdict, 0.05, length=128)])
+    code, printed, found = gate(capsys, *options)
+    assert (code, found["verdict"]) == (expected, "pass" if verdict == "improved" else verdict)
+    assert printed.out.endswith(f"verdict: {found['verdict']}\n")
+    assert len(printed.err.splitlines()) == (expected != 0)
+    assert found.get("exit_code", 0) == expected
+
+
+def test_flags_become_a_plan(capsys, finds, tmp_path):
+    plans = finds([entry()])
+    options = [
+        "--margin",
+        "3%",
+        "--budget",
+        "1min",
+        "--batch-size",
+        "2",
+        "--length",
+        "8",
+        "--length",
+        "16",
+        "--threads",
+        "2",
+    ]
+    gate(capsys, *options)
+    gate(capsys)
+    assert plans[0] == {
+        "format": 1, "new": str(tmp_path / "new.onnx"), "baseline": str(tmp_path / "old.onnx"), "margin": 0.03,
+        "budget_s": 60, "batch_sizes": [2], "lengths": [8, 16], "threads": [2],
+    }  # fmt: skip
+    assert (plans[2]["margin"], plans[2]["budget_s"]) == (0.02, 10)
+    assert not plans[2].keys() & {"batch_sizes", "lengths", "threads"}
+
+
+def test_every_check_has_the_same_keys(capsys, finds):
+    finds([entry(length=None), entry("improved", -0.1, threads=2)])
+    _, _, found = gate(capsys)
+    assert [(each["name"], each["shape"]) for each in found["checks"]] == [
+        ("latency", "1"), ("latency", "1x32, 2 threads"), ("outputs", "1"), ("outputs", "1x32, 2 threads"),
+        ("bytes", None), ("parameters", None), ("memory", None), ("operations", None),
+    ]  # fmt: skip
+    assert all(each.keys() >= {"name", *regression.KEYS} for each in found["checks"])
+    latency = found["checks"][0]
+    assert latency["low"] <= latency["ratio"] <= latency["high"] < latency["margin"] == 0.02
+    assert {each["verdict"] for each in found["checks"][2:]} == {"info"}
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--max-bytes", "0%"], "new.onnx: bytes: +{growth:.1f} %, margin 0 %"),
+        (["--max-memory", "50%"], "new.onnx: memory: +100.0 %, margin 50 %"),
+        (["--max-new-operations", "0"], "new.onnx: operations: 1 new, Relu 0 to 1, margin 0"),
+        (["--max-difference", "1e-7"], "new.onnx: outputs 1x32: differ by 1e-06, margin 1e-07"),
+    ],
+)
+def test_a_limit_of_its_own_is_a_gate(capsys, finds, options, line):
+    finds([entry("improved", -0.1)], memory=(2**21, 2**20))
+    code, printed, found = gate(capsys, *options)
+    assert (code, found["verdict"]) == (6, "regression")
+    growth = 100 * (Path("new.onnx").stat().st_size / Path("old.onnx").stat().st_size - 1)
+    assert printed.err == f"compress: {line.format(growth=growth)}\n"
+
+
+def test_limits_that_are_met_leave_the_verdict(capsys, finds):
+    finds([entry("improved", -0.1)])
+    options = ["--max-bytes", "50%", "--max-parameters", "0%", "--max-memory", "0", "--max-new-operations", "1"]
+    code, _, found = gate(capsys, *options, "--max-difference", "1e-3")
+    assert (code, found["verdict"]) == (0, "improved")
+    assert {each["verdict"] for each in found["checks"][1:]} == {"pass"}
+
+
+@pytest.mark.parametrize("options", [["--max-memory", "50%"], ["--max-difference", "1"]])
+def test_what_cannot_be_known_does_not_meet_its_limit(capsys, finds, options):
+    finds([entry(difference=None)], memory=(None, None))
+    code, printed, _ = gate(capsys, *options)
+    assert code == 6
+    assert "unknown, margin 50 %" in printed.err or "not comparable, margin 1" in printed.err
+
+
+def test_the_table_says_what_changed(capsys, finds):
+    finds([entry("regression", 0.051)])
+    _, printed, _ = gate(capsys)
+    header, latency, *_, operations, _, verdict = printed.out.splitlines()
+    assert header.split() == ["check", "new", "baseline", "change", "margin", "verdict"]
+    assert "+5.1 % (+4.7 % to +5.5 %)" in latency
+    assert "1 new, Relu 0 to 1" in operations
+    assert verdict == "verdict: regression"
+    assert printed.err == "compress: new.onnx: latency 1x32: +5.1 % (+4.7 % to +5.5 %), margin 2 %\n"
+
+
+def test_a_regression_elsewhere_does_not_blame_the_undecided(capsys, finds):
+    finds([entry("inconclusive", 0.019), entry("regression", 0.05, length=128)])
+    _, printed, _ = gate(capsys)
+    assert [line.split(": ")[2] for line in printed.err.splitlines()] == ["latency 1x128"]
+
+
+def test_no_answer_says_what_helps(capsys, finds):
+    finds([entry("inconclusive", 0.019)])
+    _, printed, _ = gate(capsys)
+    assert printed.err.endswith(
+        "margin 2 %, undecided; give a longer --budget or a wider --margin, or free the machine\n"
+    )
+
+
+def test_ci_reads_test_cases_and_a_table(capsys, finds):
+    finds([entry("inconclusive", 0.019), entry("regression", 0.05, length=128)])
+    arguments = ["gate", "new.onnx", "--baseline", "old.onnx", "--max-parameters", "0%"]
+    for _ in range(2):
+        assert main([*arguments, "--junit", "gate.xml", "--markdown", "summary.md"]) == 6
+    capsys.readouterr()
+    suite = ElementTree.parse("gate.xml").getroot()
+    assert suite.attrib == {"name": "compress gate", "tests": "3", "failures": "1", "skipped": "1"}
+    assert [(case.get("name"), [child.tag for child in case]) for case in suite] == [
+        ("latency 1x32", ["skipped"]), ("latency 1x128", ["failure"]), ("parameters", []),
+    ]  # fmt: skip
+    summary = Path("summary.md").read_text()
+    assert summary.count("### compress gate: regression") == 2, "summaries are added to"
+    assert "| latency 1x128 | 10.5 ms | 10.0 ms | +5.0 % (+4.6 % to +5.4 %) | 2 % | regression |" in summary
+
+
+def test_github_marks_the_file(capsys, finds, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    finds([entry("inconclusive", 0.019), entry("regression", 0.05, length=128)])
+    _, printed, _ = gate(capsys)
+    warning, error, _ = printed.err.splitlines()
+    assert warning.startswith("::warning file=new.onnx,title=compress gate::latency 1x32: +1.9 %25")
+    assert error == (
+        "::error file=new.onnx,title=compress gate::latency 1x128: +5.0 %25 (+4.6 %25 to +5.4 %25), margin 2 %25"
+    )
+
+
+def test_annotations_escape_what_github_reads():
+    check = regression._check("latency", shape="1x32", ratio=0.1, low=0.1, high=0.1, margin=0.02, verdict="regression")
+    result = {"new": "C:a,b.onnx", "verdict": "regression", "inconclusive": "fail", "checks": [check]}
+    [line] = checks.annotations(result)
+    assert line.startswith("::error file=C%3Aa%2Cb.onnx,title=")
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown"])
+def test_a_place_that_cannot_be_written(capsys, finds, option):
+    finds([entry()])
+    assert main(["gate", "new.onnx", "--baseline", "old.onnx", option, "no/file"]) == 3
+    assert capsys.readouterr().err == "compress: no/file: cannot be written: No such file or directory\n"
+
+
+class TestSelfTest:
+    def test_a_good_machine(self, capsys, finds):
+        plans = finds([entry(), entry("improved", -0.01, length=128)])
+        code, printed, found = gate(capsys, "--self-test", baseline=())
+        assert code == 0
+        assert [plan["seed"] for plan in plans[:10]] == list(range(10))
+        assert all(plan["new"] == plan["baseline"] for plan in plans)
+        assert (found["n_runs"], found["n_false_alarms"], found["false_alarm_rate"]) == (10, 0, 0)
+        assert [each["n_without_zero"] for each in found["shapes"]] == [0, 10]
+        assert found["shapes"][0]["half_width"] == pytest.approx(0.004)
+        assert "new.onnx against itself, 10 runs of 10 s, margin 2 %" in printed.out
+        assert "false alarms: 0 of 10 (0 %)" in printed.out
+
+    def test_false_alarms_and_open_ends_are_counted(self, capsys, finds):
+        runs = [[entry()]] * 7 + [[entry("regression", 0.05)]] + [[entry("inconclusive")]] * 2
+        finds(*runs)
+        assert main(["gate", "new.onnx", "--self-test"]) == 7
+        printed = capsys.readouterr()
+        assert "false alarms: 1 of 10 (10 %)\ninconclusive: 2 of 10\nverdict: inconclusive" in printed.out
+        assert "compress: new.onnx: of 10 runs against itself 1 are false alarms and 2 inconclusive; " in printed.err
+
+    @pytest.mark.parametrize("options", [["--baseline", "old.onnx"], ["--junit", "x"], ["--max-bytes", "0"]])
+    def test_it_takes_nothing_that_it_would_not_use(self, capsys, options):
+        assert main(["gate", "new.onnx", "--self-test", *options]) == 2
+        assert "--self-test takes no --baseline, no limits and no files" in capsys.readouterr().err
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "line"),
+        [
+            (["new.onnx"], 2, "give --baseline OLD.onnx, or --self-test; see compress --help"),
+            (["new.onnx", "--baseline", "no.onnx"], 2, "no.onnx: no such baseline; give the ONNX file to compare with"),
+            (["no.onnx", "--baseline", "old.onnx"], 3, "no.onnx: no such file; give an ONNX file"),
+            (["no.onnx", "--self-test"], 3, "no.onnx: no such file; give an ONNX file"),
+            (
+                ["new.onnx", "--self-test", "--margin", "2x"],
+                2,
+                "invalid value for '--margin': should be a share such as 2% or 0.02, got '2x'; see compress --help",
+            ),
+            (
+                ["new.onnx", "--self-test", "--budget", "0s"],
+                2,
+                "invalid value for '--budget': should be a time such as 10s or 1min, got '0s'; see compress --help",
+            ),
+        ],
+    )
+    def test_one_line(self, capsys, arguments, code, line):
+        assert main(["gate", *arguments]) == code
+        assert capsys.readouterr().err == f"compress: {line}\n"
+
+    @pytest.mark.parametrize("name", ["new.onnx", "old.onnx"])
+    def test_a_damaged_file(self, capsys, name):
+        Path(name).write_bytes(b"not a model")
+        assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"compress: {name}: not a readable ONNX file")
+
+    def test_external_data_that_is_missing(self, capsys):
+        onnx.save(onnx.load("new.onnx"), "new.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+        Path("weights").unlink()
+        assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
+        line = "compress: new.onnx: its weights are missing, 'weights' should lie beside it\n"
+        assert capsys.readouterr().err == line
+
+    def test_a_baseline_with_other_inputs(self, capsys, tmp_path):
+        """Through the process that measures."""
+        image_model(Path("old.onnx"))
+        assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"compress: {tmp_path / 'old.onnx'}: the baseline has other inputs, 'attention_mask' is")
+
+
+def test_two_files_are_really_measured(capsys):
+    """Whatever this machine makes of a moment's measuring, all facts are there."""
+    code = main(["gate", "new.onnx", "--baseline", "old.onnx", "--budget", "0.1s", "--length", "4", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == {"improved": 0, "pass": 0, "regression": 6, "inconclusive": 7}[found["verdict"]]
+    latency, outputs, *_, operations = found["checks"]
+    assert latency["new"] > 0
+    assert latency["n_blocks"] >= 5
+    assert outputs["difference"] is None, "the output has another name"
+    assert operations["new"]["Relu"] == 1
