@@ -36,6 +36,13 @@ def test_the_error_is_that_of_files_left_out():
     assert 0.05 < profile.error_fraction < 0.2
 
 
+def test_a_file_that_is_unlike_the_others_counts_in_full():
+    """One large file alone decides what a byte costs; without it, nothing is known of bytes."""
+    points = [estimate.Point(0.1 * n, 1.0, 0.3 * n) for n in range(1, 5)] + [estimate.Point(0.1, 1e9, 1.3)]
+    assert estimate.fit(points) == (pytest.approx(3.0), pytest.approx(1e-9))
+    assert estimate.left_out_error(points) == pytest.approx((1.0 / 1.3) / 5**0.5)
+
+
 def test_no_coefficient_is_negative():
     """Small files that cost more than large ones would ask for it."""
     points = [estimate.Point(0.1 * n, 1e6 / n, 0.3 * n - 2e-8 * 1e6 / n) for n in range(1, 7)]

@@ -65,6 +65,17 @@ def test_a_run_finds_its_joules_in_the_record(tmp_path):
             assert entry["energy"]["warnings"] == []
 
 
+@pytest.mark.parametrize("offset_s", [0.0, 12.343, -871.137])
+def test_the_clocks_are_matched_to_two_samples(tmp_path, offset_s):
+    """Work from 20 s to 50 s between two rests, in a record with more rest around it."""
+    times_s = np.arange(0.0, 100.0, 0.01)
+    watts = np.where((times_s >= 20) & (times_s < 50), 5.0, 2.0) + np.random.default_rng(0).normal(0, 0.1, times_s.size)
+    path = tmp_path / "record.csv"
+    path.write_text("time,power\n" + "".join(f"{t + offset_s},{w}\n" for t, w in zip(times_s, watts, strict=True)))
+    span = trace.Span(rest_s=10.11, work_s=20.0, stop_s=50.0, end_s=62.0)
+    assert trace.align(trace.read_trace(path), [span], path) == pytest.approx(offset_s, abs=0.02)
+
+
 def test_a_sparse_record_is_flagged(tmp_path):
     machine = FakeMachine(idle_w=2.0)
     recorder = Recorder(machine, every_s=1.0)
