@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification
@@ -36,7 +37,8 @@ def build(hidden_size: int, ffn_size: int) -> Model:
     config = BertConfig(
         hidden_size=hidden_size, num_hidden_layers=6, num_attention_heads=12, intermediate_size=ffn_size
     )
-    task = Task("text-classification", ("a", "b"), None, ("input_ids", "attention_mask"))
+    tokenizer = SimpleNamespace(pad_token_id=0, save_pretrained=lambda folder: None)
+    task = Task("text-classification", ("a", "b"), tokenizer, ("input_ids", "attention_mask"))
     return Model(BertForSequenceClassification(config).eval(), bert, task)
 
 
