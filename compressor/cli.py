@@ -146,9 +146,7 @@ def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="OLD.onnx", help="File to compare with.")
 @click.option("--margin", type=percent, default="2%", help="Slowdown that still passes. Default: 2%.")
 @click.option("budget_s", "--budget", type=seconds, default="10s", help="For measuring all shapes. Default: 10s.")
-@click.option(
-    "--inconclusive", type=click.Choice(["pass", "fail"]), default="fail", help="What it counts as. Default: fail."
-)
+@click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What no answer counts as. Default: fail.")
 @click.option("batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
 @click.option("lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable.")
 @click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
@@ -171,7 +169,7 @@ def gate_(
     baseline: Path | None,
     margin: float,
     budget_s: float,
-    inconclusive: Literal["pass", "fail"],
+    inconclusive: Literal["pass", "fail"] | None,
     junit: Path | None,
     markdown: Path | None,
     is_self_test: bool,
@@ -187,15 +185,15 @@ def gate_(
     from compressor import regression
     from compressor.report import checks
 
-    if is_self_test and (baseline or junit or markdown or set(limits.values()) != {None}):
-        raise click.UsageError("--self-test takes no --baseline, no limits and no files to write")
+    if is_self_test and {baseline, inconclusive, junit, markdown, *limits.values()} != {None}:
+        raise click.UsageError("--self-test stands alone with --margin, --budget and the shapes")
     shapes = {"batch_sizes": batch_sizes, "lengths": lengths, "threads": threads}
     settings = {"margin": margin, "budget_s": budget_s} | {key: list(given) for key, given in shapes.items() if given}
     with _only_answers_on_stdout():
         if is_self_test:
             result, show = regression.self_test(new, settings), checks.self_test
         elif baseline:
-            result, show = regression.check(new, baseline, settings, limits, inconclusive), checks.table
+            result, show = regression.check(new, baseline, settings, limits, inconclusive or "fail"), checks.table
             _publish(result, junit, markdown)
         else:
             raise click.UsageError("give --baseline OLD.onnx, or --self-test")

@@ -244,10 +244,13 @@ class TestSelfTest:
         assert "false alarms: 1 of 10 (10 %)\ninconclusive: 2 of 10\nverdict: inconclusive" in printed.out
         assert "compress: new.onnx: of 10 runs against itself 1 are false alarms and 2 inconclusive; " in printed.err
 
-    @pytest.mark.parametrize("options", [["--baseline", "old.onnx"], ["--junit", "x"], ["--max-bytes", "0"]])
+    @pytest.mark.parametrize(
+        "options",
+        [["--baseline", "old.onnx"], ["--junit", "x"], ["--max-bytes", "0"], ["--inconclusive", "pass"]],
+    )
     def test_it_takes_nothing_that_it_would_not_use(self, capsys, options):
         assert main(["gate", "new.onnx", "--self-test", *options]) == 2
-        assert "--self-test takes no --baseline, no limits and no files" in capsys.readouterr().err
+        assert "--self-test stands alone with --margin, --budget and the shapes" in capsys.readouterr().err
 
 
 class TestBadInput:
