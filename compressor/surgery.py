@@ -156,6 +156,8 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reade
         hook.remove()
         for module, mode in modes:
             module.training = mode
+    if not seen:  # no input reaches the layer: an attention without heads needs no queries
+        return layers.weights(net, width, cut).new_zeros(width.size, cut.repeat, cut.block)
     entries = seen[0].movedim(layers.unit_axis(layer), 0).flatten(1)[:, 0]
     return layers.by_unit(entries, width, cut).clone()
 
