@@ -293,3 +293,11 @@ def test_a_damaged_file_is_named(plan_file, tmp_path, capsys):
     (tmp_path / "new.onnx").write_bytes(b"not a model")
     assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 3
     assert capsys.readouterr().err.startswith(f"bench: {tmp_path / 'new.onnx'}: onnxruntime cannot open it: ")
+
+
+def test_inputs_that_do_not_fit_are_one_line(plan_file, tmp_path, capfd):
+    """Also below Python, where onnxruntime logs."""
+    inputs = {"input_ids": {"below": 10_000}}
+    assert main(["--gate", str(plan_file(inputs=inputs)), str(tmp_path / "gate.json")]) == 3
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"bench: {tmp_path / 'new.onnx'}: onnxruntime cannot run it with input_ids [1, 4], ")

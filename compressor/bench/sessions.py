@@ -21,7 +21,7 @@ DTYPES = {
     "tensor(int8)": np.int8,
 }
 SAFE_ID = 10  # token ids stay below it unless the plan knows the vocabulary: any tokenizer has as many
-ERRORS_ONLY = 3  # onnxruntime's log level
+FATAL_ONLY = 4  # log level of onnxruntime: it also raises what it would log as an error
 
 
 def open_session(file: Path, n_threads: int) -> ort.InferenceSession:
@@ -29,7 +29,7 @@ def open_session(file: Path, n_threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     if n_threads > 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
