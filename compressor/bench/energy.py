@@ -4,11 +4,9 @@ import importlib
 import math
 import pkgutil
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, Self
@@ -17,7 +15,6 @@ from . import meters
 from .errors import InputError, PlanError
 from .student import quantile
 
-IDLE_SECONDS = 10.0
 MIN_WINDOWS = 5
 MIN_BUSY = 0.9  # below this share of the time on a processor, the load comes and goes
 MIN_UPDATES = 100  # a window spans at least as many updates of the sensor
@@ -59,13 +56,10 @@ class Window:
     n_runs: int
     seconds: float
     joules: float
-    start_s: float = 0.0
+    start_s: float
     """On the clock of the bench."""
-    cpu_s: float = math.nan
-    """Processor time of this program, all threads together; not a number where it was not taken."""
-
-
-Account = Callable[[Sequence[Window]], dict[str, Any]]
+    cpu_s: float
+    """Processor time of this program, all threads together."""
 
 
 def discover() -> dict[str, ModuleType]:
@@ -106,38 +100,9 @@ def chosen(word: str, root: Path) -> Iterator[tuple[Meter | None, str]]:
         yield meter, reason
 
 
-@contextmanager
-def opened(word: str, root: Path, say: Callable[[str], None]) -> Iterator[tuple[Meter | None, Account]]:
-    """Open the meter, take the idle power, and tell how windows become the `energy` of a result."""
-    with chosen(word, root) as (meter, reason):
-        idle_w = idle_power_w(meter, IDLE_SECONDS) if meter else 0.0
-        if meter and idle_w <= 0:
-            reason, meter = stood_still(meter, IDLE_SECONDS), None
-            if word != "auto":
-                raise InputError(reason)
-        if meter:
-            say(f"energy: {meter.name}, {meter.scope}, idle {idle_w:.2f} W")
-            yield meter, partial(account, idle_w=idle_w, meter=meter)
-        else:
-            say(f"energy: unavailable, {reason}")
-            yield None, lambda _: unavailable(reason)
-
-
 def stood_still(meter: Meter, seconds: float) -> str:
     """Explain why a meter that shows no energy at all is not believed."""
     return f"meter {meter.name!r}: its counters stood still for {seconds:g} s"
-
-
-def idle_power_w(
-    meter: Meter,
-    seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
-) -> float:
-    """Mean power of the machine while this program waits."""
-    start, before = clock(), meter.joules()
-    sleep(seconds)
-    return (meter.joules() - before) / (clock() - start)
 
 
 def unavailable(reason: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from . import energy, host, load, sessions
+from . import energy, host, load, practice, sessions
 from .errors import PlanError
 from .plan import FORMAT, Plan
 
@@ -23,7 +23,7 @@ Clock = Callable[[], float]
 Shape = dict[str, Any]  # batch_size, length (None where no length is free), threads
 MIN_RUNS = 3  # per block and in the warm-up
 N_CYCLES = 20  # blocks of each file that should fit into the time given
-MIN_CYCLES = energy.MIN_WINDOWS
+MIN_CYCLES = 5
 WARM_UP_SHARE = 0.05  # of the time given, for each file
 
 
@@ -32,19 +32,19 @@ class Tally:
     """Everything timed on one file at one shape."""
 
     run_s: list[float] = field(default_factory=list)
-    windows: list[energy.Window] = field(default_factory=list)
 
 
 def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> dict[str, Any]:
     """Measure all files of a plan and return what `bench.json` holds."""
-    with energy.opened(plan.meter, root, say) as (meter, account):
-        variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in plan.variants]
-        for shape, tallies in _cells(plan, meter):
-            for variant in variants:
-                tally = tallies[variant["name"]]
-                entry = {**shape, "n_flops": _n_flops(variant, shape), **summary(tally, shape["batch_size"])}
-                variant["bench"].append({**entry, "energy": account(tally.windows)})
-                say(_line(variant["name"], entry))
+    name, reason = energy.choose(plan.meter, root)  # one that was asked for and is not there ends the run here
+    say(f"energy: {name}" if name else f"energy: unavailable, {reason}")
+    variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in plan.variants]
+    for shape, tallies, joules in _cells(plan, root):
+        for variant in variants:
+            times = summary(tallies[variant["name"]], shape["batch_size"])
+            entry = {**shape, "n_flops": _n_flops(variant, shape), **times}
+            variant["bench"].append({**entry, "energy": joules[variant["name"]]})
+            say(_line(variant["name"], entry))
     return {"format": FORMAT, "environment": host.environment(root), "seed": plan.seed, "variants": variants}
 
 
@@ -52,7 +52,6 @@ def interleave(
     runs: Mapping[str, Callable[[], object]],
     seconds: float,
     rng: random.Random,
-    meter: energy.Meter | None = None,
     clock: Clock = time.perf_counter,
 ) -> dict[str, Tally]:
     """Time callables against each other in short blocks of back-to-back runs.
@@ -68,8 +67,6 @@ def interleave(
         Time for all of them together; every callable gets `MIN_CYCLES` blocks even beyond it.
     rng : random.Random
         Draws the order.
-    meter : Meter, optional
-        Read before and after each block.
     clock : callable
         Seconds, monotonic.
 
@@ -79,7 +76,7 @@ def interleave(
         Every run of every block. One untimed run opens each block: it pays for what the other
         callable left in the caches.
     """
-    block_s = max(seconds / (N_CYCLES * len(runs)), energy.MIN_UPDATES * meter.update_s if meter else 0.0)
+    block_s = seconds / (N_CYCLES * len(runs))
     n_runs = {
         name: max(MIN_RUNS, round(block_s / _warm_up(run, WARM_UP_SHARE * seconds, clock)))
         for name, run in runs.items()
@@ -88,7 +85,7 @@ def interleave(
     end, n_cycles = clock() + seconds, 0
     while n_cycles < MIN_CYCLES or clock() < end:
         for name in rng.sample(list(runs), len(runs)):
-            _block(runs[name], n_runs[name], tallies[name], meter, clock)
+            _block(runs[name], n_runs[name], tallies[name], clock)
         n_cycles += 1
     return tallies
 
@@ -107,7 +104,7 @@ def summary(tally: Tally, batch_size: int) -> dict[str, float]:
     }
 
 
-def _cells(plan: Plan, meter: energy.Meter | None) -> Iterator[tuple[Shape, dict[str, Tally]]]:
+def _cells(plan: Plan, root: Path) -> Iterator[tuple[Shape, dict[str, Tally], dict[str, Any]]]:
     """Measure each shape at each thread count, the sessions of all files alive."""
     rng = random.Random(plan.seed)
     for n_threads in plan.threads:
@@ -120,8 +117,9 @@ def _cells(plan: Plan, meter: energy.Meter | None) -> Iterator[tuple[Shape, dict
                 sessions.run_once(session, inputs, file)
                 runs[name] = partial(session.run, None, inputs)
             with no_garbage_collection():
-                tallies = interleave(runs, plan.seconds, rng, meter)
-            yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies
+                tallies = interleave(runs, plan.seconds, rng)
+            joules = practice.energies(runs, plan.meter, rng, root)
+            yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies, joules
 
 
 def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]:
@@ -143,21 +141,18 @@ def _warm_up(run: Callable[[], object], seconds: float, clock: Clock) -> float:
     """Run until the time is over and return the median of one run."""
     tally, end = Tally(), clock() + seconds
     while len(tally.run_s) < MIN_RUNS or clock() < end:
-        _block(run, MIN_RUNS, tally, None, clock)
+        _block(run, MIN_RUNS, tally, clock)
     return max(statistics.median(tally.run_s), 1e-9)
 
 
-def _block(run: Callable[[], object], n_runs: int, tally: Tally, meter: energy.Meter | None, clock: Clock) -> None:
+def _block(run: Callable[[], object], n_runs: int, tally: Tally, clock: Clock) -> None:
     """Time runs back to back, after one that is not timed."""
     run()
-    before = meter.joules() if meter else 0.0
     marks = [clock()]
     for _ in range(n_runs):
         run()
         marks.append(clock())
     tally.run_s += [end - start for start, end in pairwise(marks)]
-    if meter:
-        tally.windows.append(energy.Window(n_runs, marks[-1] - marks[0], meter.joules() - before))
 
 
 @contextmanager

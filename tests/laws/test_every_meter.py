@@ -142,14 +142,12 @@ def test_auto_prefers_counters_to_watts_and_the_battery_last(tmp_path: Path, mac
 
 
 def test_auto_without_a_meter_says_so(tmp_path: Path):
-    said: list[str] = []
-    with energy.opened("auto", tmp_path, said.append) as (meter, account):
-        assert meter is None
-        result = account([])
-    assert result["kind"] == "unavailable"
-    assert result["net_j"] is None
-    assert result["reason"] == f"none of the meters ({', '.join(METERS)}) is on this machine"
-    assert said == [f"energy: unavailable, {result['reason']}"]
+    reason = f"none of the meters ({', '.join(METERS)}) is on this machine"
+    assert energy.choose("auto", tmp_path) == (None, reason)
+    found = practice.energies({"file": lambda: None}, "auto", random.Random(0), tmp_path)
+    assert found["file"]["kind"] == "unavailable"
+    assert found["file"]["net_j"] is None
+    assert found["file"]["reason"] == reason
 
 
 def test_an_unknown_meter_is_a_wrong_plan(tmp_path: Path):
