@@ -90,8 +90,9 @@ def _log_relation(vectors: Tensor, mask: Tensor | None) -> Tensor:
 def check_comparable(model: Model, wanted: Distill) -> None:
     """Refuse to distill what a network does not have: layers that answer alike, or attention."""
     family = model.net.config.model_type
-    if wanted.hidden_states and not model.layers:
-        raise RecipeError(f"retrain.distill.hidden_states: no two layers of {family!r} have one width; leave it out")
+    n_layers = len(model.arch.blocks(model.net))
+    if wanted.hidden_states and (not n_layers or n_layers != getattr(model.net.config, "num_hidden_layers", None)):
+        raise RecipeError(f"retrain.distill.hidden_states: {family!r} shows no state for each layer; leave it out")
     if wanted.attention_relations and not any(width.name.endswith(".heads") for width in model.widths()):
         raise RecipeError(f"retrain.distill.attention_relations: {family!r} has no attention; leave it out")
 
