@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import click
 import compressor
 from compressor import cookbook
 from compressor.amounts import percent, seconds
+from compressor.bench.errors import BenchError
 from compressor.errors import CompressorError, GateMissed, Inconclusive, InputError, RecipeError, RunDirError
 from compressor.rundir import RunDir, read_json
 
@@ -120,18 +121,51 @@ def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
 @click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For all files at one shape. Default: 10.")
 @click.option("--meter", help="Energy meter; auto takes the first that works here. Default: auto.")
+@click.option(
+    "--energy-model",
+    type=click.Path(path_type=Path),
+    metavar="PROFILE",
+    help="Estimate joules from it where no meter works.",
+)
 @json_option
 @pass_call
-def bench(call: Call, /, targets: tuple[Path, ...], **options: Any) -> None:
+def bench(call: Call, /, targets: tuple[Path, ...], energy_model: Path | None, **options: Any) -> None:
     """Measure ONNX files side by side, or again those of a run."""
     from compressor import launch
     from compressor.report import text
 
     plan = _plan_of_run(targets[0]) if len(targets) == 1 and targets[0].is_dir() else _plan_of_files(targets)
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
+    if energy_model:
+        given["energy_model"] = str(energy_model.resolve())
     with _only_answers_on_stdout():
         result = launch.measure(plan | given)
     call.answer(result, text.bench(result["variants"]))
+
+
+@cli.command(
+    "calibrate-energy",
+    epilog=_examples(
+        "compress bench a.onnx b.onnx c.onnx d.onnx e.onnx --json > board.json   (on the metered board)",
+        "compress calibrate-energy board.json --out board.yaml",
+        "compress bench new.onnx --energy-model board.yaml                       (anywhere)",
+    ),
+)
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BENCH.json ...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PROFILE", help="Where to write it.")
+@json_option
+@pass_call
+def calibrate_energy(call: Call, results: tuple[Path, ...], out: Path) -> None:
+    """Fit an energy profile to what the bench measured on a board with a meter.
+
+    The error is that on files left out of the fit, each in its turn.
+    """
+    from compressor.bench import estimate
+
+    profile = estimate.calibrated([estimate.read_result(file) for file in results])
+    estimate.write_profile(profile, out)
+    error = f"{profile.active_w:.3g} W and {profile.joules_per_byte:.3g} J/byte, error {profile.error_fraction:.1%}"
+    call.answer(asdict(profile), f"{out}: {error} on {profile.n_files} files")
 
 
 @cli.command(
@@ -280,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GateMissed as error:
         report = None if call.run_dir is None else read_json(RunDir(call.run_dir).report / "report.json")
         return _fail(call, str(error), error.exit_code, report, _summary(call, report) if report else "")
-    except CompressorError as error:
+    except (CompressorError, BenchError) as error:
         return _fail(call, str(error), error.exit_code)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
 import compressor.bench
+from compressor import cli
 from compressor.bench import energy, host, load, measure, practice, sessions
 from compressor.bench.__main__ import main
 from compressor.bench.errors import PlanError
@@ -259,6 +260,42 @@ def test_counters_that_stand_still_are_no_joules(tmp_path):
     found = practice.energies({"file": lambda: None}, "auto", random.Random(0), tmp_path)
     assert found["file"]["kind"] == "unavailable"
     assert "stood still" in found["file"]["reason"]
+
+
+def test_joules_are_estimated_from_a_profile_where_no_meter_works(tmp_path, capsys):
+    """Fitted to a board that draws 3 W while it computes."""
+    measured = [
+        {
+            "name": f"{i}.onnx",
+            "size_bytes": i * 1000,
+            "bench": [
+                {
+                    "energy": {
+                        "kind": "measured",
+                        "cpu_s": 1e-5 * i,
+                        "net_j": 3e-5 * i,
+                        "idle_w": 2.0,
+                        "meter": "pmic",
+                        "scope": "board",
+                    }
+                }
+            ],
+        }
+        for i in range(1, 7)
+    ]
+    (tmp_path / "board.json").write_text(json.dumps({"environment": {"cpu": {"model": "board"}}, "variants": measured}))
+    profile = tmp_path / "board.yaml"
+    assert cli.main(["calibrate-energy", str(tmp_path / "board.json"), "--out", str(profile), "--json"]) == 0
+    fitted = json.loads(capsys.readouterr().out)
+    plan = read_plan(write_plan(tmp_path, meter="none", lengths=[4], energy_model=str(profile)))
+    for variant in measure.measure(plan, lambda _: None)["variants"]:
+        entry = variant["bench"][0]
+        expected = fitted["active_w"] * entry["cpu_ms"] * 1e-3 + fitted["joules_per_byte"] * variant["size_bytes"]
+        assert entry["energy"]["kind"] == "estimated"
+        assert entry["energy"]["net_j"] == pytest.approx(expected)
+        assert any("the profile was taken on board" in warning for warning in entry["energy"]["warnings"])
+    assert cli.main(["calibrate-energy", str(profile), "--out", str(profile)]) == 3
+    assert "board.yaml: not a readable JSON file" in capsys.readouterr().err
 
 
 def test_few_windows_give_no_interval():

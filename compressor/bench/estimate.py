@@ -151,6 +151,17 @@ def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cp
     }
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """Read what the bench wrote: `bench.json`, or the output of `compress bench --json`."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file: {error}") from error
+    if not isinstance(content, dict) or not {"environment", "variants"} <= content.keys():
+        raise InputError(f"{path}: not a result of the bench; make it with compress bench --json")
+    return content
+
+
 def write_profile(profile: Profile, path: Path) -> None:
     """Write one `key: value` per line: YAML, and easy to read without a YAML library."""
     lines = [f"{key}: {json.dumps(value)}\n" for key, value in {"format": FORMAT, **asdict(profile)}.items()]

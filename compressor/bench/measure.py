@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from . import energy, host, load, practice, sessions
+from . import energy, estimate, host, load, practice, sessions
 from .errors import PlanError
 from .plan import FORMAT, Plan
 
@@ -32,10 +32,13 @@ class Tally:
     """Everything timed on one file at one shape."""
 
     run_s: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
+    """Processor time of all of them, all threads together."""
 
 
 def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> dict[str, Any]:
     """Measure all files of a plan and return what `bench.json` holds."""
+    profile = estimate.read_profile(plan.folder / plan.energy_model) if plan.energy_model else None
     name, reason = energy.choose(plan.meter, root)  # one that was asked for and is not there ends the run here
     say(f"energy: {name}" if name else f"energy: unavailable, {reason}")
     variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in plan.variants]
@@ -43,9 +46,18 @@ def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> d
         for variant in variants:
             times = summary(tallies[variant["name"]], shape["batch_size"])
             entry = {**shape, "n_flops": _n_flops(variant, shape), **times}
-            variant["bench"].append({**entry, "energy": joules[variant["name"]]})
+            found = joules[variant["name"]]
+            if profile and found["kind"] == "unavailable":
+                found = _estimated(profile, entry, variant["size_bytes"])
+            variant["bench"].append({**entry, "energy": found})
             say(_line(variant["name"], entry))
     return {"format": FORMAT, "environment": host.environment(root), "seed": plan.seed, "variants": variants}
+
+
+def _estimated(profile: estimate.Profile, entry: dict[str, Any], size_bytes: int) -> dict[str, Any]:
+    """Estimate the joules of an inference from the times just taken."""
+    cpu = host.cpu()["model"]
+    return estimate.estimated(profile, entry["cpu_ms"] * 1e-3, entry["mean_ms"] * 1e-3, size_bytes, cpu)
 
 
 def interleave(
@@ -99,6 +111,7 @@ def summary(tally: Tally, batch_size: int) -> dict[str, float]:
         "p90_ms": float(p90),
         "p99_ms": float(p99),
         "mean_ms": float(run_ms.mean()),
+        "cpu_ms": tally.cpu_s * 1e3 / len(run_ms),
         "throughput_per_s": batch_size * len(run_ms) / (float(run_ms.sum()) * 1e-3),
         "n_runs": len(run_ms),
     }
@@ -148,10 +161,12 @@ def _warm_up(run: Callable[[], object], seconds: float, clock: Clock) -> float:
 def _block(run: Callable[[], object], n_runs: int, tally: Tally, clock: Clock) -> None:
     """Time runs back to back, after one that is not timed."""
     run()
+    before_s = time.process_time()
     marks = [clock()]
     for _ in range(n_runs):
         run()
         marks.append(clock())
+    tally.cpu_s += time.process_time() - before_s
     tally.run_s += [end - start for start, end in pairwise(marks)]
 
 

@@ -20,6 +20,8 @@ class Plan:
     lengths: list[int] = field(default_factory=lambda: [32, 128])
     threads: list[int] = field(default_factory=lambda: [1])
     meter: str = "auto"
+    energy_model: str | None = None
+    """A profile from which joules are estimated where no meter measures them."""
     seconds: float = 10.0
     """Time for one shape at one thread count, shared by all files."""
     seed: int = 0
@@ -82,5 +84,7 @@ def _check(content: dict[str, Any], path: Path) -> None:
     names = [variant.get("name") for variant in variants if isinstance(variant, dict) and variant.get("file")]
     if len(names) < len(variants) or None in names or len(set(names)) < len(names):
         raise PlanError(f"{path}: each variant needs a 'file' and a 'name' of its own")
+    if not isinstance(content.get("energy_model"), str | None):
+        raise PlanError(f"{path}: 'energy_model' should be the name of a file, got {content['energy_model']!r}")
     check_shapes(content, path)
     check_seconds(content, "seconds", path)
