@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal["neuron", "head", "group", "channel", "dimension", "input"]
 Side = Literal["producer", "consumer", "both"]
 _N_NAMED = 12  # widths in an error message
+_CROSSING = ("head_dims", "cross_head_dims", "group_heads", "residual", "embedding")
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,19 @@ class Width:
 
 
 def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
-    """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without one raises."""
+    """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without one raises.
+
+    Widths that cross the units of others are meant only by a pattern that has their last word: `layer.0.*` is the
+    heads and the neurons of a layer, not the dimensions that lie across its heads.
+    """
     names = [width.name for width in widths]
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(_matches(name, pattern) for name in names):
             more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
             raise ValueError(f"no width matches {pattern!r}; there are {', '.join(names[:_N_NAMED]) or 'none'}{more}")
-    return [width for width in widths if any(fnmatchcase(width.name, pattern) for pattern in patterns)]
+    return [width for width in widths if any(_matches(width.name, pattern) for pattern in patterns)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    last = name.rpartition(".")[2]
+    return fnmatchcase(name, pattern) and (last not in _CROSSING or last in pattern)

@@ -67,6 +67,18 @@ def test_select_keeps_the_order_of_the_widths():
     assert [width.name for width in chosen] == ["layer.0.heads", "layer.0.ffn", "layer.1.ffn"]
 
 
+def test_a_width_that_crosses_others_is_meant_only_by_its_word():
+    names = ("layer.0.heads", "layer.0.head_dims", "layer.0.group_heads", "layer.0.ffn", "residual")
+    widths = [Width(name, "neuron", 1, (), ()) for name in names]
+    for patterns, expected in (
+        (["layer.0.*"], ["layer.0.heads", "layer.0.ffn"]),
+        (["*"], ["layer.0.heads", "layer.0.ffn"]),
+        (["*.head_dims", "residual"], ["layer.0.head_dims", "residual"]),
+        (["layer.*.group_heads"], ["layer.0.group_heads"]),
+    ):
+        assert [width.name for width in surgery.select(widths, patterns)] == expected
+
+
 def test_a_pattern_that_matches_nothing_names_the_widths_there_are():
     with pytest.raises(ValueError, match=r"no width matches '\*\.fnn'; there are hidden"):
         surgery.select([HIDDEN], ["hidden", "*.fnn"])
