@@ -30,8 +30,8 @@ class Options(Base):
     ball: Annotated[str, one_of(balls)] = "l1_inf"
     """Norm whose ball the columns are projected into."""
     widths: tuple[str, ...] = ("*.ffn", "*.heads")
-    """Patterns over the names of widths; one that crosses the units of others, such as `layer.0.head_dims` or `residual`,
-    is meant only by a pattern with its last word."""
+    """Patterns over the names of widths. One that crosses the units of others, such as `layer.0.head_dims` or
+    `residual`, is meant only by a pattern with its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
