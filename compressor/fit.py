@@ -94,6 +94,9 @@ def observe(phase: Phase, n_batches: int) -> None:
     with ExitStack() as stack:
         stack.enter_context(frozen(phase.model.net, phase.retrain.freeze))
         phase.model.net.train()
+        for module in phase.model.net.modules():
+            if hasattr(module, "running_mean"):  # the statistics of a batch norm would move
+                module.eval()
         torch.manual_seed(phase.seed)
         loss_of = stack.enter_context(_losses(phase, phase.model.net))
         for _, (_, indices) in zip(range(n_batches), _order(phase, 0), strict=False):

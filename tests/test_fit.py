@@ -1,5 +1,6 @@
 """Training phases on a tiny BERT: what is held, what is frozen, what stops them, and how they resume."""
 
+from dataclasses import replace
 from itertools import cycle
 
 import pytest
@@ -9,7 +10,7 @@ from compressor import surgery
 from compressor.checkpoint import Source
 from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
-from compressor.fit import Phase, fit, lr_factor, n_steps
+from compressor.fit import Phase, fit, lr_factor, n_steps, observe
 from compressor.model import load_model, logits_of
 from compressor.options import Distill, Retrain
 from compressor.teacher import RememberingTeacher, Teacher, teacher_for
@@ -56,11 +57,16 @@ def test_dead_units_stay_dead_on_every_side(model, data):
         assert surgery.dead_units(model.net, width).nonzero().flatten().tolist() == [1]
 
 
-def test_dead_channels_stay_dead_through_batch_norms():
+def small_resnet():
     torch.manual_seed(0)
     model = load_model(Source(config=RESNET, task=IMAGES), [str(digit) for digit in range(10)])
     options = Dataset(dataset="sklearn:digits")
     data = prepare(open_dataset(options, IMAGES), options, model.task, seed=0)
+    return model, data
+
+
+def test_dead_channels_stay_dead_through_batch_norms():
+    model, data = small_resnet()
     for width, side in zip(model.widths(), cycle(("both", "producer", "consumer")), strict=False):
         surgery.zero_units_(model.net, width, torch.arange(width.size) == 1, side)
     fit(phase(model, data, weight_decay=0.1), 0, None, keep_nothing)
@@ -72,6 +78,16 @@ def test_dead_channels_stay_dead_through_batch_norms():
         before = logits_of(model)(pixels)
         surgery.shrink_(model.net, width, live, pixels)
         surgery.prove_equal(before, logits_of(model)(pixels), name)
+
+
+def test_observing_changes_nothing():
+    model, data = small_resnet()
+    before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+    grads = []
+    seen = phase(model, data)
+    observe(replace(seen, after_backward=lambda: grads.append(model.net.classifier[1].weight.grad.norm())), 2)
+    assert len(grads) == 2
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.net.state_dict().items())
 
 
 def test_frozen_parameters_do_not_move_and_thaw(model, data):
