@@ -53,7 +53,12 @@ def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) 
             handle.remove()
 
 
+def is_known(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:
+    """Tell whether anything was accumulated for these widths: in a dry walk, nothing is."""
+    return any(bool(scores[f"importance.{width.name}"].any()) for width in widths)
+
+
 def of(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> Tensor:
-    """Scores of all units of the widths, scaled to a mean of one; all one while nothing was accumulated."""
+    """Scores of all units of the widths, scaled to a mean of one."""
     found = torch.cat([scores[f"importance.{width.name}"] for width in widths])
-    return found / found.mean() if found.any() else torch.ones_like(found)
+    return found / found.mean()

@@ -184,7 +184,7 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
 
 def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none":
+    if options.importance == "none" or not importance.is_known(scores, contest.widths):
         return matrix
     found = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":

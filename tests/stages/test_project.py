@@ -1,5 +1,6 @@
 """Projection stage: how many columns die, which ones, and what the options refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,9 @@ def test_a_dry_walk_writes_nothing(model, context):
     context.is_dry, context.folder = True, Path("does-not-exist")
     run(model, options(column_sparsity=0.5), context)
     assert set(n_dead(model).values()) == {2, 12}
+
+
+@pytest.mark.parametrize("importance", ["none", "activation", "taylor"])
+def test_a_dry_walk_shows_the_sizes_to_come(model, context, importance):
+    run(model, options(importance=importance, column_sparsity=0.5), replace(context, is_dry=True))
+    assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 12, "layer.1.heads": 2, "layer.1.ffn": 12}
