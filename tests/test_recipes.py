@@ -79,7 +79,7 @@ def test_the_flagship_walks_on_real_sentences(flagship):
     assert variants["compressed int8"]["accuracy"] > 0.7
     assert variants["compressed int8"]["n_examples"] == 872
     removed = [width["name"] for width in report["widths"] if width["n_units"] == 0]
-    assert len(removed) == 6  # heads and neurons of three layers
+    assert {name.rpartition(".")[0] for name in removed} == {"layer.1", "layer.3", "layer.4"}
     lines = (run_dir / "02-shrink/rounds.jsonl").read_text().splitlines()
     assert 0 <= json.loads(lines[-1])["largest_error"] <= 1e-5
 
