@@ -9,7 +9,7 @@ from torch import Tensor
 
 # Bytes of a piece, about. Smaller ones pay for calls, larger ones leave the cache between kernels.
 SCRATCH = 1 << 20  # copied to scratch
-STREAM = 4 << 20  # read, and written elsewhere
+STREAM = 2 << 20  # read, and written elsewhere
 READ = 8 << 20  # read only
 
 
