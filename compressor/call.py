@@ -1,0 +1,60 @@
+"""One call of the `compress` command: what all of its commands share."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass
+class Call:
+    """What every command and the error handling after it must know."""
+
+    arguments: Sequence[str]
+    run_dir: Path | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout takes one line of JSON; asked before click has parsed anything, for its errors too."""
+        return "--json" in self.arguments
+
+    def answer(self, data: Any, text: str) -> None:
+        """Write the answer of a command, and nothing else, to stdout."""
+        click.echo(json.dumps(data) if self.is_json else text)
+
+
+pass_call = click.make_pass_decorator(Call)
+json_option = click.option("--json", is_flag=True, expose_value=False, help="Print exactly one line of JSON on stdout.")
+set_option = click.option(
+    "settings",
+    "--set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key: stages.0.retrain.steps=5. Repeatable.",
+)
+
+
+def examples(*lines: str) -> str:
+    """Write the end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def fail(call: Call, message: str, exit_code: int, found: dict[str, Any] | None = None, text: str = "") -> int:
+    """Say what went wrong; what was found all the same is still the answer."""
+    if call.is_json:
+        click.echo(json.dumps({**(found or {}), "error": message, "exit_code": exit_code}))
+    elif text:
+        click.echo(text)
+    for line in message.splitlines():
+        click.echo(f"compress: {line}", err=True)
+    return exit_code
+
+
+def only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:
+    """Send what libraries print, such as torch's exporter, to stderr."""
+    return contextlib.redirect_stdout(sys.stderr)
