@@ -80,6 +80,7 @@ def test_the_flagship_walks_on_real_sentences(flagship):
     assert variants["compressed int8"]["n_examples"] == 872
     removed = [width["name"] for width in report["widths"] if width["n_units"] == 0]
     assert {name.rpartition(".")[0] for name in removed} == {"layer.1", "layer.3", "layer.4"}
+    assert len([name for name in removed if name.endswith((".heads", ".ffn"))]) == 6
     lines = (run_dir / "02-shrink/rounds.jsonl").read_text().splitlines()
     assert 0 <= json.loads(lines[-1])["largest_error"] <= 1e-5
 
