@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,21 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a key: stages.0.retrain.steps=5. Repeatable.",
 )
+
+
+def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say at which points to measure."""
+    for option in (
+        click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable."),
+        click.option(
+            "lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable."
+        ),
+        click.option(
+            "batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def examples(*lines: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import compressor
-from compressor import cookbook, measuring
+from compressor import cookbook, gating, measuring
 from compressor.bench.errors import BenchError
 from compressor.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
 from compressor.errors import CompressorError, GateMissed, RecipeError, RunDirError
@@ -78,7 +78,7 @@ def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
     call.answer(plan, text.plan(plan))
 
 
-for command in (measuring.bench, measuring.calibrate_energy, measuring.gate_):
+for command in (measuring.bench, measuring.calibrate_energy, gating.gate_):
     cli.add_command(command)
 
 

@@ -1,0 +1,103 @@
+"""The command that decides: `gate`."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from compressor.amounts import percent, seconds
+from compressor.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, shape_options
+from compressor.errors import GateMissed, Inconclusive, InputError
+
+
+@click.command(
+    "gate",
+    epilog=examples(
+        "compress gate new.onnx --baseline old.onnx",
+        "compress gate new.onnx --baseline old.onnx --budget 60s --max-bytes 0% --junit gate.xml",
+        "compress gate new.onnx --self-test",
+    ),
+)
+@click.argument("new", type=click.Path(path_type=Path), metavar="NEW.onnx")
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="OLD.onnx", help="File to compare with.")
+@click.option("--margin", type=percent, default="2%", help="Slowdown that still passes. Default: 2%.")
+@click.option("budget_s", "--budget", type=seconds, default="10s", help="For measuring all shapes. Default: 10s.")
+@click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What no answer counts as. Default: fail.")
+@shape_options
+@click.option("bytes", "--max-bytes", type=percent, help="Limit on the growth of the file.")
+@click.option("parameters", "--max-parameters", type=percent, help="Limit on the growth of its parameters.")
+@click.option("memory", "--max-memory", type=percent, help="Limit on the growth of its peak memory.")
+@click.option("operations", "--max-new-operations", type=click.IntRange(0), help="Limit on operations added.")
+@click.option("outputs", "--max-difference", type=click.FloatRange(0), help="Limit on the outputs' difference.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a test report for CI there.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Add a table for a job summary to it."
+)
+@click.option("is_self_test", "--self-test", is_flag=True, help="Gate the file against itself, ten times.")
+@json_option
+@pass_call
+def gate_(
+    call: Call,
+    /,
+    new: Path,
+    baseline: Path | None,
+    margin: float,
+    budget_s: float,
+    inconclusive: Literal["pass", "fail"] | None,
+    junit: Path | None,
+    markdown: Path | None,
+    is_self_test: bool,
+    batch_sizes: tuple[int, ...],
+    lengths: tuple[int, ...],
+    threads: tuple[int, ...],
+    **limits: float | None,
+) -> int:
+    """Tell whether an ONNX file is slower than a baseline, measured side by side.
+
+    Exit code 6 is a regression, 7 no answer within the budget.
+    """
+    from compressor import regression
+    from compressor.report import checks
+
+    if is_self_test and {baseline, inconclusive, junit, markdown, *limits.values()} != {None}:
+        raise click.UsageError("--self-test stands alone with --margin, --budget and the shapes")
+    shapes = {"batch_sizes": batch_sizes, "lengths": lengths, "threads": threads}
+    settings = {"margin": margin, "budget_s": budget_s} | {key: list(given) for key, given in shapes.items() if given}
+    with only_answers_on_stdout():
+        if is_self_test:
+            result, show = regression.self_test(new, settings), checks.self_test
+        elif baseline:
+            result, show = regression.check(new, baseline, settings, limits, inconclusive or "fail"), checks.table
+            _publish(result, junit, markdown)
+        else:
+            raise click.UsageError("give --baseline OLD.onnx, or --self-test")
+    return _answer_gate(call, result, show(result))
+
+
+def _answer_gate(call: Call, result: dict[str, Any], text: str) -> int:
+    from compressor.report import checks
+
+    misses = checks.misses(result)
+    if not misses:
+        call.answer(result, text)
+        return 0
+    kind = GateMissed if result["verdict"] == "regression" else Inconclusive
+    return fail(call, "\n".join(misses), kind.exit_code, result, text)
+
+
+def _publish(result: dict[str, Any], junit: Path | None, markdown: Path | None) -> None:
+    """Write what CI shows: files, and on GitHub annotations, which its runner reads from stderr as well."""
+    from compressor.report import checks
+
+    try:
+        if junit:
+            junit.write_text(checks.junit(result), encoding="utf-8")
+        if markdown:
+            with markdown.open("a", encoding="utf-8") as summary:
+                summary.write(checks.markdown(result))
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written: {error.strerror}") from error
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in checks.annotations(result):
+            click.echo(line, err=True)
