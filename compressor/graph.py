@@ -22,7 +22,7 @@ Facts = dict[str, Any]
 
 def describe(file: Path) -> Facts:
     """Describe an ONNX file as ``compress inspect`` shows it; a damaged one is an `InputError`."""
-    graph = (proto := _read(file)).graph
+    graph = (proto := read(file)).graph
     n_values = {each.name: math.prod(each.dims) for each in graph.initializer}
     layers: dict[str, Facts] = {}
     for name in _owners(graph):
@@ -33,6 +33,7 @@ def describe(file: Path) -> Facts:
         layer["size_bytes"] += n_values[each.name] * tensor_dtype_to_np_dtype(each.data_type).itemsize
     return {
         "kind": "onnx",
+        "ir_version": proto.ir_version,
         "opset": {each.domain or "ai.onnx": each.version for each in proto.opset_import},
         "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
         "metadata": {each.key: each.value for each in proto.metadata_props},
@@ -44,6 +45,36 @@ def describe(file: Path) -> Facts:
         "ops": dict(Counter(node.op_type for node in graph.node).most_common()),
         "layers": list(layers.values()),
     }
+
+
+def external_files(file: Path) -> list[str]:
+    """Name the files beside an ONNX file that hold weights of it."""
+    return sorted(_external(read(file).graph))
+
+
+def read(file: Path) -> onnx.ModelProto:
+    """Parse an ONNX file, without the weights that lie beside it; a damaged one is an `InputError`."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        proto = onnx.load(file, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise InputError(f"{file}: not a readable ONNX file ({first_line(error)})") from error
+    if not proto.graph.node:  # an empty file, or chance bytes that parse
+        raise InputError(f"{file}: not an ONNX file, no operation is in it")
+    if not all(isinstance(name, str) for name in _names(proto.graph)):  # protobuf gives bytes for what is no text
+        raise InputError(f"{file}: not a readable ONNX file (a name in it is no text)")
+    types = {each.name: each.data_type or -1 for each in proto.graph.initializer}
+    declared = {each.name: each.type.tensor_type.elem_type for each in (*proto.graph.input, *proto.graph.output)}
+    for name, number in (types | declared).items():
+        if number not in onnx.TensorProto.DataType.values():
+            raise InputError(f"{file}: not a readable ONNX file ({name!r} has no known type)")
+    for place in _external(proto.graph):
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise InputError(f"{file}: its weights should lie beside it, got {place!r}")
+        if not (file.parent / place).is_file():
+            raise InputError(f"{file}: its weights are missing, {place!r} should lie beside it")
+    return proto
 
 
 def layer_of(name: str) -> str:
@@ -60,20 +91,12 @@ def layer_of(name: str) -> str:
     return found[0] if found else name.rpartition(".")[0]
 
 
-def _read(file: Path) -> onnx.ModelProto:
-    """Parse an ONNX file, without the weights that lie beside it."""
-    try:
-        proto = onnx.load(file, load_external_data=False)
-    except (DecodeError, OSError) as error:
-        raise InputError(f"{file}: not a readable ONNX file ({first_line(error)})") from error
-    if not proto.graph.node:  # an empty file, or chance bytes that parse
-        raise InputError(f"{file}: not an ONNX file, no operation is in it")
-    for place in _external(proto.graph):
-        if Path(place).is_absolute() or ".." in Path(place).parts:
-            raise InputError(f"{file}: its weights should lie beside it, got {place!r}")
-        if not (file.parent / place).is_file():
-            raise InputError(f"{file}: its weights are missing, {place!r} should lie beside it")
-    return proto
+def _names(graph: onnx.GraphProto) -> Iterable[str]:
+    """Yield the names by which operations and weights are put together."""
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output)
+        yield from (each.name for each in node.attribute)
+    yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output))
 
 
 def _external(graph: onnx.GraphProto) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from compressor import graph, pretrained, surgery
+from compressor import bounds, flops, graph, pretrained, surgery
 from compressor.checkpoint import WEIGHTS, arch_of
 from compressor.errors import InputError
 from compressor.model import flops_by_module, load
@@ -35,12 +35,43 @@ def take(path: Path) -> Facts:
         If there is nothing at the path, or it is damaged or of a family that is not supported.
     """
     if path.is_file():
-        return graph.describe(path)
+        return _graph(path)
     if not path.is_dir():
         raise InputError(f"{path}: neither a folder nor a file; give a folder with a network, or an ONNX file")
     if (path / "model.onnx").is_file() and not any(path.glob(WEIGHTS)):
-        return graph.describe(path / "model.onnx")
+        return _graph(path / "model.onnx")
     return _network(path)
+
+
+def _graph(file: Path) -> Facts:
+    """Describe an ONNX file: what is in it, and what follows from that."""
+    found = graph.describe(file)
+    rows, longest = bounds.input_facts(file), bounds.max_length(file)
+    batch_size, length = _own_shape(found["inputs"], min(LENGTH, longest or LENGTH))
+    return {
+        **found,
+        "inputs": [{**each, "below": rows.get(each["name"], {}).get("below")} for each in found["inputs"]],
+        "max_length": longest,
+        "n_flops": flops.count(file, batch_size, length),
+        "flops_at": f"{batch_size}x{length}" if length else str(batch_size),
+    }
+
+
+def _own_shape(inputs: Iterable[Facts], length: int) -> tuple[int, int | None]:
+    """Give the batch size and the length that a file fixes; else a batch of one, and the length that is given.
+
+    Only inputs of two axes have a length, and those whose second axis counts features have none.
+    """
+    shapes = [each["shape"] for each in inputs]
+    fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
+    texts = [each["shape"][1] for each in inputs if len(each["shape"]) == 2 and _is_text(each)]
+    lengths = [size if isinstance(size, int) and size else length for size in texts]
+    return max(fixed, default=1), max(lengths, default=None)
+
+
+def _is_text(declared: Facts) -> bool:
+    second = declared["shape"][1]
+    return "int" in declared["type"] or not (isinstance(second, int) and second)
 
 
 def _network(folder: Path) -> Facts:

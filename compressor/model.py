@@ -215,7 +215,7 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
     return flops_by_module(model.net, batch_size, length)[""]
 
 
-@torch.no_grad()
+@torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
     attention, was_training = net.config._attn_implementation, net.training

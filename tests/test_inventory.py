@@ -4,17 +4,28 @@ import json
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from graphs import write
 from tiny import arch_of, task_of, tiny
 
-from compressor import inventory, pretrained, surgery
+from compressor import flops, inventory, pretrained, surgery
 from compressor.cli import main
 from compressor.errors import InputError
 from compressor.model import Model, Task
 from compressor.report import text
 from compressor.stages import export
+
+SMALL = """g (int64[n, length] ids) => (y) {
+    s = Shape <start = 1, end = 2> (ids)
+    p = Slice (places, zero, s, zero)
+    e = Gather (words, ids)
+    a = Add (e, p)
+    y = MatMul (a, w)
+}"""
+WEIGHTS = {"words": np.zeros((9, 2)), "places": np.zeros((9, 2)), "w": np.zeros((2, 5)), "zero": np.zeros(1, int)}
 
 
 @pytest.fixture
@@ -64,7 +75,7 @@ def test_layers_add_up(cut_folder):
     assert second["n_flops"] - first["n_flops"] == 2 * 32 * 17 * 2 * 32  # length, neurons, both layers, width
 
 
-@pytest.mark.parametrize("family", ["t5", "gpt2", "resnet", "autoencoder", "albert"])
+@pytest.mark.parametrize("family", ["t5", "gpt2", "resnet", "autoencoder", "albert", "deberta-v2"])
 def test_every_kind_of_network_can_be_looked_at(family, tmp_path):
     tiny(family).save_pretrained(tmp_path)
     found = inventory.take(tmp_path)
@@ -79,7 +90,13 @@ def test_an_exported_file_shows_its_layers(bert_graph_file):
     assert found == inventory.take(bert_graph_file.parent)  # a folder that holds nothing else
     assert found["opset"]["ai.onnx"] == 23
     assert [each["name"] for each in found["inputs"]] == ["input_ids", "attention_mask"]
-    assert found["inputs"][0] == {"name": "input_ids", "type": "int64", "shape": ["batch", "length"]}
+    shape = ["batch", "length"]
+    assert found["inputs"] == [
+        {"name": "input_ids", "type": "int64", "shape": shape, "below": 64},
+        {"name": "attention_mask", "type": "int64", "shape": shape, "below": None},
+    ]
+    assert (found["max_length"], found["flops_at"]) == (40, "1x32")
+    assert found["n_flops"] == flops.count(bert_graph_file, 1, 32) > 0
     assert sum(found["ops"].values()) == found["n_nodes"] == sum(layer["n_nodes"] for layer in found["layers"])
     assert sum(layer["n_params"] for layer in found["layers"]) == found["n_params"]
     names = [layer["name"] for layer in found["layers"]]
@@ -87,11 +104,44 @@ def test_an_exported_file_shows_its_layers(bert_graph_file):
     assert found["ops"]["Attention"] == 2
 
 
+@pytest.mark.parametrize(
+    ("inputs", "flops_at"),
+    [
+        ("int64[n, length] ids", "1x32"),
+        ("int64[4, 7] ids", "4x7"),
+        ("int64[4, 7] ids, float[4, 2, 3] pixels", "4x7"),
+        ("float[n, 3] row", "1"),
+        ("float[2, 3] row", "2"),
+        ("float[n, 3, 5, 5] pixels", "1"),
+        ("", "1"),
+    ],
+)
+def test_flops_are_counted_at_a_shape_that_the_file_takes(inputs, flops_at, tmp_path):
+    text = f"g ({inputs}) => (y) {{ y = MatMul (v, w) }}"
+    weights = {"v": np.zeros((3, 2), np.float32), "w": np.zeros((2, 5), np.float32)}
+    found = inventory.take(write(tmp_path / "graph.onnx", text, weights))
+    assert (found["flops_at"], found["n_flops"]) == (flops_at, 2 * 3 * 2 * 5)
+
+
+def test_flops_are_counted_at_no_length_that_is_too_long(tmp_path):
+    found = inventory.take(write(tmp_path / "graph.onnx", SMALL, WEIGHTS))
+    assert (found["max_length"], found["flops_at"], found["n_flops"]) == (9, "1x9", 2 * 9 * 2 * 5)
+
+
+def test_flops_that_are_unknown_are_said_to_be(tmp_path):
+    file = write(tmp_path / "graph.onnx", "g (float[n, 3] x) => (y) { y = mine.Product (x, x) }")
+    assert inventory.take(file)["n_flops"] is None
+    assert "unknown FLOPs at batch 1\n" in text.inventory(inventory.take(file))
+
+
 def test_the_command_prints_tables(bert_graph_file, cut_folder, capsys):
     assert main(["inspect", str(cut_folder)]) == 0
     assert re.search(r"layer\.0\.ffn +7 +24 +0", capsys.readouterr().out)
     assert main(["inspect", str(bert_graph_file)]) == 0
-    assert re.search(r"Attention +2", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert re.search(r"Attention +2", shown)
+    assert re.search(r"operations, [\d.]+ . FLOPs at 1.32\ninputs: input_ids int64 batchxlength below 64, att", shown)
+    assert "\nlongest text: 40 tokens\n" in shown
 
 
 def test_json_is_what_python_gives(cut_folder, capsys):
@@ -111,6 +161,37 @@ def test_files_that_are_no_graphs(tmp_path, content, said):
     file = tmp_path / "net.onnx"
     if content is not None:
         file.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        inventory.take(file)
+
+
+def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
+    content = write(tmp_path / "graph.onnx", SMALL, WEIGHTS).read_bytes()
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(0, len(content), 2):
+        damaged = content[:index] + rng.bytes(1) + content[index + 1 :]
+        (tmp_path / "graph.onnx").write_bytes(damaged)
+        try:
+            inventory.take(tmp_path / "graph.onnx")
+        except InputError as error:
+            lines.append(str(error))
+    assert lines
+    assert not [line for line in lines if "\n" in line]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (b"Gather", b"Gat\xffer", r"not a readable ONNX file \(a name in it is no text\)"),
+        (b"\x10\x0bB\x05words", b"\x10\x63B\x05words", r"\('words' has no known type\)"),
+    ],
+)
+def test_names_and_types_that_are_none(before, after, said, tmp_path):
+    file = write(tmp_path / "graph.onnx", SMALL, WEIGHTS)
+    content = file.read_bytes()
+    assert content.count(before) == 1
+    file.write_bytes(content.replace(before, after))
     with pytest.raises(InputError, match=said):
         inventory.take(file)
 
