@@ -1,6 +1,7 @@
 """Compress trained networks: projection, exact removal, ONNX export, and measured results."""
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from compressor import balls, surgery
     from compressor.model import load
     from compressor.recipe import Recipe, load_recipe
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 would call its maker when it is imported
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "balls", "check", "load", "load_recipe", "run", "surgery"]

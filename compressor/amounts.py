@@ -1,10 +1,11 @@
-"""Amounts as a person writes them on a command line: 2%, 0.02, 10s, 1.5min."""
+"""Amounts as a person writes them on a command line: 2%, 0.02, 10s, 1.5min, 512MiB."""
 
 import re
 
 import click
 
 UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+UNITS_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 NUMBER = r"(\d+\.?\d*|\.\d+)\s*"
 
 
@@ -34,3 +35,17 @@ def seconds(text: str) -> float:
     if not found or found[2] not in UNITS_S or not float(found[1]):
         raise click.BadParameter(f"should be a time such as 10s or 1min, got {text!r}")
     return float(found[1]) * UNITS_S[found[2]]
+
+
+def n_bytes(text: str) -> int:
+    """Read an amount of memory in bytes.
+
+    Examples
+    --------
+    >>> [n_bytes(text) for text in ("512MiB", "1 kB", "1.5GiB", "4096")]
+    [536870912, 1000, 1610612736, 4096]
+    """
+    found = re.fullmatch(NUMBER + "([A-Za-z]*)", text)
+    if not found or found[2] not in UNITS_BYTES or not float(found[1]):
+        raise click.BadParameter(f"should be an amount of memory such as 512MiB, got {text!r}")
+    return round(float(found[1]) * UNITS_BYTES[found[2]])

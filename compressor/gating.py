@@ -16,6 +16,7 @@ from compressor.errors import GateMissed, Inconclusive, InputError
     epilog=examples(
         "compress gate new.onnx --baseline old.onnx",
         "compress gate new.onnx --baseline old.onnx --budget 60s --max-bytes 0% --junit gate.xml",
+        "compress gate new.onnx --baseline old.onnx --inputs dev.npz --max-accuracy-drop 1%",
         "compress gate new.onnx --self-test",
     ),
 )
@@ -25,11 +26,16 @@ from compressor.errors import GateMissed, Inconclusive, InputError
 @click.option("budget_s", "--budget", type=seconds, default="10s", help="For measuring all shapes. Default: 10s.")
 @click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What no answer counts as. Default: fail.")
 @shape_options
+@click.option("--inputs", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs in place of random ones.")
+@click.option("accuracy", "--max-accuracy-drop", type=percent, help="Limit on the loss of accuracy; needs --inputs.")
 @click.option("bytes", "--max-bytes", type=percent, help="Limit on the growth of the file.")
 @click.option("parameters", "--max-parameters", type=percent, help="Limit on the growth of its parameters.")
 @click.option("memory", "--max-memory", type=percent, help="Limit on the growth of its peak memory.")
+@click.option("flops", "--max-flops", type=percent, help="Limit on the growth of its FLOPs.")
 @click.option("operations", "--max-new-operations", type=click.IntRange(0), help="Limit on operations added.")
 @click.option("outputs", "--max-difference", type=click.FloatRange(0), help="Limit on the outputs' difference.")
+@click.option("--counter", type=click.Choice(["callgrind"]), help="Count instructions as well; takes minutes.")
+@click.option("instructions", "--max-instructions", type=percent, help="Limit on their growth. Default: 0.5%.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a test report for CI there.")
 @click.option(
     "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Add a table for a job summary to it."
@@ -48,6 +54,8 @@ def gate_(
     junit: Path | None,
     markdown: Path | None,
     is_self_test: bool,
+    inputs: Path | None,
+    counter: str | None,
     batch_sizes: tuple[int, ...],
     lengths: tuple[int, ...],
     threads: tuple[int, ...],
@@ -60,10 +68,15 @@ def gate_(
     from compressor import regression
     from compressor.report import checks
 
-    if is_self_test and {baseline, inconclusive, junit, markdown, *limits.values()} != {None}:
-        raise click.UsageError("--self-test stands alone with --margin, --budget and the shapes")
+    if is_self_test and {baseline, inconclusive, junit, markdown, counter, *limits.values()} != {None}:
+        raise click.UsageError("--self-test stands alone with --margin, --budget, --inputs and the shapes")
+    if not counter and limits["instructions"] is not None:
+        raise click.UsageError("--max-instructions needs --counter callgrind")
     shapes = {"batch_sizes": batch_sizes, "lengths": lengths, "threads": threads}
-    settings = {"margin": margin, "budget_s": budget_s} | {key: list(given) for key, given in shapes.items() if given}
+    settings: dict[str, Any] = {"margin": margin, "budget_s": budget_s, "counter": counter}
+    settings |= {key: list(sizes) for key, sizes in shapes.items() if sizes}
+    if inputs:
+        settings["inputs_file"] = str(inputs.resolve())
     with only_answers_on_stdout():
         if is_self_test:
             result, show = regression.self_test(new, settings), checks.self_test

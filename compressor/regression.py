@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from compressor import graph, launch
+from compressor import flops, graph, launch, targets
+from compressor.bench.inputs import LABELS, read_arrays
 from compressor.bench.verdict import worst
 from compressor.errors import InputError, RecipeError
 from compressor.gate import SLACK
 from compressor.progress import say
 
 N_SELF_TESTS = 10
+MAX_INSTRUCTIONS = 0.005  # once they are counted
 INFO = "info"  # the verdict of a fact that has no limit
 KEYS = ("shape", "new", "baseline", "ratio", "low", "high", "difference", "margin", "verdict")
 
@@ -32,10 +34,12 @@ def check(
     new, baseline : Path
         ONNX files with the same inputs.
     settings : mapping
-        ``margin`` and ``budget_s``; ``batch_sizes``, ``lengths`` and ``threads`` where they differ from the defaults.
+        ``margin`` and ``budget_s``; ``batch_sizes``, ``lengths``, ``threads``, ``inputs_file`` and ``counter`` where
+        they differ from the defaults of a gate's plan.
     limits : mapping from name to number
-        How much ``bytes``, ``parameters`` and ``memory`` may grow, as fractions; how many ``operations`` may be
-        new; how far ``outputs`` may differ. A limit of None, or none at all, is not judged.
+        How much ``bytes``, ``parameters``, ``memory``, ``flops`` and ``instructions`` may grow, and how much
+        ``accuracy`` may be lost, as fractions; how many ``operations`` may be new; how far ``outputs`` may differ.
+        A limit of None, or none at all, is not judged, but that of ``instructions`` is 0.005.
     inconclusive : "pass" or "fail"
         What it counts as if the budget was too short for an answer.
 
@@ -49,16 +53,22 @@ def check(
     RecipeError
         If there is no baseline, or its inputs are others.
     InputError
-        If a file is damaged or cannot be run at a shape.
+        If a file is damaged or cannot be run at a shape, if there are no labels where ``accuracy`` has a limit, or
+        if the counter is not installed.
     """
     if not baseline.is_file():
         raise RecipeError(f"{baseline}: no such baseline; give the ONNX file to compare with")
     ours, theirs = _describe(new), _describe(baseline)
-    found = launch.gate({"format": 1, "new": str(new.resolve()), "baseline": str(baseline.resolve()), **settings})
-    memory = found["peak_memory_bytes"]
+    if limits.get("accuracy") is not None:
+        _require_labels(settings.get("inputs_file"))
+    found = launch.gate(_plan(new, baseline, settings))
+    memory, sizes = found["peak_memory_bytes"], _sizes(found["shapes"])
     checks = [
         *(_latency(entry, found["margin"]) for entry in found["shapes"]),
+        *(_instructions(entry, limits.get("instructions")) for entry in found["n_instructions"] or ()),
         *(_outputs(entry, limits.get("outputs")) for entry in found["shapes"]),
+        *_accuracy(found["accuracy"], found["n_examples"], limits.get("accuracy")),
+        *(_flops(new, baseline, size, limits.get("flops")) for size in sizes),
         _growth("bytes", ours["size_bytes"], theirs["size_bytes"], limits.get("bytes")),
         _growth("parameters", ours["n_params"], theirs["n_params"], limits.get("parameters")),
         _growth("memory", memory["new"], memory["baseline"], limits.get("memory")),
@@ -86,7 +96,7 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
         none was a false alarm, else ``inconclusive``: the gate is no use here with this margin and budget.
     """
     _describe(file)
-    plan = {"format": 1, "new": str(file.resolve()), "baseline": str(file.resolve()), **settings}
+    plan = _plan(file, file, settings)
     runs = []
     for index in range(N_SELF_TESTS):
         say(f"run {index + 1} of {N_SELF_TESTS}")
@@ -107,10 +117,23 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
     }
 
 
+def _plan(new: Path, baseline: Path, settings: Mapping[str, Any]) -> Facts:
+    files = {"new": str(new.resolve()), "baseline": str(baseline.resolve())}
+    return {"format": 1, **files, **settings, **targets.feeding([new, baseline], settings)}
+
+
 def _describe(file: Path) -> Facts:
     if not file.is_file():
         raise InputError(f"{file}: no such file; give an ONNX file")
     return graph.describe(file)
+
+
+def _require_labels(file: str | None) -> None:
+    """Find out before minutes of measuring that accuracies cannot be compared."""
+    if file is None:
+        raise RecipeError(f"--max-accuracy-drop: needs inputs with an array {LABELS!r}; give --inputs FILE.npz")
+    if LABELS not in read_arrays(Path(file)):
+        raise InputError(f"{file}: no array {LABELS!r}; add one with the right class of each example")
 
 
 def _latency(entry: Mapping[str, Any], margin: float) -> Facts:
@@ -125,11 +148,32 @@ def _outputs(entry: Mapping[str, Any], limit: float | None) -> Facts:
     return _check("outputs", shape=_shape(entry), difference=difference, margin=limit, verdict=verdict)
 
 
-def _growth(name: str, new: float | None, baseline: float | None, limit: float | None) -> Facts:
-    """Compare two numbers that are the same each time; the bounds of their ratio are the ratio."""
+def _instructions(entry: Mapping[str, Any], limit: float | None) -> Facts:
+    limit = MAX_INSTRUCTIONS if limit is None else limit
+    return _growth("instructions", entry["new"], entry["baseline"], limit, _size_name(entry))
+
+
+def _flops(new: Path, baseline: Path, size: Mapping[str, Any], limit: float | None) -> Facts:
+    ours, theirs = (flops.count(file, size["batch_size"], size["length"]) for file in (new, baseline))
+    return _growth("flops", ours, theirs, limit, _size_name(size))
+
+
+def _accuracy(found: Mapping[str, float] | None, n_examples: int, limit: float | None) -> Iterator[Facts]:
+    """Compare the accuracies, if the inputs had labels; their difference is what was lost."""
+    if found:
+        lost = found["baseline"] - found["new"]
+        yield _check(
+            "accuracy", **found, difference=lost, margin=limit, verdict=_judged(lost, limit), n_examples=n_examples
+        )
+
+
+def _growth(
+    name: str, new: float | None, baseline: float | None, limit: float | None, shape: str | None = None
+) -> Facts:
+    """Compare two numbers that are taken as they are; the bounds of their ratio are the ratio."""
     ratio = new / baseline - 1 if new is not None and baseline else None
     found = {"ratio": ratio, "low": ratio, "high": ratio, "verdict": _judged(ratio, limit)}
-    return _check(name, new=new, baseline=baseline, margin=limit, **found)
+    return _check(name, shape=shape, new=new, baseline=baseline, margin=limit, **found)
 
 
 def _operations(new: Mapping[str, int], baseline: Mapping[str, int], limit: float | None) -> Facts:
@@ -168,6 +212,16 @@ def _spreads(checks: Iterable[Facts]) -> Iterator[Facts]:
 
 
 def _shape(entry: Mapping[str, Any]) -> str:
-    """Name a shape: batch x length, or the batch alone, and the threads where there are several."""
-    size = f"{entry['batch_size']}x{entry['length']}" if entry["length"] else str(entry["batch_size"])
+    """Name a shape: its size, and the threads where there are several."""
+    size = _size_name(entry)
     return size if entry["threads"] == 1 else f"{size}, {entry['threads']} threads"
+
+
+def _size_name(entry: Mapping[str, Any]) -> str:
+    """Name a size: batch x length, or the batch alone."""
+    return f"{entry['batch_size']}x{entry['length']}" if entry["length"] else str(entry["batch_size"])
+
+
+def _sizes(shapes: Iterable[Facts]) -> list[Facts]:
+    """Leave out shapes that differ in their threads alone."""
+    return list({_size_name(entry): entry for entry in shapes}.values())

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from scipy import stats
 
 import compressor.bench
 from compressor import cli
-from compressor.bench import energy, host, load, measure, practice, sessions
+from compressor.bench import energy, host, latency, load, measure, practice, sessions
 from compressor.bench.__main__ import main
-from compressor.bench.errors import PlanError
+from compressor.bench.errors import InputError, PlanError
+from compressor.bench.inputs import SAFE_ID, Inputs, own_lengths, read_inputs
 from compressor.bench.plan import Plan, read_plan
 
 BENCH = Path(compressor.bench.__path__[0])
@@ -97,7 +99,7 @@ def test_a_plan_becomes_one_entry_per_file_shape_and_thread_count(tmp_path, caps
     first = dense["bench"][0]
     assert first["n_flops"] == 64
     assert first["p50_ms"] <= first["p90_ms"] <= first["p99_ms"]
-    assert first["n_runs"] >= measure.MIN_RUNS * measure.MIN_CYCLES
+    assert first["n_runs"] >= latency.MIN_RUNS * latency.MIN_CYCLES
     assert small["bench"][0]["n_flops"] is None
     assert first["energy"] == energy.unavailable("the recipe asks for no meter")
 
@@ -125,7 +127,7 @@ def test_images_have_no_length(tmp_path):
 def test_a_file_of_fixed_length_is_measured_at_that_length(tmp_path):
     session = sessions.open_session(text_model(tmp_path / "fixed.onnx", length=5), 1)
     assert not sessions.has_free_length(session)
-    inputs = sessions.random_inputs(session, 3, None, {}, seed=0)
+    inputs = Inputs().at(session, 3, None)
     assert inputs["input_ids"].shape == (3, 5)
 
 
@@ -133,22 +135,88 @@ def test_inputs_fit_the_model_and_are_the_same_for_every_file(tmp_path):
     one = sessions.open_session(text_model(tmp_path / "one.onnx"), 1)
     two = sessions.open_session(text_model(tmp_path / "two.onnx"), 1)
     facts = {"input_ids": {"below": N_WORDS}}
-    inputs = sessions.random_inputs(one, 2, 50, facts, seed=3)
+    inputs = Inputs(facts, seed=3).at(one, 2, 50)
     assert inputs["input_ids"].shape == (2, 50)
     assert inputs["input_ids"].max() == N_WORDS - 1
     assert inputs["attention_mask"].all()
     assert not inputs["token_type_ids"].any()
-    again = sessions.random_inputs(two, 2, 50, facts, seed=3)
+    again = Inputs(facts, seed=3).at(two, 2, 50)
     assert all((inputs[name] == again[name]).all() for name in inputs)
-    assert sessions.random_inputs(one, 2, 50, {}, seed=3)["input_ids"].max() < sessions.SAFE_ID
+    assert Inputs(seed=3).at(one, 2, 50)["input_ids"].max() < SAFE_ID
 
 
 def test_a_shape_the_file_leaves_open_comes_from_the_plan(tmp_path):
     session = sessions.open_session(image_model(tmp_path / "image.onnx", side="side"), 1)
     with pytest.raises(PlanError, match=r"input 'pixel_values': the file leaves .* open; give its 'shape'"):
-        sessions.random_inputs(session, 1, None, {}, seed=0)
+        Inputs().at(session, 1, None)
     facts = {"pixel_values": {"shape": [None, 3, 4, 4]}}
-    assert sessions.random_inputs(session, 2, None, facts, seed=0)["pixel_values"].shape == (2, 3, 4, 4)
+    assert Inputs(facts).at(session, 2, None)["pixel_values"].shape == (2, 3, 4, 4)
+
+
+def test_inputs_come_from_a_file(tmp_path):
+    """Cut to the shape, the same examples first; what is not there, or of another type, is named."""
+    session = sessions.open_session(text_model(tmp_path / "model.onnx"), 1)
+    ids = np.arange(40).reshape(5, 8) % N_WORDS
+    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    np.savez(tmp_path / "in.npz", **arrays, labels=np.arange(5))
+    made = read_inputs({}, tmp_path / "in.npz", seed=0)
+    assert made.at(session, 2, 3)["input_ids"].tolist() == ids[:2, :3].tolist()
+    assert made.labels.tolist() == [0, 1, 2, 3, 4]
+    assert [each["input_ids"].tolist() for each in made.examples(session)] == [[row] for row in ids.tolist()]
+    assert own_lengths(tmp_path / "in.npz") == [8]
+    with pytest.raises(InputError, match=r"in\.npz: 'input_ids' has the shape \[5, 8\], too small for \[6, 8\]"):
+        made.at(session, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"ids": np.ones((2, 3), np.int64)}, "no array 'input_ids', which the model takes; it has ids"),
+        ({"input_ids": np.ones((2, 3), np.float32)}, "'input_ids' should be int64 of 2 axes, got float32 of 2"),
+        ({"input_ids": np.ones(2, np.int64)}, "'input_ids' should be int64 of 2 axes, got int64 of 1"),
+        ({"input_ids": np.ones((2, 3), np.int64), "labels": np.ones(3)}, "every array should have as many examples"),
+        ({"input_ids": np.int64(1)}, "should hold one array for each input"),
+        ({"input_ids": np.array([[None]])}, "not a readable .npz file of arrays"),
+    ],
+)
+def test_files_of_inputs_that_do_not_fit(tmp_path, arrays, complaint):
+    session = sessions.open_session(text_model(tmp_path / "model.onnx"), 1)
+    np.savez(tmp_path / "in.npz", **arrays)
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        read_inputs({}, tmp_path / "in.npz", seed=0).at(session, 1, 2)
+
+
+def test_a_file_that_needs_more_memory_than_there_may_be(tmp_path):
+    """A matrix of 512 MB that the file computes cannot be had in 300; a corrupt file is still called corrupt."""
+    size = numpy_helper.from_array(np.array([128 * 2**20]), "size")
+    nodes = [helper.make_node("ConstantOfShape", ["size"], ["zeros"]), helper.make_node("Add", ["x", "zeros"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy"]
+    graph = helper.make_graph(nodes, "large", ends[:1], ends[1:], [size])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "l.onnx")
+    job = {"n_threads": 1, "batch_size": 1, "length": 1, "inputs": {}, "memory_limit_bytes": 300 * 2**20}
+    with pytest.raises(InputError, match=r"l\.onnx: does not open and run in 314,572,800 bytes of memory, Python incl"):
+        load.in_child(tmp_path / "l.onnx", job)
+    (tmp_path / "l.onnx").write_bytes(b"no file at all")
+    with pytest.raises(InputError, match=r"l\.onnx: onnxruntime cannot open it"):
+        load.in_child(tmp_path / "l.onnx", job)
+
+
+def test_nothing_is_timed_on_an_emulated_processor(tmp_path):
+    for place, program in (("self", "python3"), ("thread-self", "qemu-aarch64")):
+        (tmp_path / "root/proc" / place).mkdir(parents=True)
+        (tmp_path / "root/proc" / place / "exe").symlink_to(program)
+    result = measure.measure(read_plan(write_plan(tmp_path)), say=lambda _: None, root=tmp_path / "root")
+    assert result["environment"]["is_emulated"]
+    assert not host.is_emulated()
+    for variant in result["variants"]:
+        assert (variant["bench"], variant["load_ms"], variant["peak_memory_bytes"]) == ([], None, None)
+        assert variant["size_bytes"] > 0
+
+
+def test_the_scenario_is_that_of_mlperf(tmp_path, capsys):
+    main([str(write_plan(tmp_path, batch_sizes=[1, 2])), str(tmp_path / "out.json")])
+    entries = json.loads((tmp_path / "out.json").read_text())["variants"][0]["bench"]
+    assert {(entry["batch_size"], entry["scenario"]) for entry in entries} == {(1, "SingleStream"), (2, "Offline")}
 
 
 def test_waiting_threads_do_not_spin(tmp_path):
@@ -175,20 +243,20 @@ def test_blocks_take_turns_in_random_order_and_run_back_to_back():
         clock.now += seconds
 
     runs = {"slow": lambda: run("slow", 0.02), "fast": lambda: run("fast", 0.005)}
-    tallies = measure.interleave(runs, 4.0, random.Random(0), clock=clock)
+    tallies = latency.interleave(runs, 4.0, random.Random(0), clock=clock)
     assert tallies["slow"].run_s == pytest.approx([0.02] * len(tallies["slow"].run_s))
     assert sum(tallies["slow"].run_s) == pytest.approx(sum(tallies["fast"].run_s), rel=0.01)
 
     blocks = [(name, len(list(group))) for name, group in groupby(order)][2:]  # after the warm-up
-    assert len(blocks) > measure.N_CYCLES
+    assert len(blocks) > latency.N_CYCLES
     lengths = {"slow": 6, "fast": 21}  # 0.1 s of timed runs, and one that is not timed
     assert all(n_runs % lengths[name] == 0 for name, n_runs in blocks)
     assert any(n_runs == 2 * lengths[name] for name, n_runs in blocks), "the order never changed"
 
 
 def test_summary_counts_in_ms_and_examples():
-    tally = measure.Tally(run_s=[0.001 * n for n in range(1, 101)])
-    numbers = measure.summary(tally, batch_size=8)
+    tally = latency.Tally(run_s=[0.001 * n for n in range(1, 101)])
+    numbers = latency.summary(tally, batch_size=8)
     assert numbers["p50_ms"] == pytest.approx(50.5)
     assert numbers["p99_ms"] == pytest.approx(99.01)
     assert numbers["mean_ms"] == pytest.approx(50.5)

@@ -9,13 +9,16 @@ import random
 from itertools import count
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
-from test_bench import image_model, text_model
+from test_bench import N_WORDS, image_model, save_graph, text_model
 
-from compressor.bench import gate, pairs, sessions, verdict
+from compressor.bench import accuracy, answers, counter, gate, pairs, sessions, verdict
 from compressor.bench.__main__ import main
 from compressor.bench.errors import InputError, PlanError
+from compressor.bench.inputs import Inputs
 from compressor.bench.student import quantile
 from compressor.bench.verdict import Block, Interval
 
@@ -88,8 +91,8 @@ class Machine:
         }
 
 
-def decided(seed, slowdown, *, budget_s=10.0, margin=0.02, **machine):
-    simulated = Machine(seed, slowdown, **machine)
+def decided(seed, slowdown, *, budget_s=10.0, margin=0.02, machine=Machine, **settings):
+    simulated = machine(seed, slowdown, **settings)
     decisions = verdict.decide(simulated.measure, SHAPES, margin, budget_s, simulated.clock)
     return verdict.worst(each.verdict for each in decisions.values()), simulated
 
@@ -103,6 +106,34 @@ def test_false_alarms_stay_below_one_percent_even_at_the_margin(budget_s):
     """At the margin itself every alarm is false; the bound holds over both shapes and all looks."""
     n_alarms = rate("regression", 0.02, budget_s=budget_s) * N_GATES
     assert stats.binomtest(round(n_alarms), N_GATES, verdict.ALPHA, alternative="greater").pvalue > 0.01
+
+
+class TwoStates(Machine):
+    """Sessions of one file lie well or badly, with equal chances, and hardly scatter otherwise."""
+
+    def measure(self, shapes):
+        self.now += self.block_s
+        self.asked.append(tuple(shapes))
+        states = self.rng.choice([-1, 1], len(shapes)) + self.rng.normal(0, 0.1, len(shapes))
+        return {
+            shape: Block(math.log1p(self.slowdown) + self.session_sd * state, 0.011, 0.01)
+            for shape, state in zip(shapes, states, strict=True)
+        }
+
+
+def test_so_few_blocks_that_all_may_lie_on_one_side_by_chance_are_no_answer():
+    """At the margin, all of five blocks are in the bad state once in 32 times, and t takes that for a sure slowdown."""
+
+    def n_alarms(n_blocks):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verdict, "MIN_BLOCKS", n_blocks)
+            found = (decided(seed, 0.02, machine=TwoStates, block_s=20.0)[0] for seed in range(N_GATES))
+            return sum(each == "regression" for each in found)
+
+    alarms = {n: stats.binomtest(n_alarms(n), N_GATES, verdict.ALPHA, alternative="greater").pvalue for n in (5, 8)}
+    assert verdict.MIN_BLOCKS == 8
+    assert alarms[5] < 1e-6
+    assert alarms[8] > 0.01
 
 
 def test_a_file_against_itself_gives_no_alarm():
@@ -172,7 +203,7 @@ def test_a_clock_that_stands_still_gives_a_ratio_of_one():
 def test_every_block_opens_both_files_anew_also_when_they_are_one(tmp_path, monkeypatch):
     file, opened = text_model(tmp_path / "model.onnx"), []
     inputs = {
-        shape: sessions.random_inputs(sessions.open_session(file, 1), shape.batch_size, shape.length, {}, 0)
+        shape: Inputs().at(sessions.open_session(file, 1), shape.batch_size, shape.length)
         for shape in (pairs.Shape(1, 4, 1), pairs.Shape(1, 8, 1), pairs.Shape(1, 4, 2))
     }
     really = sessions.open_session
@@ -234,7 +265,7 @@ def test_real_sessions_give_blocks(tmp_path, monkeypatch):
     [entry] = gate.gate(plan, said.append)["shapes"]
     assert (entry["batch_size"], entry["length"]) == (1, None)
     assert entry["new_cpu_ms"] > 0
-    assert said == ["measuring for 0.01 s at most, or until there are 5 blocks"]
+    assert said == ["measuring for 0.01 s at most, or until there are 8 blocks"]
 
 
 @pytest.mark.parametrize(
@@ -248,12 +279,126 @@ def test_real_sessions_give_blocks(tmp_path, monkeypatch):
     ],
 )
 def test_outputs_are_compared_number_by_number(new, expected):
-    assert gate.output_difference(new, {"logits": np.array([1.0, 2.0], np.float32)}) == expected
+    baseline = {"logits": np.array([1.0, 2.0], np.float32)}
+    assert answers.largest_difference(answers.numbers(new), answers.numbers(baseline)) == expected
+
+
+def real_inputs(folder, **changes):
+    """Eight texts and their classes as the network sees them, but for the last two, which are wrong on purpose."""
+    rng = np.random.default_rng(0)
+    words, head = rng.standard_normal((N_WORDS, 4)), rng.standard_normal((4, 2))
+    ids = np.random.default_rng(1).integers(0, N_WORDS, (8, 6))
+    right = (words[ids].max(axis=1) @ head).argmax(axis=1)
+    labels = np.where(np.arange(8) < 6, right, 1 - right)
+    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    np.savez(folder / "in.npz", **{**arrays, "labels": labels, **changes})
+    return words[ids].max(axis=1), head
+
+
+def negated(path):
+    """Turn the answers of a file around: what was right is wrong now."""
+    proto = onnx.load(path)
+    (head,) = (each for each in proto.graph.initializer if each.name == "head")
+    head.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(head), "head"))
+    onnx.save(proto, path)
+
+
+def test_accuracies_and_differences_are_those_of_the_inputs_given(plan_file, tmp_path, capsys):
+    """Worked out in numpy, from the weights; the file answers the first examples only, cut to the length."""
+    pooled, head = real_inputs(tmp_path)
+    negated(tmp_path / "new.onnx")
+    plan = plan_file(inputs_file="in.npz", lengths=[6], batch_sizes=[1, 3])
+    assert main(["--gate", str(plan), str(tmp_path / "gate.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["accuracy"], found["n_examples"]) == ({"new": 0.25, "baseline": 0.75}, 8)
+    logits = pooled @ head
+    for entry in found["shapes"]:
+        largest = np.abs(2 * logits[: entry["batch_size"]]).max()
+        assert entry["output_difference"] == pytest.approx(largest, rel=1e-5)
+
+
+def test_without_labels_there_is_no_accuracy(plan_file, tmp_path, capsys):
+    assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["accuracy"], found["n_examples"], found["n_instructions"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"labels": np.zeros(7, np.int64)}, "every array should have as many examples"),
+        ({"labels": np.zeros(8)}, "'labels' should be one class index for each example, got float64 of shape [8]"),
+        ({"labels": np.zeros((8, 1), np.int64)}, "'labels' should be one class index for each example, got int64"),
+        ({"labels": np.arange(1, 9)}, "'labels' should be from 0 to 1, as {new} answers, got 8"),
+        ({"labels": np.full(8, -1)}, "'labels' should be from 0 to 1, as {new} answers, got -1"),
+        ({"input_ids": np.zeros((8, 3), np.int64)}, "'input_ids' has the shape [8, 3], too small for [1, 4]"),
+        ({"input_ids": np.zeros((8, 6))}, "'input_ids' should be int64 of 2 axes, got float64 of 2"),
+    ],
+)
+def test_inputs_of_a_file_that_do_not_fit_are_one_line(plan_file, tmp_path, capsys, changes, complaint):
+    real_inputs(tmp_path, **changes)
+    assert main(["--gate", str(plan_file(inputs_file="in.npz")), str(tmp_path / "gate.json")]) == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"bench: {tmp_path / 'in.npz'}: {complaint.format(new=tmp_path / 'new.onnx')}")
+
+
+def test_arrays_of_other_names_and_files_that_hold_none(plan_file, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", ids=np.zeros((8, 6), np.int64))
+    np.save(tmp_path / "bare.npy", np.zeros(3))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "in.npz").read_bytes()[:200])
+    complaints = {
+        "in.npz": "no array 'input_ids', which the model takes; it has ids",
+        "bare.npy": "not a readable .npz file of arrays",
+        "cut.npz": "not a readable .npz file of arrays",
+        "no.npz": "not a readable .npz file of arrays",
+    }
+    for name, complaint in complaints.items():
+        assert main(["--gate", str(plan_file(inputs_file=name)), str(tmp_path / "gate.json")]) == 3
+        assert capsys.readouterr().err == f"bench: {tmp_path / name}: {complaint}\n"
+
+
+def test_no_output_of_scores_is_no_accuracy(tmp_path):
+    nodes = [helper.make_node("ReduceMax", ["features"], ["logits"], keepdims=0)]
+    save_graph(tmp_path / "a.onnx", nodes, [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3])])
+    inputs = Inputs(place="in.npz", arrays={"features": np.ones((2, 3), np.float32)}, labels=np.array([0, 1]))
+    with pytest.raises(InputError, match=r"a\.onnx: no output holds scores of shape \(examples, classes\)"):
+        accuracy.accuracy(tmp_path / "a.onnx", inputs)
+
+
+def test_instructions_are_counted_once_for_each_size(plan_file, tmp_path, capsys, monkeypatch):
+    """Not for each number of threads; both files again, with the same inputs."""
+    asked = []
+
+    def count(file, name, sizes, say, **inputs):
+        asked.append((file.name, name, sizes, inputs))
+        return {size: 1000 * size[1] + len(asked) for size in sizes}
+
+    monkeypatch.setattr(counter, "count", count)
+    monkeypatch.setattr(counter, "find_valgrind", lambda: "valgrind")
+    real_inputs(tmp_path)
+    plan = plan_file(counter="callgrind", threads=[1, 2], inputs_file="in.npz")
+    assert main(["--gate", str(plan), str(tmp_path / "gate.json")]) == 0
+    given = {"inputs": {}, "inputs_file": str(tmp_path / "in.npz"), "seed": 0}
+    assert asked == [
+        (f"{file}.onnx", role, [(1, 4), (1, 6)], given) for file, role in (("new", "new"), ("old", "baseline"))
+    ]
+    assert json.loads(capsys.readouterr().out)["n_instructions"] == [
+        {"batch_size": 1, "length": 4, "new": 4001, "baseline": 4002},
+        {"batch_size": 1, "length": 6, "new": 6001, "baseline": 6002},
+    ]
+
+
+def test_a_counter_that_is_missing_ends_the_gate_before_it_measures(plan_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main(["--gate", str(plan_file(counter="callgrind")), str(tmp_path / "gate.json")]) == 3
+    line = "bench: --counter callgrind: valgrind is not installed; apt-get install valgrind\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"counter": "perf"}, "'counter' should be 'callgrind' or null, got 'perf'"),
         ({"format": 2}, "not a bench plan of format 1"),
         ({"budget": 3}, "unknown key 'budget'"),
         ({"baseline": None}, "'baseline' should be the name of an ONNX file"),

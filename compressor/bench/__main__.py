@@ -1,10 +1,12 @@
-"""Measure ONNX files: `python -m compressor.bench PLAN.json OUT.json`, or this folder copied anywhere."""
+"""Measure ONNX files: `python -m compressor.bench PLAN.json OUT.json`, or `python3 bench.pyz` beside its plan."""
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +15,15 @@ if not __package__:  # a copied folder or a zip archive: make it the package tha
     _home.__path__ = [str(Path(__file__).parent)]
     sys.modules["bench"] = _home
     __package__ = "bench"
+    __spec__ = ModuleSpec("bench.__main__", None)  # what later Pythons ask for the package
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 calls its maker, from a thread of our process
+if sys.version_info < (3, 10) or not all(map(importlib.util.find_spec, ("numpy", "onnxruntime"))):
+    _needs = f"needs Python 3.10 or newer with numpy and onnxruntime, this is {sys.version.split()[0]}"
+    print(f"bench: {_needs}; {sys.executable} -m pip install numpy onnxruntime", file=sys.stderr)  # noqa: T201
+    sys.exit(3)
+
+from .counter import run_marked
 from .errors import BenchError, InputError
 from .gate import gate, read_gate_plan
 from .load import weigh
@@ -21,20 +31,20 @@ from .measure import measure
 from .plan import read_plan
 
 INTERRUPTED = 130
+BESIDE = Path(__file__).parent.parent  # the folder of a bundle, if this is its program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what a plan asks for; the last line of stdout is what OUT holds."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("plan", type=Path, nargs="?", help="JSON file: what to measure")
-    parser.add_argument("out", type=Path, nargs="?", help="JSON file to write")
+    parser.add_argument("plan", type=Path, nargs="?", default=BESIDE / "plan.json", help="JSON file: what to measure")
+    parser.add_argument("out", type=Path, nargs="?", default=BESIDE / "bench.json", help="JSON file to write")
     parser.add_argument("--gate", action="store_true", help="the plan is a gate's: is the new file slower?")
     parser.add_argument("--load", help=argparse.SUPPRESS)  # our own child process: one file, as JSON
+    parser.add_argument("--count", help=argparse.SUPPRESS)  # likewise, under valgrind
     given = parser.parse_args(arguments)
-    if not given.load and not given.out:
-        parser.error("give a plan and a file to write")
     try:
-        found = weigh(**json.loads(given.load)) if given.load else _measure(given.plan, given.out, given.gate)
+        found = _found(given)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -42,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     print(json.dumps(found), flush=True)  # noqa: T201
     return 0
+
+
+def _found(given: argparse.Namespace) -> object:
+    if given.load:
+        return weigh(**json.loads(given.load))
+    if given.count:
+        return run_marked(**json.loads(given.count))
+    return _measure(given.plan, given.out, given.gate)
 
 
 def _measure(plan: Path, out: Path, is_gate: bool) -> dict[str, object]:

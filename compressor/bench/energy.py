@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from . import meters
 from .errors import InputError, PlanError
@@ -39,7 +39,7 @@ class Meter(Protocol):
     def averages(self) -> bool:
         """Whether it misses nothing between two updates, as a counter does."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Meter":
         """Open the sensor and start counting."""
 
     def __exit__(self, *_: object) -> None:

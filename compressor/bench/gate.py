@@ -1,22 +1,23 @@
 """The latency gate: two files of the same inputs, shapes, and whether the new file is slower than the baseline."""
 
-import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
-from . import host, load, pairs, sessions
+from . import counter, host, load, pairs, sessions
+from .accuracy import accuracy
+from .answers import largest_difference, numbers
 from .errors import InputError, PlanError
-from .plan import FORMAT, check_seconds, check_shapes, read_content
+from .inputs import Inputs, read_inputs
+from .plan import FORMAT, check_counter, check_seconds, check_shapes, read_content
 from .verdict import MIN_BLOCKS, Decision, decide, worst
 
 
@@ -35,6 +36,10 @@ class GatePlan:
     """Fixes the inputs and the order of the runs."""
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts by input name, as in a bench plan."""
+    inputs_file: str | None = None
+    """An `.npz` file of real inputs, relative to the plan; with an array `labels`, accuracies are measured as well."""
+    counter: str | None = None
+    """`callgrind` counts instructions as well."""
     folder: Path = Path()
     """Where relative files are looked for: the folder of the plan."""
 
@@ -42,6 +47,17 @@ class GatePlan:
     def files(self) -> dict[str, Path]:
         """The two ONNX files by their roles."""
         return {"new": self.folder / self.new, "baseline": self.folder / self.baseline}
+
+    @property
+    def arrays(self) -> Path | None:
+        """The file of real inputs."""
+        return self.folder / self.inputs_file if self.inputs_file else None
+
+    @property
+    def fed(self) -> dict[str, Any]:
+        """What a child process needs to make the same inputs."""
+        arrays = str(self.arrays.resolve()) if self.arrays else None
+        return {"inputs": self.inputs, "inputs_file": arrays, "seed": self.seed}
 
 
 def read_gate_plan(path: Path) -> GatePlan:
@@ -52,6 +68,7 @@ def read_gate_plan(path: Path) -> GatePlan:
             raise PlanError(f"{path}: {role!r} should be the name of an ONNX file")
     check_shapes(content, path)
     check_seconds(content, "budget_s", path)
+    check_counter(content, path)
     margin = content.get("margin", 0)
     if not isinstance(margin, int | float) or not margin >= 0:
         raise PlanError(f"{path}: 'margin' should be at least 0, got {margin!r}")
@@ -64,11 +81,16 @@ def read_gate_plan(path: Path) -> GatePlan:
 
 def gate(plan: GatePlan, say: Callable[[str], None]) -> dict[str, Any]:
     """Compare what both files answer and take, and return what the gate's result file holds."""
-    inputs, differences = _answers(plan)
+    if plan.counter:
+        counter.find_valgrind()
+    inputs = read_inputs(plan.inputs, plan.arrays, plan.seed)
+    feeds, differences = _answers(plan, inputs)
+    accuracies = None if inputs.labels is None else {role: accuracy(file, inputs) for role, file in plan.files.items()}
     peaks = {role: _peak_memory_bytes(plan, file) for role, file in plan.files.items()}
+    counts = _counts(plan, feeds, say)
     say(f"measuring for {plan.budget_s:g} s at most, or until there are {MIN_BLOCKS} blocks")
-    measure = partial(pairs.fresh, files=plan.files, inputs=inputs, rng=random.Random(plan.seed))
-    decisions = decide(measure, list(inputs), plan.margin, plan.budget_s, time.perf_counter)
+    measure = partial(pairs.fresh, files=plan.files, inputs=feeds, rng=random.Random(plan.seed))
+    decisions = decide(measure, list(feeds), plan.margin, plan.budget_s, time.perf_counter)
     return {
         "format": FORMAT,
         "environment": host.environment(),
@@ -77,39 +99,29 @@ def gate(plan: GatePlan, say: Callable[[str], None]) -> dict[str, Any]:
         "budget_s": plan.budget_s,
         "verdict": worst(each.verdict for each in decisions.values()),
         "peak_memory_bytes": peaks,
+        "accuracy": accuracies,
+        "n_examples": None if inputs.labels is None else len(inputs.labels),
+        "n_instructions": counts,
         "shapes": [_entry(shape, each, differences[shape]) for shape, each in decisions.items()],
     }
 
 
-def output_difference(new: Mapping[str, Any], baseline: Mapping[str, Any]) -> float | None:
-    """Largest difference between numbers of the outputs; None if their names or shapes differ, or one is not finite."""
-    ours, theirs = _numbers(new), _numbers(baseline)
-    if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
-        return None
-    largest = max((float(np.abs(ours[name] - theirs[name]).max(initial=0)) for name in ours), default=math.nan)
-    return largest if math.isfinite(largest) else None
-
-
-def _numbers(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Leave out texts and maps, which some classifiers of other makers give beside their numbers."""
-    arrays = {name: value for name, value in outputs.items() if isinstance(value, np.ndarray)}
-    return {name: value.astype(np.float64) for name, value in arrays.items() if value.dtype.kind in "bfiu"}
-
-
-def _answers(plan: GatePlan) -> tuple[dict[pairs.Shape, dict[str, Any]], dict[pairs.Shape, float | None]]:
+def _answers(
+    plan: GatePlan, inputs: Inputs
+) -> tuple[dict[pairs.Shape, dict[str, Any]], dict[pairs.Shape, float | None]]:
     """Make the inputs of each shape, run both files on them, and see how far their outputs differ."""
     new, baseline = (sessions.open_session(plan.files[role], min(plan.threads)) for role in pairs.ROLES)
     _check_inputs(plan, new, baseline)
     lengths = plan.lengths if sessions.has_free_length(new) else [None]
-    inputs, differences = {}, {}
+    feeds, differences = {}, {}
     for shape in map(pairs.Shape._make, product(plan.batch_sizes, lengths, plan.threads)):
-        inputs[shape] = sessions.random_inputs(new, shape.batch_size, shape.length, plan.inputs, plan.seed)
+        feeds[shape] = inputs.at(new, shape.batch_size, shape.length)
         ours, theirs = (
-            sessions.run_once(session, inputs[shape], plan.files[role])
+            sessions.run_once(session, feeds[shape], plan.files[role])
             for role, session in zip(pairs.ROLES, (new, baseline), strict=True)
         )
-        differences[shape] = output_difference(ours, theirs)
-    return inputs, differences
+        differences[shape] = largest_difference(numbers(ours), numbers(theirs))
+    return feeds, differences
 
 
 def _check_inputs(plan: GatePlan, new: ort.InferenceSession, baseline: ort.InferenceSession) -> None:
@@ -135,7 +147,19 @@ def _declared(session: ort.InferenceSession) -> dict[str, str]:
 def _peak_memory_bytes(plan: GatePlan, file: Path) -> float | None:
     """Peak memory of a file at the largest shape, from a child process of its own."""
     largest = {"batch_size": max(plan.batch_sizes), "length": max(plan.lengths), "n_threads": min(plan.threads)}
-    return load.in_child(file, {**largest, "inputs": plan.inputs})["peak_memory_bytes"]
+    return load.in_child(file, {**largest, **plan.fed})["peak_memory_bytes"]
+
+
+def _counts(plan: GatePlan, shapes: Iterable[pairs.Shape], say: Callable[[str], None]) -> list[dict[str, Any]] | None:
+    """Count the instructions of both files at each size, on one thread, if the plan asks for it."""
+    if not plan.counter:
+        return None
+    sizes = list(dict.fromkeys((shape.batch_size, shape.length) for shape in shapes))
+    counts = {role: counter.count(file, role, sizes, say, **plan.fed) for role, file in plan.files.items()}
+    return [
+        {"batch_size": size[0], "length": size[1], **{role: counts[role][size] for role in pairs.ROLES}}
+        for size in sizes
+    ]
 
 
 def _entry(shape: pairs.Shape, decided: Decision, difference: float | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -14,34 +15,50 @@ import onnxruntime as ort
 
 from . import sessions
 from .errors import BenchError, InputError
+from .inputs import read_inputs
 
 N_LOADS = 3
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
 CHUNK_BYTES = 1 << 20
+OUT_OF_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate|MemoryError")
 STATUS = Path("/proc/self/status")
 
 
-def in_child(file: Path, shape: Mapping[str, object]) -> dict[str, float | None]:
+def in_child(file: Path, job: Mapping[str, object]) -> dict[str, float | None]:
     """Run `weigh` in a fresh process: this folder, or the archive it lies in, is a program."""
-    program = [sys.executable, str(Path(__file__).parent), "--load", json.dumps({"file": str(file), **shape})]
+    program = [sys.executable, str(Path(__file__).parent), "--load", json.dumps({"file": str(file), **job})]
     child = subprocess.run(program, capture_output=True, text=True, check=False)
-    if child.returncode in (BenchError.exit_code, InputError.exit_code):
-        raise InputError(child.stderr.strip().splitlines()[-1].removeprefix("bench: "))
-    if child.returncode:
-        raise InputError(f"{file}: the process that loads it ended with {child.returncode}, maybe out of memory")
-    measured: dict[str, float | None] = json.loads(child.stdout)
-    return measured
+    if not child.returncode:
+        measured: dict[str, float | None] = json.loads(child.stdout)
+        return measured
+    line = (child.stderr.strip().splitlines() or [""])[-1]
+    limit = job.get("memory_limit_bytes")
+    if limit and OUT_OF_MEMORY.search(line):
+        raise InputError(f"{file}: does not open and run in {limit:,} bytes of memory, Python included")
+    if child.returncode in (BenchError.exit_code, InputError.exit_code) and line.startswith("bench: "):
+        raise InputError(line.removeprefix("bench: "))
+    raise InputError(f"{file}: the process that loads it ended with {child.returncode}, maybe out of memory")
 
 
 def weigh(
-    file: str, n_threads: int, batch_size: int, length: int, inputs: Mapping[str, Mapping[str, Any]]
+    file: str,
+    n_threads: int,
+    batch_size: int,
+    length: int,
+    inputs: Mapping[str, Mapping[str, Any]],
+    inputs_file: str | None = None,
+    seed: int = 0,
+    memory_limit_bytes: int | None = None,
 ) -> dict[str, float | None]:
     """Time the opening of a file and see how far memory rises above what Python and onnxruntime take."""
+    if memory_limit_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
     path = Path(file)
     _read_through(path)  # so that no file is timed on a cold disk and another from memory
     before = _peak_bytes()
     first_ms, session = _open(path, n_threads)
-    feeds = sessions.random_inputs(session, batch_size, length, inputs, seed=0)
+    made = read_inputs(inputs, Path(inputs_file) if inputs_file else None, seed)
+    feeds = made.at(session, batch_size, length)
     for _ in range(N_RUNS):
         sessions.run_once(session, feeds, path)
     after = _peak_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import sessions
-from .measure import no_garbage_collection
+from .latency import no_garbage_collection
 from .verdict import Block
 
 N_WARM_UPS = 3

@@ -28,12 +28,29 @@ class Plan:
     """Fixes the inputs and the order of the blocks."""
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts by input name: `below` (bound of random ids), `shape` (where the file leaves it open)."""
+    inputs_file: str | None = None
+    """An `.npz` file of inputs in place of random ones, one array by name."""
+    counter: str | None = None
+    """`callgrind` counts the instructions of each file as well."""
+    memory_limit_bytes: int | None = None
+    """Memory that the process which opens a file alone may have for data, as on a small board."""
+    expected_file: str | None = None
+    """An `.npz` file of the outputs that another machine had for these inputs."""
+    opset: int | None = None
+    """Newest standard operations in the files."""
+    min_onnxruntime: str | None = None
+    """Oldest onnxruntime that has them."""
     folder: Path = Path()
     """Where relative files are looked for: the folder of the plan."""
 
     def path(self, variant: dict[str, Any]) -> Path:
         """Return the ONNX file of a variant."""
         return self.folder / str(variant["file"])
+
+    @property
+    def arrays(self) -> Path | None:
+        """The file of inputs."""
+        return self.folder / self.inputs_file if self.inputs_file else None
 
 
 def read_plan(path: Path) -> Plan:
@@ -76,6 +93,12 @@ def check_seconds(content: dict[str, Any], key: str, path: Path) -> None:
         raise PlanError(f"{path}: {key!r} should be above 0, got {seconds!r}")
 
 
+def check_counter(content: dict[str, Any], path: Path) -> None:
+    """Refuse a counter that nobody knows."""
+    if content.get("counter") not in (None, "callgrind"):
+        raise PlanError(f"{path}: 'counter' should be 'callgrind' or null, got {content['counter']!r}")
+
+
 def _check(content: dict[str, Any], path: Path) -> None:
     """Refuse what would fail later with a worse message."""
     variants = content.get("variants")
@@ -84,7 +107,12 @@ def _check(content: dict[str, Any], path: Path) -> None:
     names = [variant.get("name") for variant in variants if isinstance(variant, dict) and variant.get("file")]
     if len(names) < len(variants) or None in names or len(set(names)) < len(names):
         raise PlanError(f"{path}: each variant needs a 'file' and a 'name' of its own")
-    if not isinstance(content.get("energy_model"), str | None):
-        raise PlanError(f"{path}: 'energy_model' should be the name of a file, got {content['energy_model']!r}")
+    for key in ("energy_model", "inputs_file", "expected_file", "min_onnxruntime"):
+        if not isinstance(content.get(key), str | None):
+            raise PlanError(f"{path}: {key!r} should be a text, got {content[key]!r}")
+    limit = content.get("memory_limit_bytes")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise PlanError(f"{path}: 'memory_limit_bytes' should be a whole number above 0, got {limit!r}")
     check_shapes(content, path)
+    check_counter(content, path)
     check_seconds(content, "seconds", path)

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Self
 
 from . import sysfs
 from .clock import Clock
@@ -37,7 +36,7 @@ class CounterMeter:
         self._last_uj: dict[Path, int] = {}
         self._total_uj = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CounterMeter":
         """Read every counter once; one that is missing or forbidden is found here."""
         self._last_uj, self._total_uj = self._read(), 0
         return self
@@ -99,7 +98,7 @@ class PowerMeter:
         """Mean time between two readings: longer than asked for where a reading itself takes long."""
         return max(self._asked_s, (self._last_s - self._start_s) / max(1, self._n_trapezoids))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PowerMeter":
         """Read once, then start to read in the background."""
         self._total_j, self._n_trapezoids, self._failure = 0.0, 0, None
         self._last_w = self._watts()

@@ -1,5 +1,6 @@
 """Read the small text files by which Linux shows sensors, with errors that name the meter."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
@@ -37,3 +38,14 @@ def label(path: Path, meter: str, otherwise: str) -> str:
     """Label beside an input such as `in1_input`, where the chip has one."""
     beside = path.with_name(path.name.replace("_input", "_label"))
     return text(beside, meter) if beside.exists() else otherwise
+
+
+def readable_numbers(paths: Iterable[Path]) -> list[int]:
+    """Read those that can be read: the sensor of a part that is switched off answers with an error."""
+    found = []
+    for path in paths:
+        try:
+            found.append(int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return found

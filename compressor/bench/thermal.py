@@ -1,10 +1,10 @@
 """Whether something slowed the processor down: governor, frequency, temperature, throttling."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import host, vcgencmd
+from . import host, sysfs, vcgencmd
 from .errors import InputError
 
 CPUS = "sys/devices/system/cpu"
@@ -14,13 +14,12 @@ SINCE_BOOT = 16  # the same bits again, from here on, stay set until the next bo
 
 def state(root: Path = Path("/"), ask: vcgencmd.Ask = vcgencmd.ask) -> dict[str, Any]:
     """Describe the moment; None for what this machine does not show."""
-    frequencies_khz = _numbers((root / CPUS).glob("cpu*/cpufreq/scaling_cur_freq"))
-    temperatures_mc = _numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    throttles = _numbers((root / CPUS).glob("cpu*/thermal_throttle/*_throttle_count"))
+    frequencies_khz = sysfs.readable_numbers((root / CPUS).glob("cpu*/cpufreq/scaling_cur_freq"))
+    throttles = sysfs.readable_numbers((root / CPUS).glob("cpu*/thermal_throttle/*_throttle_count"))
     return {
         "governor": host.governor(root),
         "frequency_mhz": sum(frequencies_khz) / len(frequencies_khz) / 1e3 if frequencies_khz else None,
-        "temperature_c": max(temperatures_mc) / 1e3 if temperatures_mc else None,
+        "temperature_c": host.temperature_c(root),
         "n_throttles": sum(throttles) if throttles else None,
         **_firmware(root, ask),
     }
@@ -45,14 +44,3 @@ def _firmware(root: Path, ask: vcgencmd.Ask) -> dict[str, Any]:
         return {"firmware_bits": int(answer.strip().removeprefix("throttled="), 16), "firmware_error": None}
     except (InputError, ValueError) as error:
         return {"firmware_bits": None, "firmware_error": str(error)}
-
-
-def _numbers(paths: Iterable[Path]) -> list[int]:
-    """Read what can be read: the sensor of a part that is switched off answers with an error."""
-    found = []
-    for path in paths:
-        try:
-            found.append(int(path.read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return found

@@ -10,7 +10,7 @@ from .student import quantile
 
 ALPHA = 0.01  # chance of a false alarm in a whole gate, over all its shapes and looks
 LOOKS_S = (10.0, 30.0, 60.0)
-MIN_BLOCKS = 5  # before the first look, even beyond the budget: fewer give hardly a bound
+MIN_BLOCKS = 8  # before the first look, even beyond the budget: of fewer, all may lie on one side by chance
 VERDICTS = ("improved", "pass", "inconclusive", "regression")  # from best to worst
 
 Shape = TypeVar("Shape", bound=Hashable)

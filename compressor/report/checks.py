@@ -101,6 +101,10 @@ def _amount(name: str, value: Any) -> str:
         return words.ms(value)
     if name in ("bytes", "memory"):
         return words.mib(value)
+    if name in ("flops", "instructions"):
+        return words.count(value)
+    if name == "accuracy":
+        return words.accuracy(value)
     return f"{sum(value.values()):,}" if name == "operations" else f"{value:,}"
 
 
@@ -116,9 +120,13 @@ def _found(check: Facts) -> str:
         return "not comparable" if check["difference"] is None else f"differ by {check['difference']:.2g}"
     if check["name"] == "operations":
         return ", ".join([f"{check['difference']} new", *_changed(check["new"], check["baseline"])])
+    if check["name"] == "accuracy":
+        return words.points(check["baseline"], check["new"])
     if check["ratio"] is None:
         return "unknown"
-    return _change(check["ratio"]) + (f" ({_interval(check)})" if check["name"] == "latency" else "")
+    if check["name"] == "latency":
+        return f"{_change(check['ratio'])} ({_interval(check)})"
+    return f"{words.MINUS if check['ratio'] < 0 else '+'}{words.digits(abs(100 * check['ratio']))} %"
 
 
 def _changed(new: Mapping[str, int], baseline: Mapping[str, int]) -> Iterator[str]:
@@ -129,8 +137,9 @@ def _changed(new: Mapping[str, int], baseline: Mapping[str, int]) -> Iterator[st
 
 
 def _limit(check: Facts) -> str:
-    is_count = check["name"] in ("outputs", "operations")
-    return f"{check['margin']:g}" if is_count else _percent(check["margin"])
+    if check["name"] == "accuracy":
+        return f"{100 * check['margin']:.2f} points"
+    return f"{check['margin']:g}" if check["name"] in ("outputs", "operations") else _percent(check["margin"])
 
 
 def _interval(found: Facts) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Self
 
 PREFERENCE = 9
 
@@ -25,7 +24,7 @@ class Marks:
     update_s = 0.01
     averages = True
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Marks":
         """Nothing to open."""
         return self
 

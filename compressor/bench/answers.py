@@ -1,0 +1,61 @@
+"""Whether files answer here as they did on another machine."""
+
+import math
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import sessions
+from .inputs import Inputs, read_arrays, read_inputs
+from .plan import Plan
+
+
+def answers(plan: Plan) -> dict[str, np.ndarray]:
+    """Run every file of a plan once at each size, and give the outputs by `place in the plan/size/output`."""
+    inputs = read_inputs(plan.inputs, plan.arrays, plan.seed)
+    found: dict[str, np.ndarray] = {}
+    for index, variant in enumerate(plan.variants):
+        for size, outputs in _outputs(plan.path(variant), plan, inputs).items():
+            found |= {f"{index}/{size}/{name}": value for name, value in numbers(outputs).items()}
+    return found
+
+
+def differences(plan: Plan) -> dict[str, float | None]:
+    """Give for each file the largest difference between its outputs and those that the plan expects, over all sizes.
+
+    None if the plan expects none, or if they cannot be compared.
+    """
+    if not plan.expected_file:
+        return dict.fromkeys(variant["name"] for variant in plan.variants)
+    ours, theirs = answers(plan), read_arrays(plan.folder / plan.expected_file)
+    found = {}
+    for index, variant in enumerate(plan.variants):
+        mine, expected = ({k: v for k, v in each.items() if k.startswith(f"{index}/")} for each in (ours, theirs))
+        found[variant["name"]] = largest_difference(mine, expected)
+    return found
+
+
+def largest_difference(new: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float | None:
+    """Largest difference between numbers; None if names or shapes differ, or a number is not finite."""
+    if {name: value.shape for name, value in new.items()} != {name: value.shape for name, value in other.items()}:
+        return None
+    largest = max((float(np.abs(new[name] - other[name]).max(initial=0)) for name in new), default=math.nan)
+    return largest if math.isfinite(largest) else None
+
+
+def numbers(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Leave out texts and maps, which some classifiers of other makers give beside their numbers."""
+    arrays = {name: value for name, value in outputs.items() if isinstance(value, np.ndarray)}
+    return {name: value.astype(np.float64) for name, value in arrays.items() if value.dtype.kind in "bfiu"}
+
+
+def _outputs(file: Path, plan: Plan, inputs: Inputs) -> dict[str, dict[str, Any]]:
+    session = sessions.open_session(file, min(plan.threads))
+    lengths = plan.lengths if sessions.has_free_length(session) else [None]
+    return {
+        f"{batch_size}x{length}": sessions.run_once(session, inputs.at(session, batch_size, length), file)
+        for batch_size, length in product(plan.batch_sizes, lengths)
+    }

@@ -1,0 +1,79 @@
+"""What is to be measured: the files of a run, or any ONNX files with what can be known of them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from compressor import bounds, flops, graph, shapes
+from compressor.bench.inputs import own_lengths
+from compressor.errors import InputError, RecipeError
+from compressor.rundir import RunDir, read_json
+
+BATCH_SIZES, LENGTHS = [1], [32, 128]  # the bench's own
+
+
+def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a plan of the bench, with absolute names, from the folder of a run or from ONNX files.
+
+    Parameters
+    ----------
+    targets : sequence of Path
+        One run directory, or files.
+    settings : mapping
+        Keys of a plan that differ from the run's own plan or from the defaults.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run, or a file is damaged or missing.
+    RecipeError
+        If a length is more than a file can read.
+    """
+    if len(targets) == 1 and targets[0].is_dir():
+        return {**_of_run(targets[0]), **settings}
+    return _of_files(targets, settings)
+
+
+def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the keys of a plan that say what files are fed with: bounds of ids, lengths that all can read."""
+    longest = bounds.max_length(*files)
+    asked = settings.get("lengths")
+    if asked and longest and max(asked) > longest:
+        raise RecipeError(f"--length {max(asked)}: the files read at most {longest}")
+    if settings.get("inputs_file") and not asked:
+        asked = own_lengths(Path(settings["inputs_file"]))
+    fitting = [length for length in LENGTHS if not longest or length <= longest]
+    return {"inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
+
+
+def _of_run(run: Path) -> dict[str, Any]:
+    file = RunDir(run).bench_plan
+    found: dict[str, Any] | None = read_json(file)
+    if found is None:
+        raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
+    variants = [{**variant, "file": str((run / variant["file"]).resolve())} for variant in found["variants"]]
+    return found | {"variants": variants}
+
+
+def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"format": 1, "batch_sizes": BATCH_SIZES, **settings, **feeding(files, settings)}
+    found["variants"] = [
+        {
+            "name": str(file),
+            "kind": "result" if index else "original",
+            "file": str(file.resolve()),
+            **dict.fromkeys(("quantized", "accuracy", "n_examples", "split")),
+            "n_params": graph.describe(file)["n_params"],
+            "n_flops": _n_flops(file, found),
+        }
+        for index, file in enumerate(files)
+    ]
+    return found
+
+
+def _n_flops(file: Path, found: Mapping[str, Any]) -> dict[str, int | None]:
+    """Count the FLOPs of a file at each size of a plan, by the names that sizes have in the facts of a run."""
+    is_text = shapes.has_free_length(shapes.skeleton(file))
+    sizes = product(found["batch_sizes"], found["lengths"] if is_text else [None])
+    return {f"{n}x{length}" if length else str(n): flops.count(file, n, length) for n, length in sizes}
