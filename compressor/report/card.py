@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compressor.report import compare, words
+from compressor.report import compare, joules, words
 from compressor.rundir import write_text
 
 Facts = Mapping[str, Any]
@@ -37,6 +37,7 @@ def write_card(folder: Path, report: Facts, kind: Kind) -> None:
     body = environment.get_template("card.md.j2").render(
         report=report,
         words=words,
+        joules=joules,
         kind=kind,
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),

@@ -1,10 +1,10 @@
-"""Before and after: files of one kind side by side, and the sentence that sums them up."""
+"""Before and after: files of one kind side by side."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.report import words
+from compressor.report import joules, words
 
 Facts = Mapping[str, Any]
 
@@ -55,55 +55,14 @@ def rows(found: Sequence[Pair]) -> list[Row]:
         table.append(_row(f"p50, {shape}", found, _at(shape, "p50_ms"), words.ms, ("faster", "slower")))
     table.append(_row("file size", found, _of("size_bytes"), words.mib, ("smaller", "larger")))
     table.append(_row("parameters", found, _of("n_params"), words.count, ("fewer", "more")))
-    for size, shape in {each.partition(",")[0]: each for each in measured}.items():  # threads change no count
+    for size, shape in {each.partition(" (")[0]: each for each in measured}.items():  # threads change no count
         table.append(_row(f"FLOPs, {size}", found, _at(shape, "n_flops"), words.count, ("fewer", "more")))
     table.append(_row("peak memory", found, _of("peak_memory_bytes"), words.mib, ("less", "more")))
     table.append(_row("load time", found, _of("load_ms"), words.ms, ("faster", "slower")))
     for shape in measured:
-        table.append(Row(f"energy, {shape}", [_energy(pair, shape) for pair in found]))
+        table.append(_energies(found, shape))
     known = [row for row in table if any({cell.before, cell.after} != {words.NONE} for cell in row.cells)]
-    return _without_repeated_unavailable(known)
-
-
-def verdict(report: Facts) -> tuple[str, str]:
-    """Sum up a report in one sentence, and say in a second one what stands behind it."""
-    found = pairs(report["variants"])
-    last = next(((each.original, each.result) for each in reversed(found) if each.original and each.result), None)
-    reference = next((pair.original for pair in found if pair.original), None)
-    if not report["is_measured"] or last is None or reference is None:
-        return _unmeasured(report), "What is known is shown below."
-    original, result = last
-    lost = round(100 * (reference["accuracy"] - result["accuracy"]), 2)
-    price = f"loses {lost:.2f} points" if lost > 0 else f"gains {-lost:.2f} points" if lost < 0 else "keeps all"
-    size = words.times(original["size_bytes"], result["size_bytes"], "smaller", "larger")
-    size = size.replace(words.SAME, f"{words.SAME} size")
-    headline = f"The {result['name']} file is {_speed(original, result)}, {size}, and {price} of accuracy."
-    behind = (
-        f"Against {original['name']} on the same processor. Accuracy {words.accuracy(result['accuracy'])} against "
-        f"{words.accuracy(reference['accuracy'])} of {reference['name']}, on {result['n_examples']:,} examples of "
-        f"the {result['split']} split."
-    )
-    return headline, behind
-
-
-def _unmeasured(report: Facts) -> str:
-    n_done, n_all = len(report["stages"]), len(report["recipe"]["stages"])
-    if n_done == 0:
-        return "This run has not finished a stage yet."
-    if n_done < n_all:
-        return f"This run stopped after {report['stages'][-1]['folder']}, {n_done} of {n_all} stages."
-    if not any(variant["kind"] == "result" for variant in report["variants"]):
-        return "All stages are done; none of them exports a file that could be measured."
-    return "All stages are done; nothing has been measured yet."
-
-
-def _speed(original: Facts, result: Facts) -> str:
-    """Say how much faster: one factor, or the range over the measured shapes."""
-    before = {words.shape(entry): entry["p50_ms"] for entry in original["bench"]}
-    factors = sorted(before[words.shape(entry)] / entry["p50_ms"] for entry in result["bench"])
-    least, most = (f"{factor:.1f}" for factor in (factors[0], factors[-1]))
-    range_ = least if least == most else f"{least} to {most}"
-    return f"{range_}{words.TIMES} faster" if factors[0] >= 1 else f"{range_}{words.TIMES} the speed of the original"
+    return _without_unavailable(known)
 
 
 def _row(
@@ -137,29 +96,34 @@ def _accuracy(pair: Pair) -> Cell:
     )
 
 
-def _energy(pair: Pair, shape: str) -> Cell:
-    """Compare joules of one kind only; two kinds say nothing about each other."""
-    before, after = (entry_at(variant, shape).get("energy") for variant in (pair.original, pair.result))
-    texts = words.energy(before), words.energy(after)
-    if not before or not after or before["kind"] != after["kind"] or words.UNAVAILABLE in texts:
-        return Cell(*texts)
-    if min(before["net_j"], after["net_j"]) <= 0:  # lost in the noise of the idle power
+def _energies(found: Sequence[Pair], shape: str) -> Row:
+    """Compare joules of one kind; the title says which, or where there are several, each number."""
+    both = [[entry_at(variant, shape).get("energy") for variant in (pair.original, pair.result)] for pair in found]
+    kinds = {each["kind"] for pair in both for each in pair if each and each["net_j"] is not None}
+    if len(kinds) != 1:
+        return Row(f"energy, {shape}", [_energy(before, after, words.energy) for before, after in both])
+    return Row(f"energy {kinds.pop()}, {shape}", [_energy(before, after, words.joules) for before, after in both])
+
+
+def _energy(before: Facts | None, after: Facts | None, write: Callable[[Facts | None], str]) -> Cell:
+    texts = write(before), write(after)
+    if not before or not after or not joules.are_alike(before, after):
         return Cell(*texts)
     return Cell(*texts, words.times(before["net_j"], after["net_j"], "less", "more"), after["net_j"] < before["net_j"])
 
 
-def _without_repeated_unavailable(table: list[Row]) -> list[Row]:
-    """Say once that there is no energy, not once for each shape."""
+def _without_unavailable(table: list[Row]) -> list[Row]:
+    """Leave out the shapes that have no energy at all; if none has any, say so once."""
     energies = [row for row in table if row.title.startswith("energy")]
-    texts = {text for row in energies for cell in row.cells for text in (cell.before, cell.after)}
-    if texts != {words.UNAVAILABLE}:
-        return table
-    return [*(row for row in table if row not in energies), Row("energy", energies[0].cells)]
+    known = [row for row in energies if any({cell.before, cell.after} != {words.UNAVAILABLE} for cell in row.cells)]
+    rest = [row for row in table if row not in energies]
+    return [*rest, *(known or [Row("energy", row.cells) for row in energies[:1]])]
 
 
-def shapes(variants: Iterable[Facts]) -> list[str]:
-    """List everything that was measured: batch, length and threads."""
-    return list(dict.fromkeys(words.shape(entry) for variant in variants for entry in variant["bench"]))
+def shapes(variants: Iterable[Facts], has: Callable[[Facts], bool] = bool) -> list[str]:
+    """List everything that was measured, or that has something of it: batch, length and threads."""
+    entries = (entry for variant in variants for entry in variant["bench"])
+    return list(dict.fromkeys(words.shape(entry) for entry in entries if has(entry)))
 
 
 def _of(key: str) -> Callable[[Facts], float | None]:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from compressor.errors import InputError
+from compressor.report import measured
 from compressor.rundir import DONE, RunDir, read_json
 
 FORMAT = 1
@@ -16,13 +17,15 @@ COSTS_AND_GAINS = ("n_params", "n_flops", "size_bytes", "sparsity", "column_spar
 LAYER = re.compile(r"^(.*\blayer\.)(\d+)(\..*)$")  # names of widths: layer.0.ffn, encoder.layer.3.heads
 
 
-def gather(path: Path) -> dict[str, Any]:
+def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
     """Collect what a run has written so far; what it has not reached yet stays empty.
 
     Parameters
     ----------
     path : Path
         The run directory. It is only read.
+    elsewhere : Path, optional
+        What the bench wrote on another machine about the files of the run, in place of what it wrote here.
 
     Returns
     -------
@@ -32,7 +35,7 @@ def gather(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the folder holds no run, or one of its files is damaged.
+        If the folder holds no run, one of its files is damaged, or the other machine measured other files.
     """
     run = RunDir(path)
     if not run.facts.is_file() or not run.recipe.is_file():
@@ -41,7 +44,13 @@ def gather(path: Path) -> dict[str, Any]:
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     done = list(_stages(run, [entry["stage"] for entry in recipe["stages"]]))
     is_through = len(done) == len(recipe["stages"])
-    bench = _json(run.bench) if is_through else None  # else it tells of an earlier form of the recipe
+    bench = _measured_here(run) if is_through else None  # else it tells of an earlier form of the recipe
+    variants = bench["variants"] if bench else [*_originals(original), *_results(done)]
+    if elsewhere:
+        if not is_through:
+            raise InputError(f"{path}: not finished, so {elsewhere} is of other files; finish the run first")
+        bench = measured.read(elsewhere)
+        variants = measured.elsewhere(variants, bench, elsewhere)
     return {
         "format": FORMAT,
         "name": path.resolve().name,
@@ -50,13 +59,19 @@ def gather(path: Path) -> dict[str, Any]:
         "recipe": recipe,
         "environment": facts["environment"] | _measured_on(bench),
         "is_measured": bench is not None,
-        "variants": bench["variants"] if bench else [*_originals(original), *_results(done)],
+        "bench_file": elsewhere.name if elsewhere else None,
+        "variants": variants,
         "widths": _widths(original, done[-1]["facts"] if done else original),
         "features": _features(original, done[-1]["facts"] if done else original),
         "flops_at": next(iter(original.get("n_flops") or {}), ""),
         "original": _costs_and_gains(original),
         "stages": [_summary(stage, original) for stage in done],
     }
+
+
+def _measured_here(run: RunDir) -> dict[str, Any] | None:
+    found = _json(run.bench)
+    return measured.completed(found) if found else None
 
 
 def _stages(run: RunDir, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -115,7 +130,7 @@ def _unmeasured(variant: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
         f"{'original' if variant['kind'] == 'original' else 'compressed'} {'int8' if variant['quantized'] else 'fp32'}"
     )
     known = {key: facts.get(key) for key in ("accuracy", "n_examples", "split", "n_params", "size_bytes")}
-    return {"name": name, **variant, **known, "load_ms": None, "peak_memory_bytes": None, "bench": []}
+    return measured.variant({"name": name, **variant, **known, "bench": []})
 
 
 def _widths(original: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -147,7 +162,7 @@ def _original_name(name: str, layers: Sequence[int]) -> str:
 def _measured_on(bench: Mapping[str, Any] | None) -> dict[str, Any]:
     """Take processor and runtime from where the files were measured, which may be a board."""
     if bench is None:
-        return {}
+        return {"measured": None}
     there = bench["environment"]
     return {"cpu": there["cpu"], "n_cores": there["n_cores"], "measured": there}
 

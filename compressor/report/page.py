@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compressor.report import compare, figures, words
+from compressor.report import compare, figures, joules, spread, verdict, words
 from compressor.report.gather import gather
 from compressor.rundir import RunDir, explained, write_json, write_text
 
@@ -15,8 +15,8 @@ KERNELS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16"
 KERNELS_ARM = ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2", "sme")
 
 
-def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts]) -> dict[str, Any]:
-    """Write ``report/report.json`` and ``report/index.html`` of a run, and return the report.
+def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts], elsewhere: Path | None = None) -> dict[str, Any]:
+    """Write ``report.json`` and ``index.html`` of a run into its `folder`, and return the report.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts]) -> dict[st
         The run directory, finished or not.
     judge : callable
         Gives ``gates`` from the rest of the report: `gate.judge`, which lies above and is handed down.
+    elsewhere : Path, optional
+        What the bench wrote on another machine about the files of the run: a report of its own.
 
     Returns
     -------
@@ -37,23 +39,30 @@ def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts]) -> dict[st
     RunDirError
         If the report cannot be written.
     """
-    run = RunDir(path)
-    report = gather(path)
+    report = gather(path, elsewhere)
     report["gates"] = judge(report)
-    with explained(run.report):
-        run.report.mkdir(exist_ok=True)
-    write_json(run.report / "report.json", report)
-    write_text(run.report / "index.html", render(report, run.recipe.read_text(encoding="utf-8")))
+    place = folder(path, elsewhere)
+    with explained(place):
+        place.mkdir(parents=True, exist_ok=True)
+    write_json(place / "report.json", report)
+    write_text(place / "index.html", render(report, RunDir(path).recipe.read_text(encoding="utf-8")))
     return report
+
+
+def folder(path: Path, elsewhere: Path | None = None) -> Path:
+    """Folder of a run's report; what another machine measured has one by the name of its file."""
+    home = RunDir(path).report
+    return home / elsewhere.stem if elsewhere else home
 
 
 def render(report: Mapping[str, Any], recipe: str) -> str:
     """Draw the page."""
-    pairs = compare.pairs(report["variants"])
-    headline, behind = compare.verdict(report)
+    variants = report["variants"]
+    pairs = compare.pairs(variants)
+    standing, is_met = verdict.gates(report)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=lambda name: name != "page.css",
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -61,28 +70,28 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
     return environment.get_template("page.html.j2").render(
         report=report,
         words=words,
-        headline=headline,
-        behind=behind,
+        joules=joules,
+        standing=standing,
+        is_met=is_met,
+        headline=verdict.headline(report),
+        behind=verdict.behind(report),
+        findings=verdict.findings(report),
         pairs=pairs,
         rows=compare.rows(pairs),
-        scatter=figures.accuracy_against_latency(report["variants"]),
+        shapes=compare.shapes(variants),
+        at=compare.entry_at,
+        latency=spread.latency(variants),
+        energy=spread.energy(variants),
+        with_energy=compare.shapes(variants, lambda entry: entry["energy"]["net_j"] is not None),
+        is_counted=any(entry["n_instructions"] is not None for each in variants for entry in each["bench"]),
+        differences=[each for each in variants if each["output_difference"] is not None],
+        scatter=figures.accuracy_against_latency(variants),
         layers=layers(report["widths"]),
         pixels=figures.pixels(report["features"]),
         rounds={stage["folder"]: figures.rounds(stage["rounds"]) for stage in report["stages"]},
         flags=[flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]],
-        energy_note=_energy_note(report["variants"]),
         recipe=recipe,
     )
-
-
-def _energy_note(variants: Sequence[Mapping[str, Any]]) -> str:
-    """Name the meter and what it covers, or why there is none."""
-    found = next((entry["energy"] for variant in variants for entry in variant["bench"]), None)
-    if found is None:
-        return ""
-    if found["kind"] == "unavailable":
-        return f"unavailable: {found['reason']}"
-    return f"{found['kind']} with {found['meter']}, {found['scope']}; J/inference above idle"
 
 
 def layers(widths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

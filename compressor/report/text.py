@@ -1,11 +1,48 @@
 """What a terminal shows of a report, a bench or a plan: aligned lines, from the same numbers as the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from compressor.report import compare, words
+from compressor.report import compare, joules, measured, verdict, words
 
 Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of a measured file; left out of the table where no file has it."""
+
+    title: str
+    number: Callable[[Facts, Facts], float | None]
+    """From the file, and from what was measured of it at one shape."""
+
+    def cell(self, variant: Facts, entry: Facts) -> str:
+        """Write the number."""
+        value = self.number(variant, entry)
+        return words.NONE if value is None else words.digits(value)
+
+    def ratio(self, first: tuple[Facts, Facts], other: tuple[Facts, Facts]) -> str:
+        """Write the number over that of the first file."""
+        before, after = self.number(*first), self.number(*other)
+        return words.digits(after / before) if before and after is not None else ""
+
+
+def _mib(n_bytes: float | None) -> float | None:
+    return None if n_bytes is None else n_bytes / words.MIB
+
+
+COLUMNS = (
+    Column("MiB", lambda variant, _: _mib(variant["size_bytes"])),
+    Column("load ms", lambda variant, _: variant["load_ms"]),
+    Column("peak MiB", lambda variant, _: _mib(variant["peak_memory_bytes"])),
+    Column("p50 ms", lambda _, entry: entry["p50_ms"]),
+    Column("p90 ms", lambda _, entry: entry["p90_ms"]),
+    Column("p99 ms", lambda _, entry: entry["p99_ms"]),
+    Column("cpu ms", lambda _, entry: entry["cpu_ms"]),
+    Column("per s", lambda _, entry: entry["throughput_per_s"]),
+    Column("M instr", lambda _, entry: None if entry["n_instructions"] is None else entry["n_instructions"] / 1e6),
+)
 
 
 def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
@@ -17,7 +54,7 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
 
 
 def summary(report: Facts) -> str:
-    """Show before and after, how the gates stand, and the sentence that sums it up."""
+    """Show what was measured, before and after, how the gates stand, and last the sentence that sums it up."""
     pairs = compare.pairs(report["variants"])
     header = ["", *(text for pair in pairs for text in (f"original {pair.kind}", f"compressed {pair.kind}", ""))]
     facts = [
@@ -25,20 +62,24 @@ def summary(report: Facts) -> str:
         for row in compare.rows(pairs)
     ]
     gates = report["gates"] if report["is_measured"] else ()
-    verdicts = [f"gate {'met' if found['met'] else 'missed'}: {words.gate(found)}" for found in gates]
-    blocks = [aligned([header, *facts], numbers=True) if facts else "", "\n".join(verdicts), *compare.verdict(report)]
+    limits = [f"gate {words.state(found)}: {words.gate(found)}" for found in gates]
+    blocks = [
+        *_tables(report["variants"]),
+        _footer(report["environment"]["measured"], report["variants"]),
+        aligned([header, *facts], numbers=True) if facts else "",
+        "\n".join(limits),
+        verdict.headline(report),
+        verdict.behind(report),
+    ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def bench(variants: Sequence[Facts]) -> str:
-    """Show what was measured of each file, shape by shape."""
-    columns = ["MiB", "p50 ms", "p90 ms", "p99 ms", "per second", "J/inference"]
-    measured: dict[str, list[list[str]]] = {}
-    for variant in variants:
-        for entry in variant["bench"]:
-            shape = words.shape(entry)
-            measured.setdefault(shape, [[shape, *columns]]).append(_measured(variant, entry))
-    return "\n\n".join(aligned(rows, numbers=True) for rows in measured.values())
+def bench(result: Facts) -> str:
+    """Show what was measured of each file, shape by shape, what of it is ratios to the first, and on which machine."""
+    found = measured.completed(result)
+    variants = found["variants"]
+    tables = [*_tables(variants, with_ratios=True)] or [_untimed(variants)]
+    return "\n\n".join([*tables, _footer(found["environment"], variants)])
 
 
 def plan(found: Facts) -> str:
@@ -61,10 +102,9 @@ def inventory(found: Facts) -> str:
 
 def _network(found: Facts) -> str:
     before, now = found["n_params_original"], found["n_params"]
-    work = f"{words.count(found['n_flops'])} FLOPs at {words.flops_at(found['flops_at'])}"
     head = (
         f"{found['family']}, {found['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
-        f"{words.mib(found['size_bytes'])}, {work}"
+        f"{words.mib(found['size_bytes'])}, {_work(found)}"
     )
     layers = [
         [each["name"], f"{each['n_params']:,}", words.count(each["n_flops"]), words.mib(each["size_bytes"])]
@@ -82,11 +122,12 @@ def _graph(found: Facts) -> str:
     opset = ", ".join(f"{domain} {version}" for domain, version in found["opset"].items())
     head = [
         f"ONNX file of {found['producer'] or 'unknown origin'}, opset {opset}: {found['n_params']:,} parameters, "
-        f"{words.mib(found['size_bytes'])}, {found['n_nodes']:,} operations"
+        f"{words.mib(found['size_bytes'])}, {found['n_nodes']:,} operations, {_work(found)}"
     ]
     for key in ("inputs", "outputs"):
-        declared = (f"{each['name']} {each['type']} {'x'.join(map(str, each['shape']))}" for each in found[key])
-        head.append(f"{key}: {', '.join(declared)}")
+        head.append(f"{key}: {', '.join(map(_declared, found[key]))}")
+    if found["max_length"]:
+        head.append(f"longest text: {found['max_length']:,} tokens")
     layers = [
         [each["name"], f"{each['n_params']:,}", f"{each['n_nodes']:,}", words.mib(each["size_bytes"])]
         for each in found["layers"]
@@ -96,10 +137,60 @@ def _graph(found: Facts) -> str:
     return "\n\n".join(["\n".join(head), *(aligned(rows, numbers=True) for rows in tables)])
 
 
-def _measured(variant: Facts, entry: Facts) -> list[str]:
-    times = (f"{entry[name]:.3f}" for name in ("p50_ms", "p90_ms", "p99_ms"))
-    size, rate = variant["size_bytes"] / words.MIB, entry["throughput_per_s"]
-    return [variant["name"], f"{size:.1f}", *times, f"{rate:,.0f}", words.energy(entry["energy"])]
+def _work(found: Facts) -> str:
+    n_flops = "unknown" if found["n_flops"] is None else words.count(found["n_flops"])
+    return f"{n_flops} FLOPs at {words.flops_at(found['flops_at'])}"
+
+
+def _declared(value: Facts) -> str:
+    """Write name, type and shape, and of an input of ids what they lie below."""
+    bound = f" below {value['below']:,}" if value.get("below") else ""
+    return f"{value['name']} {value['type']} {'x'.join(map(str, value['shape']))}{bound}"
+
+
+def _tables(variants: Sequence[Facts], *, with_ratios: bool = False) -> Iterator[str]:
+    """Write one table for each shape, under its name and its scenario."""
+    for shape in compare.shapes(variants):
+        files = [(each, entry) for each in variants if (entry := compare.entry_at(each, shape))]
+        columns = [column for column in COLUMNS if any(column.number(*file) is not None for file in files)]
+        size, unit = words.scaled(joules.largest(variants, shape, "net_j") or 1.0, "J")
+        rows = [["", *(column.title for column in columns), f"{unit}/inference"]]
+        for file in files:
+            variant, entry = file
+            rows.append([variant["name"], *(column.cell(*file) for column in columns), _energy(entry["energy"], size)])
+            if with_ratios and file is not files[0]:
+                ratios = (column.ratio(files[0], file) for column in columns)
+                rows.append(["  ratio to the first", *ratios, _energy_ratio(files[0][1]["energy"], entry["energy"])])
+        yield f"{shape}, {files[0][1]['scenario']}\n{aligned(rows, numbers=True)}"
+
+
+def _energy(found: Facts, size: float) -> str:
+    """Write joules, or thousandths of them, with their kind."""
+    if found["net_j"] is None:
+        return words.UNAVAILABLE
+    return f"{words.digits(found['net_j'] / size)} {found['kind']}".replace("-", words.MINUS)
+
+
+def _energy_ratio(before: Facts, after: Facts) -> str:
+    return words.digits(after["net_j"] / before["net_j"]) if joules.are_alike(before, after) else ""
+
+
+def _untimed(variants: Sequence[Facts]) -> str:
+    """Write what an emulated processor gives: sizes, and whether it computes the same."""
+    rows = [["", "MiB", "outputs differ by"]]
+    for each in variants:
+        difference = each["output_difference"]
+        rows.append([each["name"], words.digits(each["size_bytes"] / words.MIB),
+                     words.NONE if difference is None else f"{difference:.2g}"])  # fmt: skip
+    return aligned(rows, numbers=True)
+
+
+def _footer(environment: Facts | None, variants: Sequence[Facts]) -> str:
+    """Name the machine, say why there are no joules, and what speaks against those that there are."""
+    said = [("unavailable", each) for each in joules.reasons(variants)]
+    said += [("warning", each) for each in joules.warnings(variants)]
+    remarks = (f"energy {what}{f' ({each.where})' if each.where else ''}: {each.text}" for what, each in said)
+    return "\n".join([*([f"on {words.host(environment)}"] if environment else []), *remarks])
 
 
 def _ranges(n_units: Mapping[str, int]) -> str:

@@ -22,6 +22,11 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
+def number(value: float | None) -> str:
+    """Write a number whose unit stands elsewhere."""
+    return NONE if value is None else digits(value)
+
+
 def count(value: float | None) -> str:
     """Write a large count short.
 
@@ -82,6 +87,11 @@ def points(before: float, after: float) -> str:
     return f"{sign}{abs(change):.2f} points"
 
 
+def change(before: str, after: str) -> str:
+    """Write what a number was and is."""
+    return f"{before} \N{RIGHTWARDS ARROW} {after}"
+
+
 def times(before: float, after: float, less: str, more: str) -> str:
     """Write a ratio so that it is at least one, with its direction: twice faster, not half the time."""
     factor, word = (before / after, less) if after <= before else (after / before, more)
@@ -93,7 +103,7 @@ def times(before: float, after: float, less: str, more: str) -> str:
 def shape(entry: Mapping[str, Any]) -> str:
     """Name a measured shape: batch and length, and the threads where there are several."""
     size = f"{entry['batch_size']}{TIMES}{entry['length']}" if entry["length"] else f"batch {entry['batch_size']}"
-    return size if entry["threads"] == 1 else f"{size}, {entry['threads']} threads"
+    return size if entry["threads"] == 1 else f"{size} ({entry['threads']} threads)"
 
 
 def flops_at(key: str) -> str:
@@ -102,12 +112,103 @@ def flops_at(key: str) -> str:
     return shape({"batch_size": batch, "length": length, "threads": 1})
 
 
+def scaled(value: float, unit: str) -> tuple[float, str]:
+    """Find the size of unit, from nano to one, that leaves a number of three digits or fewer.
+
+    Examples
+    --------
+    >>> scaled(1e-3, "J"), scaled(1.0, "W")
+    ((0.001, 'mJ'), (1.0, 'W'))
+    """
+    for prefix, size in (("", 1.0), ("m", 1e-3), ("µ", 1e-6)):
+        if abs(value) >= size:
+            return size, f"{prefix}{unit}"
+    return (1e-9, f"n{unit}") if value else (1.0, unit)
+
+
+def amount(value: float | None, unit: str, like: float | None = None) -> str:
+    """Write a small amount with a unit of its size, or in that of another amount, to be compared with it.
+
+    Examples
+    --------
+    >>> [amount(value, "J") for value in (2.1, 0.031, 4.27e-5)]
+    ['2.10 J', '31.0 mJ', '42.7 µJ']
+    >>> amount(4.27e-5, "J", like=0.031)
+    '0.0427 mJ'
+    """
+    if value is None:
+        return NONE
+    size, unit = scaled(value if like is None else like, unit)
+    return f"{digits(value / size)} {unit}".replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None, unit: str, like: float | None = None) -> str:
+    """Write two bounds in one unit, as `amount` does.
+
+    Examples
+    --------
+    >>> interval(0.0301, 0.0319, "J")
+    '30.1 to 31.9 mJ'
+    """
+    if low is None or high is None:
+        return NONE
+    size, unit = scaled(max(abs(low), abs(high)) if like is None else like, unit)
+    return f"{digits(low / size)} to {digits(high / size)} {unit}".replace("-", MINUS)
+
+
+def joules(found: Mapping[str, Any] | None) -> str:
+    """Write J/inference where its kind stands elsewhere."""
+    return UNAVAILABLE if found is None or found["net_j"] is None else amount(found["net_j"], "J")
+
+
 def energy(found: Mapping[str, Any] | None) -> str:
-    """Write J/inference with its kind, or say that there is none."""
-    if found is None or found["net_j"] is None:
-        return UNAVAILABLE
-    kind = "" if found["kind"] == "measured" else f" ({found['kind']})"
-    return f"{digits(found['net_j'])} J{kind}"
+    """Write J/inference with its kind, or say that there is none.
+
+    Examples
+    --------
+    >>> energy({"kind": "estimated", "net_j": 0.031})
+    '31.0 mJ estimated'
+    >>> energy({"kind": "unavailable", "net_j": None})
+    'unavailable'
+    """
+    text = joules(found)
+    return text if found is None or text == UNAVAILABLE else f"{text} {found['kind']}"
+
+
+def host(environment: Mapping[str, Any]) -> str:
+    """Describe the machine that numbers were taken on.
+
+    Examples
+    --------
+    >>> cpu = {"model": "Raspberry Pi 5", "flags": []}
+    >>> host({"cpu": cpu, "n_cores": 4, "governor": "ondemand", "temperature_c": 61.2, "is_emulated": False})
+    'Raspberry Pi 5, 4 cores, governor ondemand, 61 °C'
+    >>> host({"cpu": cpu, "n_cores": 4, "governor": None, "temperature_c": None, "is_emulated": True})
+    'Raspberry Pi 5 (emulated), 4 cores, governor and temperature not shown'
+    """
+    n_cores, governor, celsius = (environment[key] for key in ("n_cores", "governor", "temperature_c"))
+    hidden = [name for name, value in (("governor", governor), ("temperature", celsius)) if value is None]
+    parts = [
+        f"{environment['cpu']['model']}{' (emulated)' if environment['is_emulated'] else ''}",
+        f"{n_cores} cores" if n_cores else "",
+        f"governor {governor}" if governor else "",
+        f"{celsius:.0f} °C" if celsius is not None else "",
+        f"{' and '.join(hidden)} not shown" if hidden else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def versions(found: Mapping[str, str]) -> str:
+    """List programs with their versions."""
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+GATES = {
+    "max_accuracy_drop": "accuracy",
+    "max_p50_ratio": "p50",
+    "max_size_ratio": "size",
+    "max_energy_ratio": "energy",
+}
 
 
 def gate(found: Mapping[str, Any]) -> str:
@@ -116,11 +217,34 @@ def gate(found: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> gate({"name": "max_p50_ratio", "value": 0.2261, "limit": 0.6, "note": "worst at 1x32"})
-    'p50 ratio 0.226, limit 0.6'
+    'p50 22.6 % of the original, limit 60 %'
+    >>> gate({"name": "max_accuracy_drop", "value": 0.0034, "limit": 0.01, "note": ""})
+    'accuracy loses 0.34 points, may lose 1'
     >>> gate({"name": "max_energy_ratio", "value": None, "limit": 0.6, "note": "energy is unavailable"})
-    'energy ratio unknown, limit 0.6: energy is unavailable'
+    'energy unknown, limit 60 %: energy is unavailable'
     """
-    title = found["name"].removeprefix("max_").replace("_", " ")
-    if found["value"] is None:
-        return f"{title} unknown, limit {found['limit']:g}: {found['note']}"
-    return f"{title} {found['value']:.3g}, limit {found['limit']:g}"
+    return f"{GATES[found['name']]} {standing(found)}"
+
+
+def state(found: Mapping[str, Any]) -> str:
+    """Tell a limit that was missed from one that nothing is known of; neither is met."""
+    return "met" if found["met"] else "unknown" if found["value"] is None else "missed"
+
+
+def standing(found: Mapping[str, Any]) -> str:
+    """Write a value and its limit in one unit: points of accuracy, or percent of the original."""
+    is_drop, value, limit = found["name"] == "max_accuracy_drop", found["value"], f"{100 * found['limit']:g}"
+    allowed = f"may lose {limit}" if is_drop else f"limit {limit} %"
+    if value is None:
+        return f"unknown, {allowed}: {found['note']}"
+    if is_drop:
+        return f"{lost(value)}, {allowed}"
+    return f"{digits(100 * value)} % of the original, {allowed}"
+
+
+def lost(drop: float) -> str:
+    """Say what a drop of accuracy is, in points of a hundred."""
+    points_ = round(100 * drop, 2)
+    return (
+        f"loses {points_:.2f} points" if points_ > 0 else f"gains {-points_:.2f} points" if points_ < 0 else "keeps all"
+    )

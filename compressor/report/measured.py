@@ -1,0 +1,114 @@
+"""What the bench wrote, made whole: earlier versions lack keys, and a board brings back a file of its own."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import InputError
+
+Facts = Mapping[str, Any]
+FORMAT = 1
+SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"  # scenarios of MLPerf: judged by p90, and by throughput
+ENVIRONMENT = {"cpu": {"model": "unknown processor", "flags": []}, "versions": {}, "is_emulated": False}
+ENVIRONMENT |= dict.fromkeys(("n_cores", "governor", "temperature_c", "date"))
+VARIANT = dict.fromkeys(("load_ms", "peak_memory_bytes", "output_difference"))
+ENTRY = dict.fromkeys(("mean_ms", "cpu_ms", "n_runs", "n_flops", "n_instructions"))
+ENERGY = dict.fromkeys(("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w"))
+ENERGY |= dict.fromkeys(("meter", "scope", "reason", "host"))
+MEASURED = ("size_bytes", "bench", *VARIANT)  # what a variant owes to the machine it was measured on
+NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
+CURE = "give what compress bench --json wrote"
+
+
+def completed(result: Facts) -> dict[str, Any]:
+    """Give a result of any version of the bench all keys of today; what it did not know is None."""
+    return {
+        **result,
+        "environment": {**ENVIRONMENT, **result.get("environment", {})},
+        "variants": [variant(each) for each in result["variants"]],
+    }
+
+
+def variant(found: Facts) -> dict[str, Any]:
+    """Give what is known of a file all keys of today."""
+    return {**VARIANT, **found, "bench": [_entry(each) for each in found["bench"]]}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a result of the bench from anywhere.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; {CURE}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a readable JSON file: {error}; {CURE}") from error
+    if not _is_result(content):
+        raise InputError(f"{path}: not a result of the bench of format {FORMAT}; {CURE}")
+    return completed(content)
+
+
+def elsewhere(variants: Sequence[Facts], result: Facts, path: Path) -> list[dict[str, Any]]:
+    """Give the variants of a run what another machine measured of the same files.
+
+    Parameters
+    ----------
+    variants : sequence of mapping
+        Those of the run; what they say of accuracy and origin stays.
+    result : mapping
+        From `read`; its variants go by the same names.
+    path : Path
+        Where it was read, for messages.
+
+    Raises
+    ------
+    InputError
+        If a variant is missing or unknown, or is a file of another size.
+    """
+    there = {each["name"]: each for each in result["variants"]}
+    here = {each["name"]: each for each in variants}
+    problems = [f"{name!r} is missing" for name in here if name not in there]
+    problems += [f"{name!r} is unknown" for name in there if name not in here]
+    sizes = [(name, there[name]["size_bytes"], each["size_bytes"]) for name, each in here.items() if name in there]
+    other = next((each for each in sizes if each[1] != each[2]), None)
+    if other:
+        problems.append("{!r} has {:,} bytes there and {:,} here".format(*other))
+    if problems:
+        raise InputError(
+            f"{path}: not measured on the files of this run: {', '.join(problems)}; measure this run there"
+        )
+    return [{**each, **{key: there[name][key] for key in MEASURED}} for name, each in here.items()]
+
+
+def _entry(found: Facts) -> dict[str, Any]:
+    scenario = SINGLE_STREAM if found["batch_size"] == 1 else OFFLINE
+    return {"scenario": scenario, **ENTRY, **found, "energy": {**ENERGY, "warnings": [], **found["energy"]}}
+
+
+def _is_result(content: Any) -> bool:
+    """Check the form as far as the report relies on it."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return False
+    host, variants = content.get("environment"), content.get("variants")
+    if not isinstance(host, dict) or not all(isinstance(host.get(key), dict) for key in ("cpu", "versions")):
+        return False
+    return isinstance(variants, list) and all(map(_is_variant, variants))
+
+
+def _is_variant(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return False
+    entries = found.get("bench")
+    return isinstance(found.get("size_bytes"), int) and isinstance(entries, list) and all(map(_is_entry, entries))
+
+
+def _is_entry(found: Any) -> bool:
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), int | float) for key in NUMBERS):
+        return False
+    return "length" in found and isinstance(found.get("energy"), dict) and "kind" in found["energy"]
