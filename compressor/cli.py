@@ -58,7 +58,7 @@ def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], r
     call.run_dir = run_dir or cookbook.run_dir(recipe)
     with only_answers_on_stdout():
         report = compressor.run(recipe, call.run_dir, settings)
-    _answer_report(call, report)
+    call.answer(report, _summary(report, RunDir(call.run_dir).report))
 
 
 @cli.command(epilog=examples("compress check digits_l1inf.yaml", "compress check my.yaml --set seed=1"))
@@ -78,7 +78,7 @@ def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
     call.answer(plan, text.plan(plan))
 
 
-for command in (measuring.bench, measuring.calibrate_energy, gating.gate_):
+for command in (measuring.bench, measuring.bundle, measuring.calibrate_energy, measuring.join_energy, gating.gate_):
     cli.add_command(command)
 
 
@@ -103,11 +103,19 @@ def inspect_(call: Call, target: Path) -> None:
     call.answer(found, text.inventory(found))
 
 
-@cli.command(epilog=examples("compress report runs/digits_l1inf"))
+@cli.command(
+    epilog=examples("compress report runs/digits_l1inf", "compress report runs/digits_l1inf --bench board.json")
+)
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--bench",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="What another machine measured of the run: a report of its own, in report/FILE.",
+)
 @json_option
 @pass_call
-def report(call: Call, run: Path) -> None:
+def report(call: Call, run: Path, bench: Path | None) -> None:
     """Write the report of a run again.
 
     It goes to report/index.html and report/report.json in the run directory, and its summary to stdout.
@@ -117,8 +125,8 @@ def report(call: Call, run: Path) -> None:
 
     call.run_dir = run
     with only_answers_on_stdout():
-        written = page.write(run, gate.judge)
-    _answer_report(call, written)
+        written = page.write(run, gate.judge, bench)
+    call.answer(written, _summary(written, page.folder(run, bench)))
 
 
 @cli.command(epilog=examples("compress recipes"))
@@ -160,8 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage = " ".join(error.format_message().split()).rstrip(".")
         return fail(call, f"{usage[:1].lower()}{usage[1:]}; see compress --help", RecipeError.exit_code)
     except GateMissed as error:
-        report = None if call.run_dir is None else read_json(RunDir(call.run_dir).report / "report.json")
-        return fail(call, str(error), error.exit_code, report, _summary(call, report) if report else "")
+        home = RunDir(call.run_dir).report if call.run_dir else None
+        report = read_json(home / "report.json") if home else None
+        return fail(call, str(error), error.exit_code, report, _summary(report, home) if home and report else "")
     except (CompressorError, BenchError) as error:
         return fail(call, str(error), error.exit_code)
     except Exception as error:
@@ -181,15 +190,10 @@ def _keep_traceback(run_dir: Path | None) -> Path:
     return file
 
 
-def _answer_report(call: Call, report: dict[str, Any]) -> None:
-    call.answer(report, _summary(call, report))
-
-
-def _summary(call: Call, report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any], folder: Path) -> str:
     from compressor.report import text
 
-    place = f"\n\nreport: {RunDir(call.run_dir).report / 'index.html'}" if call.run_dir else ""
-    return text.summary(report) + place
+    return f"{text.summary(report)}\n\nreport: {folder / 'index.html'}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,28 @@ def _bench(plan: Mapping[str, Any], *flags: str) -> dict[str, Any]:
         plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
         write_json(plan_file, plan)
         command = [sys.executable, "-m", "compressor.bench", *flags, str(plan_file), str(out)]
-        remark = ""
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
-            for line in child.stderr or ():
-                remark = line.strip()
-                if not remark.startswith(OURS):
-                    say(remark)
+            remark = pass_on(child.stderr or ())
         if child.returncode:
-            kind = {error.exit_code: error for error in (RecipeError, InputError)}.get(child.returncode, RuntimeError)
-            raise kind(remark.removeprefix(OURS))
+            raise failure(child.returncode, remark)
         result: dict[str, Any] = read_json(out)
         return result
+
+
+def pass_on(lines: Iterable[str]) -> str:
+    """Show the progress of a bench and return its last line, which says why if it failed."""
+    remark = ""
+    for line in lines:
+        remark = line.strip()
+        if not remark.startswith(OURS):
+            say(remark)
+    return remark
+
+
+def failure(exit_code: int, remark: str) -> Exception:
+    """Make of a bench's exit code and last line the error that it is here."""
+    kind = {error.exit_code: error for error in (RecipeError, InputError)}.get(exit_code, RuntimeError)
+    return kind(remark.removeprefix(OURS))
 
 
 def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
@@ -54,9 +65,13 @@ def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: 
         return
     absolute = [{**each, "file": str((files.path / each["file"]).resolve())} for each in variants]
     result = measure({**plan, "variants": absolute})
-    result["variants"] = [
-        {**found, "file": each["file"]} for found, each in zip(result["variants"], variants, strict=True)
-    ]
+    name_files(result, variants)
     write_json(files.bench_plan, plan)
     write_json(files.bench, result)
     write_json(files.bench_key, key)
+
+
+def name_files(result: dict[str, Any], variants: Sequence[Mapping[str, Any]]) -> None:
+    """Give the files in a result the names that they have here, wherever they were measured."""
+    for found, each in zip(result["variants"], variants, strict=True):
+        found["file"] = each["file"]

@@ -1,44 +1,98 @@
-"""The commands that measure: `bench` and `calibrate-energy`."""
+"""The commands that measure: `bench`, `bundle`, `calibrate-energy` and `join-energy`."""
 
-from collections.abc import Sequence
+import json
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from compressor.amounts import n_bytes
 from compressor.call import Call, examples, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import InputError
-from compressor.rundir import RunDir, read_json
+
+
+def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the files and the options of which a plan is made."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("--counter", type=click.Choice(["callgrind"]), help="Count instructions as well, with valgrind."),
+        click.option(
+            "memory_limit_bytes", "--memory-limit", type=n_bytes, help="Each file must open and run in so much: 512MiB."
+        ),
+        click.option(
+            "--energy-model", type=path, metavar="PROFILE", help="Estimate joules from it where no meter works."
+        ),
+        click.option("--meter", help="Energy meter; auto takes the first that works there. Default: auto."),
+        click.option(
+            "--seconds", type=click.FloatRange(0, min_open=True), help="For all files at a shape. Default: 10."
+        ),
+        click.option("inputs_file", "--inputs", type=path, metavar="FILE.npz", help="Inputs in place of random ones."),
+        shape_options,
+        click.argument("targets", nargs=-1, required=True, type=path, metavar="RUN | FILE.onnx ..."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command(
-    epilog=examples("compress bench runs/digits_l1inf", "compress bench old.onnx new.onnx --length 64 --json")
+    epilog=examples(
+        "compress bench runs/digits_l1inf",
+        "compress bench old.onnx new.onnx --length 64 --json",
+        "compress bench runs/digits_l1inf --on ssh://pi@raspberrypi --json > board.json",
+    )
 )
-@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN | FILE.onnx ...")
-@shape_options
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For all files at one shape. Default: 10.")
-@click.option("--meter", help="Energy meter; auto takes the first that works here. Default: auto.")
+@plan_options
 @click.option(
-    "--energy-model",
+    "--on", "place", metavar="PLACE", help="ssh://user@host[:port], or 'command: ... {script}' such as an emulator."
+)
+@click.option("--python", default="python3", help="Python of an ssh host. Default: python3.")
+@click.option("--ssh", default="ssh", help="How to connect, such as 'ssh -i key'. Default: ssh.")
+@json_option
+@pass_call
+def bench(call: Call, /, targets: tuple[Path, ...], place: str | None, python: str, ssh: str, **options: Any) -> None:
+    """Measure ONNX files side by side, or again those of a run; here or on a board."""
+    from compressor import bundle, launch, remote
+    from compressor.report import text
+
+    with only_answers_on_stdout():
+        plan = _plan(targets, **options)
+        if place:
+            with tempfile.TemporaryDirectory(prefix="compress-") as folder:
+                bundle.fill(plan, Path(folder))
+                result = remote.measure(place, Path(folder), python, ssh)
+            launch.name_files(result, plan["variants"])
+        else:
+            result = launch.measure(plan)
+    call.answer(result, text.bench(result))
+
+
+@click.command(
+    epilog=examples(
+        "compress bundle runs/digits_l1inf --out board.zip",
+        "python3 bench.pyz                      (there, in the unpacked folder; writes bench.json)",
+    )
+)
+@plan_options
+@click.option(
+    "--out",
     type=click.Path(path_type=Path),
-    metavar="PROFILE",
-    help="Estimate joules from it where no meter works.",
+    metavar="FOLDER | FILE.zip",
+    help="Default: bundle, in the current folder.",
 )
 @json_option
 @pass_call
-def bench(call: Call, /, targets: tuple[Path, ...], energy_model: Path | None, **options: Any) -> None:
-    """Measure ONNX files side by side, or again those of a run."""
-    from compressor import launch
-    from compressor.report import text
+def bundle(call: Call, /, targets: tuple[Path, ...], out: Path | None, **options: Any) -> None:
+    """Pack ONNX files with a bench that needs only Python, numpy and onnxruntime."""
+    from compressor import bundle
 
-    plan = _plan_of_run(targets[0]) if len(targets) == 1 and targets[0].is_dir() else _plan_of_files(targets)
-    given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
-    if energy_model:
-        given["energy_model"] = str(energy_model.resolve())
+    out = out or Path("bundle")
     with only_answers_on_stdout():
-        result = launch.measure(plan | given)
-    call.answer(result, text.bench(result["variants"]))
+        plan = bundle.write(_plan(targets, **options), out)
+    runtime = f", onnxruntime {plan['min_onnxruntime']} or newer" if plan["min_onnxruntime"] else ""
+    call.answer({"bundle": str(out), **plan}, f"{out}: {len(plan['variants'])} files, opset {plan['opset']}{runtime}")
 
 
 @click.command(
@@ -66,19 +120,38 @@ def calibrate_energy(call: Call, results: tuple[Path, ...], out: Path) -> None:
     call.answer(asdict(profile), f"{out}: {error} on {profile.n_files} files")
 
 
-def _plan_of_run(run: Path) -> dict[str, Any]:
-    file = RunDir(run).bench_plan
-    plan: dict[str, Any] | None = read_json(file)
-    if plan is None:
-        raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
-    variants = [{**variant, "file": str((run / variant["file"]).resolve())} for variant in plan["variants"]]
-    return plan | {"variants": variants}
+@click.command(
+    "join-energy",
+    epilog=examples(
+        "compress bench runs/digits_l1inf --meter external --json > bench.json   (while the meter records)",
+        "compress join-energy bench.json --record usb.csv --out joined.json",
+        "compress report runs/digits_l1inf --bench joined.json",
+    ),
+)
+@click.argument("result", type=click.Path(path_type=Path), metavar="BENCH.json")
+@click.option(
+    "--record", required=True, type=click.Path(path_type=Path), metavar="CSV", help="What the meter recorded."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where to write it.")
+@json_option
+@pass_call
+def join_energy(call: Call, result: Path, record: Path, out: Path) -> None:
+    """Give what the bench measured the joules that an external meter recorded meanwhile."""
+    from compressor.bench import trace
+    from compressor.report import measured, text
+
+    joined = trace.joined(measured.read(result), record)
+    try:
+        out.write_text(json.dumps(joined, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}; choose another place with --out") from error
+    call.answer(joined, text.bench(joined))
 
 
-def _plan_of_files(files: Sequence[Path]) -> dict[str, Any]:
-    unknown = dict.fromkeys(("quantized", "accuracy", "n_examples", "split", "n_params"))
-    variants = [
-        {"name": str(file), "kind": "result" if index else "original", "file": str(file.resolve()), **unknown}
-        for index, file in enumerate(files)
-    ]
-    return {"format": 1, "variants": variants}
+def _plan(files: Sequence[Path], inputs_file: Path | None, energy_model: Path | None, **options: Any) -> dict[str, Any]:
+    """Make a plan of the options that were given."""
+    from compressor import targets
+
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
+    places = {"inputs_file": inputs_file, "energy_model": energy_model}
+    return targets.plan(files, settings | {key: str(file.resolve()) for key, file in places.items() if file})

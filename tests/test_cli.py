@@ -11,10 +11,13 @@ from pathlib import Path
 
 import click
 import pytest
+from fake_run import board, finished_run
+from onnx_files import N_WORDS, classifier
 
 import compressor
 from compressor import cli, cookbook, errors, launch
 from compressor.bench.plan import read_plan
+from compressor.report import measured
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -30,14 +33,20 @@ def variant(name, *, accuracy, p50_ms):
     }  # fmt: skip
 
 
+MEASURED = measured.completed(
+    {
+        "variants": [
+            variant("original fp32", accuracy=0.89, p50_ms=10.0),
+            variant("compressed fp32", accuracy=0.87, p50_ms=2.0),
+        ]
+    }
+)
 REPORT = {
     "is_measured": True,
+    "environment": {**MEASURED["environment"], "measured": MEASURED["environment"]},
     "stages": [{"name": "export", "folder": "00-export"}],
     "gates": [{"name": "max_accuracy_drop", "limit": 0.01, "value": 0.02, "met": False, "note": ""}],
-    "variants": [
-        variant("original fp32", accuracy=0.89, p50_ms=10.0),
-        variant("compressed fp32", accuracy=0.87, p50_ms=2.0),
-    ],
+    "variants": MEASURED["variants"],
 }
 PLAN = {
     "model": {"family": "vit", "n_params": 12345, "is_trained": False},
@@ -90,7 +99,7 @@ class TestAnswers:
         assert shown.err == "a library talks\n"
         assert "original fp32" in shown.out
         assert "5.0× faster" in shown.out
-        assert "gate missed: accuracy drop 0.02, limit 0.01" in shown.out
+        assert "gate missed: accuracy loses 2.00 points, may lose 1" in shown.out
         assert shown.out.endswith("report: runs/my/report/index.html\n")
 
     def test_flags_become_one_call(self, capsys, monkeypatch):
@@ -125,11 +134,12 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         "arguments",
-        [["--recipe", "my.yaml"], ["check", "my.yaml"], ["recipes"], ["schema"], ["--version"], ["bench", "a"]],
+        [["--recipe", "my.yaml"], ["check", "my.yaml"], ["recipes"], ["schema"], ["--version"], ["bench", "a.onnx"]],
     )
     def test_json_is_one_line_whatever_libraries_print(self, capsys, fake, arguments):
         fake(compressor, "run", REPORT)
         fake(compressor, "check", PLAN)
+        classifier(Path("a.onnx"))
         fake(launch, "measure", {"variants": REPORT["variants"]})
         assert cli.main([*arguments, "--json"]) == 0
         out = capsys.readouterr().out
@@ -158,6 +168,19 @@ class TestReport:
         assert exit_code == 3
         assert line == "compress: nowhere: no run there, run.json or recipe.yaml is missing; give the folder of a run"
 
+    def test_what_a_board_measured_goes_beside(self, capsys, tmp_path):
+        run = finished_run(tmp_path)
+        (tmp_path / "pi.json").write_text(json.dumps(board()))
+        assert cli.main(["report", "sst2", "--bench", "pi.json"]) == 0
+        assert capsys.readouterr().out.endswith("report: sst2/report/pi/index.html\n")
+        assert (run / "report/pi/index.html").exists()
+        assert not (run / "report/index.html").exists()
+
+    def test_a_board_that_measured_something_else(self, capsys, run):
+        exit_code, [line] = fails(capsys, "report", "run", "--bench", "no.json")
+        assert exit_code == 3
+        assert line.startswith("compress: run: not finished, so no.json is of other files; finish the run first")
+
     def test_what_must_start_at_once_loads_no_torch(self, run):
         program = (
             "import sys; from compressor.cli import main\n"
@@ -185,7 +208,7 @@ class TestBench:
 
     def test_files(self, capsys, plans, tmp_path):
         for name in ("old.onnx", "new.onnx"):
-            Path(name).touch()
+            classifier(Path(name))
         options = ["--length", "64", "--length", "16", "--threads", "2", "--seconds", "0.5"]
         assert cli.main(["bench", "old.onnx", "new.onnx", *options]) == 0
         [plan] = plans
@@ -194,11 +217,16 @@ class TestBench:
             ("new.onnx", "result", str(tmp_path / "new.onnx")),
         ]
         assert (plan.lengths, plan.threads, plan.seconds, plan.batch_sizes) == ([64, 16], [2], 0.5, [1])
-        header, *rows = capsys.readouterr().out.splitlines()
-        assert header.split()[:4] == ["1×32", "MiB", "p50", "ms"]
-        assert [row.split()[:4] for row in rows] == [
-            ["original", "fp32", "1.0", "10.000"],
-            ["compressed", "fp32", "1.0", "2.000"],
+        assert plan.inputs == {"input_ids": {"below": N_WORDS}}
+        assert plan.variants[0]["n_params"] == N_WORDS * 4 + 4 * 2
+        assert plan.variants[0]["n_flops"] == {"1x64": 16, "1x16": 16}
+        shape, header, *rows = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+        assert shape == "1×32, SingleStream"
+        assert header.split()[:3] == ["MiB", "load", "ms"]
+        assert [row.split() for row in rows] == [
+            ["original", "fp32", "1.00", "1.00", "1.00", "10.0", "10.0", "10.0", "100", "unavailable"],
+            ["compressed", "fp32", "1.00", "1.00", "1.00", "2.00", "2.00", "2.00", "500", "unavailable"],
+            ["ratio", "to", "the", "first", "1.00", "1.00", "1.00", "0.200", "0.200", "0.200", "5.00"],
         ]
 
     def test_a_run_is_measured_by_its_own_plan(self, plans, tmp_path):
@@ -217,9 +245,9 @@ class TestBench:
         assert exit_code == 3
         assert line == "compress: run: no bench-plan.json there; give the folder of a finished run, or ONNX files"
 
-    def test_a_missing_file(self, capsys, tmp_path):
+    def test_a_missing_file(self, capsys):
         exit_code, [line] = fails(capsys, "bench", "no.onnx")
-        assert (exit_code, line) == (3, f"compress: {tmp_path / 'no.onnx'}: no such file")
+        assert (exit_code, line) == (3, "compress: no.onnx: no such file")
 
 
 class TestErrors:
