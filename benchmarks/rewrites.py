@@ -13,7 +13,8 @@ from unittest.mock import patch
 from transformers import AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from compressor import launch, rewrite
+from compressor import launch
+from compressor.graphs import rewrite
 from compressor.model import Source, load_model
 from compressor.stages import export, quantize
 from compressor.train import Context

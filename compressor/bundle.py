@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 import compressor.bench
-from compressor import graph
 from compressor.bench import answers, sessions
 from compressor.bench.inputs import read_inputs
 from compressor.bench.plan import Plan
 from compressor.errors import RunDirError
+from compressor.graphs import content
 from compressor.rundir import explained, write_json
 
 PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE = "bench.pyz", "plan.json", "inputs.npz", "expected.npz", "profile.yaml"
@@ -55,31 +55,31 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as name:
             folder = Path(name, "bundle")
             folder.mkdir()
-            content = fill(plan, folder)
+            found = fill(plan, folder)
             _put(folder, out)
-    return content
+    return found
 
 
 def fill(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Write the files of a bundle into an empty folder, and return its plan."""
     zipapp.create_archive(Path(compressor.bench.__path__[0]), folder / PROGRAM, filter=_is_source)
-    content = dict(plan)
-    content["variants"] = [_copied(each, folder / str(index)) for index, each in enumerate(plan["variants"])]
+    found = dict(plan)
+    found["variants"] = [_copied(each, folder / str(index)) for index, each in enumerate(plan["variants"])]
     if plan.get("energy_model"):
-        content["energy_model"] = shutil.copyfile(plan["energy_model"], folder / PROFILE).name
-    content |= _needs(folder, content["variants"])
-    known = Plan(**{key: value for key, value in content.items() if key != "format"}, folder=folder)
+        found["energy_model"] = shutil.copyfile(plan["energy_model"], folder / PROFILE).name
+    found |= _needs(folder, found["variants"])
+    known = Plan(**{key: value for key, value in found.items() if key != "format"}, folder=folder)
     _save(_inputs(known), folder / INPUTS)
     _save(answers.answers(replace(known, inputs_file=INPUTS)), folder / EXPECTED)
-    content |= {"inputs_file": INPUTS, "expected_file": EXPECTED}
-    write_json(folder / PLAN, content)
-    return content
+    found |= {"inputs_file": INPUTS, "expected_file": EXPECTED}
+    write_json(folder / PLAN, found)
+    return found
 
 
 def _copied(variant: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Copy an ONNX file, and the weights beside it, into a folder of their own."""
     file = Path(variant["file"])
-    for place in [file.name, *graph.external_files(file)]:
+    for place in [file.name, *content.external_files(file)]:
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.parent / place, folder / place)
     return {**variant, "file": f"{folder.name}/{file.name}"}
@@ -87,7 +87,7 @@ def _copied(variant: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _needs(folder: Path, variants: list[dict[str, Any]]) -> dict[str, Any]:
     """Tell the newest operations in the files, and the onnxruntime that first opens them all."""
-    described = [graph.describe(folder / each["file"]) for each in variants]
+    described = [content.describe(folder / each["file"]) for each in variants]
     versions = {
         "opset": max(each["opset"].get("ai.onnx", 0) for each in described),
         "ir_version": max(each["ir_version"] for each in described),

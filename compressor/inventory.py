@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from compressor import bounds, flops, graph, pretrained, surgery
+from compressor import pretrained, surgery
 from compressor.checkpoint import WEIGHTS, arch_of
 from compressor.errors import InputError
+from compressor.graphs import bounds, content, flops
 from compressor.model import flops_by_module, load
 
 LENGTH = 32  # tokens of the text that operations are counted for
@@ -45,7 +46,7 @@ def take(path: Path) -> Facts:
 
 def _graph(file: Path) -> Facts:
     """Describe an ONNX file: what is in it, and what follows from that."""
-    found = graph.describe(file)
+    found = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
     batch_size, length = _own_shape(found["inputs"], min(LENGTH, longest or LENGTH))
     return {
@@ -116,5 +117,5 @@ def _network(folder: Path) -> Facts:
 def _grouped(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
     layers: dict[str, list[nn.Parameter]] = {}
     for name, weights in parameters:
-        layers.setdefault(graph.layer_of(name), []).append(weights)
+        layers.setdefault(content.layer_of(name), []).append(weights)
     return layers

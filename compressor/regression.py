@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from compressor import flops, graph, launch, targets
+from compressor import launch, targets
 from compressor.bench.inputs import LABELS, read_arrays
 from compressor.bench.verdict import worst
 from compressor.errors import InputError, RecipeError
 from compressor.gate import SLACK
+from compressor.graphs import content, flops
 from compressor.progress import say
 
 N_SELF_TESTS = 10
@@ -125,7 +126,7 @@ def _plan(new: Path, baseline: Path, settings: Mapping[str, Any]) -> Facts:
 def _describe(file: Path) -> Facts:
     if not file.is_file():
         raise InputError(f"{file}: no such file; give an ONNX file")
-    return graph.describe(file)
+    return content.describe(file)
 
 
 def _require_labels(file: str | None) -> None:

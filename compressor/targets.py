@@ -5,9 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from compressor import bounds, flops, graph, shapes
 from compressor.bench.inputs import own_lengths
 from compressor.errors import InputError, RecipeError
+from compressor.graphs import bounds, content, flops, shapes
 from compressor.rundir import RunDir, read_json
 
 BATCH_SIZES, LENGTHS = [1], [32, 128]  # the bench's own
@@ -64,7 +64,7 @@ def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, A
             "kind": "result" if index else "original",
             "file": str(file.resolve()),
             **dict.fromkeys(("quantized", "accuracy", "n_examples", "split")),
-            "n_params": graph.describe(file)["n_params"],
+            "n_params": content.describe(file)["n_params"],
             "n_flops": _n_flops(file, found),
         }
         for index, file in enumerate(files)

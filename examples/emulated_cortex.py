@@ -108,8 +108,8 @@ def unpack_packages(folder: Path, mirror: str | None) -> None:
 def python_of(debian: Path) -> str:
     """Name the Python that was unpacked, such as python3.11."""
     version = max(int(path.suffix[1:]) for path in (debian / "usr/bin").glob("python3.*") if path.suffix[1:].isdigit())
-    if version < 11:
-        raise SetupError(f"python3.{version}: the bench needs 3.11 or newer; take a host with a newer release")
+    if version < 10:
+        raise SetupError(f"python3.{version}: the bench needs 3.10 or newer; take a host with a newer release")
     return f"python3.{version}"
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from graphs import write
+from onnx_files import write
 from tiny import arch_of, task_of, tiny
 
-from compressor import flops, inventory, pretrained, surgery
+from compressor import inventory, pretrained, surgery
 from compressor.cli import main
 from compressor.errors import InputError
+from compressor.graphs import flops
 from compressor.model import Model, Task
 from compressor.report import text
 from compressor.stages import export

@@ -10,9 +10,10 @@ import pytest
 from onnx import numpy_helper
 from test_bench import N_WORDS, image_model, text_model
 
-from compressor import flops, launch, regression
+from compressor import launch, regression
 from compressor.bench.verdict import VERDICTS
 from compressor.cli import main
+from compressor.graphs import flops
 from compressor.report import checks, words
 
 

@@ -22,10 +22,10 @@ from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 from compressor import rundir
 from compressor.data import example_inputs
 from compressor.errors import InputError, ParityError
+from compressor.graphs.rewrite import rewrite_
 from compressor.hub import first_line
 from compressor.model import OUTPUT_NAMES, Model, OnnxGraph, outputs_of
 from compressor.options import Base
-from compressor.rewrite import rewrite_
 from compressor.train import Context
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET

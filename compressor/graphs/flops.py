@@ -7,8 +7,8 @@ from pathlib import Path
 
 from onnx import AttributeProto, GraphProto
 
-from compressor import shapes
-from compressor.shapes import Step, Value
+from compressor.graphs import shapes
+from compressor.graphs.shapes import Step, Value
 
 NOT_COUNTED = {"CausalConvWithState", "LinearAttention"}  # standard, and made of products
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}

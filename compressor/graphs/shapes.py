@@ -15,8 +15,8 @@ from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
-from compressor import contrib, graph
 from compressor.errors import InputError
+from compressor.graphs import content, contrib
 from compressor.hub import first_line
 
 MOST_WHOLE = 2**16  # entries of an array that is computed: shapes, positions, the mask of a text
@@ -72,7 +72,7 @@ class Step:
 
 def skeleton(file: Path) -> onnx.ModelProto:
     """Parse an ONNX file for `walk`: of the weights only small ones are kept, and local functions are written out."""
-    proto = graph.read(file)
+    proto = content.read(file)
     for tensor in proto.graph.initializer:
         if not _is_small(_type(tensor)):
             for name in PAYLOADS:

@@ -5,7 +5,7 @@ import pytest
 from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
-from compressor.rewrite import rewrite_
+from compressor.graphs.rewrite import rewrite_
 
 LAYER = """
     <ir_version: 10, opset_import: ["": 23]>

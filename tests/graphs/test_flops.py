@@ -5,13 +5,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from graphs import exported, write
 from onnx import defs
+from onnx_files import exported, write
 from tiny import TINY, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from compressor import flops
 from compressor.errors import InputError
+from compressor.graphs import flops
 from compressor.model import flops_by_module
 from compressor.stages import export
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from compressor import shapes
-from compressor.shapes import Step, Value
+from compressor.graphs import shapes
+from compressor.graphs.shapes import Step, Value
 
 PASSING = {  # which inputs of an operation come out of it as they are, entry by entry
     "Cast": (0,),

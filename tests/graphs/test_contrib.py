@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graphs import write
+from onnx_files import write
 
-from compressor import contrib, flops, shapes
+from compressor.graphs import contrib, flops, shapes
 
 SCALE, ZERO, ZERO8 = np.float32(0.1), np.uint8(0), np.int8(0)
 CASES = {  # declared inputs, the operation, weights, FLOPs by hand

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graphs import exported, write
+from onnx_files import exported, write
 from tiny import TINY, tiny
 
-from compressor import bounds
 from compressor.errors import InputError
+from compressor.graphs import bounds
 
 TEXTS = [family for family, config in TINY.items() if "vocab_size" in config]
 FAST = ("bert", "roberta")
