@@ -34,7 +34,8 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
     plan : mapping
         A plan of the bench with absolute file names.
     out : Path
-        Folder, or a file that ends in ``.zip``. An older bundle there is replaced, anything else is refused.
+        Folder, or a file that ends in ``.zip``. An older bundle there is replaced; anything else is refused, and so is
+        a folder with anything else in it, such as what was measured there.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
         If a file is damaged, or cannot be run at a shape of the plan.
     """
     if out.exists() and not _is_bundle(out):
-        raise RunDirError(f"{out}: exists and is no bundle; choose another --out")
+        raise RunDirError(f"{out}: exists and is no bundle, or holds more than one; choose another --out")
     with explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as name:
@@ -79,10 +80,11 @@ def fill(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _copied(variant: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Copy an ONNX file, and the weights beside it, into a folder of their own."""
     file = Path(variant["file"])
-    for place in [file.name, *content.external_files(file)]:
+    weights = content.external_files(file)
+    for place in [file.name, *weights]:
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.parent / place, folder / place)
-    return {**variant, "file": f"{folder.name}/{file.name}"}
+    return {**variant, "file": f"{folder.name}/{file.name}", "weights": weights}
 
 
 def _needs(folder: Path, variants: list[dict[str, Any]]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def _needs(folder: Path, variants: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _inputs(plan: Plan) -> dict[str, np.ndarray]:
     """Make the inputs of all files at the largest shape, of which the bench takes parts."""
-    made = read_inputs(plan.inputs, plan.arrays, plan.seed)
+    made = read_inputs(**plan.fed)
     found: dict[str, np.ndarray] = {}
     for variant in plan.variants:
         session = sessions.open_session(plan.path(variant), 1)
@@ -108,8 +110,11 @@ def _inputs(plan: Plan) -> dict[str, np.ndarray]:
 
 
 def _save(arrays: Mapping[str, np.ndarray], file: Path) -> None:
-    with file.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    """Write an .npz file; numpy's own function takes some names of arrays for its options."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _put(folder: Path, out: Path) -> None:
@@ -127,7 +132,9 @@ def _is_bundle(path: Path) -> bool:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return PROGRAM in archive.namelist()
-    return (path / PROGRAM).exists()
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    own = {PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE}
+    return PROGRAM in names and all(name in own or name.isdigit() for name in names)
 
 
 def _is_source(path: Path) -> bool:

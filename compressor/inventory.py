@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from compressor import pretrained, surgery
+from compressor.bench.plan import size_name
 from compressor.checkpoint import WEIGHTS, arch_of
 from compressor.errors import InputError
 from compressor.graphs import bounds, content, flops
@@ -54,7 +55,7 @@ def _graph(file: Path) -> Facts:
         "inputs": [{**each, "below": rows.get(each["name"], {}).get("below")} for each in found["inputs"]],
         "max_length": longest,
         "n_flops": flops.count(file, batch_size, length),
-        "flops_at": f"{batch_size}x{length}" if length else str(batch_size),
+        "flops_at": size_name(batch_size, length),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from compressor import launch, targets
 from compressor.bench.inputs import LABELS, read_arrays
+from compressor.bench.plan import size_name
 from compressor.bench.verdict import worst
 from compressor.errors import InputError, RecipeError
 from compressor.gate import SLACK
@@ -59,7 +60,7 @@ def check(
     """
     if not baseline.is_file():
         raise RecipeError(f"{baseline}: no such baseline; give the ONNX file to compare with")
-    ours, theirs = _describe(new), _describe(baseline)
+    ours, theirs = content.describe(new), content.describe(baseline)
     if limits.get("accuracy") is not None:
         _require_labels(settings.get("inputs_file"))
     found = launch.gate(_plan(new, baseline, settings))
@@ -67,7 +68,7 @@ def check(
     checks = [
         *(_latency(entry, found["margin"]) for entry in found["shapes"]),
         *(_instructions(entry, limits.get("instructions")) for entry in found["n_instructions"] or ()),
-        *(_outputs(entry, limits.get("outputs")) for entry in found["shapes"]),
+        *(_outputs(entry, limits.get("outputs")) for entry in sizes),
         *_accuracy(found["accuracy"], found["n_examples"], limits.get("accuracy")),
         *(_flops(new, baseline, size, limits.get("flops")) for size in sizes),
         _growth("bytes", ours["size_bytes"], theirs["size_bytes"], limits.get("bytes")),
@@ -96,7 +97,6 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
         What ``compress gate --self-test --json`` prints. The verdict is ``pass`` if every run was decided and
         none was a false alarm, else ``inconclusive``: the gate is no use here with this margin and budget.
     """
-    _describe(file)
     plan = _plan(file, file, settings)
     runs = []
     for index in range(N_SELF_TESTS):
@@ -123,12 +123,6 @@ def _plan(new: Path, baseline: Path, settings: Mapping[str, Any]) -> Facts:
     return {"format": 1, **files, **settings, **targets.feeding([new, baseline], settings)}
 
 
-def _describe(file: Path) -> Facts:
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; give an ONNX file")
-    return content.describe(file)
-
-
 def _require_labels(file: str | None) -> None:
     """Find out before minutes of measuring that accuracies cannot be compared."""
     if file is None:
@@ -146,17 +140,17 @@ def _latency(entry: Mapping[str, Any], margin: float) -> Facts:
 def _outputs(entry: Mapping[str, Any], limit: float | None) -> Facts:
     difference = entry["output_difference"]
     verdict = _judged(difference, limit)
-    return _check("outputs", shape=_shape(entry), difference=difference, margin=limit, verdict=verdict)
+    return _check("outputs", shape=_size(entry), difference=difference, margin=limit, verdict=verdict)
 
 
 def _instructions(entry: Mapping[str, Any], limit: float | None) -> Facts:
     limit = MAX_INSTRUCTIONS if limit is None else limit
-    return _growth("instructions", entry["new"], entry["baseline"], limit, _size_name(entry))
+    return _growth("instructions", entry["new"], entry["baseline"], limit, _size(entry))
 
 
 def _flops(new: Path, baseline: Path, size: Mapping[str, Any], limit: float | None) -> Facts:
     ours, theirs = (flops.count(file, size["batch_size"], size["length"]) for file in (new, baseline))
-    return _growth("flops", ours, theirs, limit, _size_name(size))
+    return _growth("flops", ours, theirs, limit, _size(size))
 
 
 def _accuracy(found: Mapping[str, float] | None, n_examples: int, limit: float | None) -> Iterator[Facts]:
@@ -172,7 +166,7 @@ def _growth(
     name: str, new: float | None, baseline: float | None, limit: float | None, shape: str | None = None
 ) -> Facts:
     """Compare two numbers that are taken as they are; the bounds of their ratio are the ratio."""
-    ratio = new / baseline - 1 if new is not None and baseline else None
+    ratio = 0.0 if new is not None and new == baseline else new / baseline - 1 if new is not None and baseline else None
     found = {"ratio": ratio, "low": ratio, "high": ratio, "verdict": _judged(ratio, limit)}
     return _check(name, shape=shape, new=new, baseline=baseline, margin=limit, **found)
 
@@ -214,15 +208,14 @@ def _spreads(checks: Iterable[Facts]) -> Iterator[Facts]:
 
 def _shape(entry: Mapping[str, Any]) -> str:
     """Name a shape: its size, and the threads where there are several."""
-    size = _size_name(entry)
+    size = _size(entry)
     return size if entry["threads"] == 1 else f"{size}, {entry['threads']} threads"
 
 
-def _size_name(entry: Mapping[str, Any]) -> str:
-    """Name a size: batch x length, or the batch alone."""
-    return f"{entry['batch_size']}x{entry['length']}" if entry["length"] else str(entry["batch_size"])
+def _size(entry: Mapping[str, Any]) -> str:
+    return size_name(entry["batch_size"], entry["length"])
 
 
 def _sizes(shapes: Iterable[Facts]) -> list[Facts]:
     """Leave out shapes that differ in their threads alone."""
-    return list({_size_name(entry): entry for entry in shapes}.values())
+    return list({_size(entry): entry for entry in shapes}.values())

@@ -1,11 +1,14 @@
 """Run a bundle somewhere else: on a board over ssh, or under a command such as an emulator."""
 
+import contextlib
 import json
 import shlex
+import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -18,7 +21,23 @@ SCRIPT = "{script}"
 FAILED = 255  # exit code of ssh itself
 NOT_FOUND = 127  # of a shell that knows no such program
 SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15")
-UNPACK_AND_RUN = 'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; cd "$d"; '
+# Unpack as many bytes as were announced; then run, until the bench ends or the connection does.
+ON_HOST = """
+set -e
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+head -c {n_bytes} | tar -xof - -C "$folder"
+cd "$folder"
+exec 3<&0
+{python} {program} < /dev/null &
+bench=$!
+{{ cat <&3; kill $bench; }} > /dev/null 2>&1 &
+watch=$!
+code=0
+wait $bench || code=$?
+kill $watch 2> /dev/null || true
+exit $code
+"""
 
 
 def measure(place: str, folder: Path, python: str = "python3", ssh: str = "ssh") -> dict[str, Any]:
@@ -49,10 +68,13 @@ def measure(place: str, folder: Path, python: str = "python3", ssh: str = "ssh")
         If the host cannot be reached, has no onnxruntime, or cannot run the files.
     """
     kind, _, rest = place.partition(":")
-    if kind == "command" and SCRIPT in rest:
-        return _under(shlex.split(rest), folder)
-    if kind == "ssh" and urlsplit(place).hostname:
-        return _over_ssh(place, folder, python, ssh)
+    try:
+        if kind == "command" and SCRIPT in rest:
+            return _under(shlex.split(rest), folder)
+        if kind == "ssh" and urlsplit(place).hostname:
+            return _over_ssh(place, folder, python, shlex.split(ssh))
+    except ValueError as error:  # a quote that is not closed, a port that is no number
+        raise RecipeError(f"--on {place}: {error}") from error
     raise RecipeError(f"--on {place}: should be ssh://user@host[:port], or 'command: ... {SCRIPT}'")
 
 
@@ -62,44 +84,60 @@ def _under(words: Sequence[str], folder: Path) -> dict[str, Any]:
     return _found(command, None, f"--on command: {words[0]}")
 
 
-def _over_ssh(place: str, folder: Path, python: str, ssh: str) -> dict[str, Any]:
-    """Send the bundle as a tar stream to a shell that unpacks and runs it: one connection for all."""
+def _over_ssh(place: str, folder: Path, python: str, ssh: Sequence[str]) -> dict[str, Any]:
+    """Send the bundle as a tar file to a shell that unpacks and runs it: one connection for all."""
     where = urlsplit(place)
-    user = f"{where.username}@" if where.username else ""
+    host = where.netloc.removesuffix(f":{where.port}")  # `hostname` would be in small letters
     port = ("-p", str(where.port)) if where.port else ()
-    say(f"sending {sum(path.stat().st_size for path in folder.rglob('*')) / 2**20:,.1f} MiB to {where.hostname}")
-    program = f"{UNPACK_AND_RUN}{shlex.quote(python)} {bundle.PROGRAM}"
-    command = [*shlex.split(ssh), *SSH_OPTIONS, *port, f"{user}{where.hostname}", program]
-    return _found(command, folder, f"--on {place}")
+    with tempfile.TemporaryFile() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.add(folder, arcname=".")
+        n_bytes = packed.tell()
+        packed.seek(0)
+        say(f"sending {n_bytes / 2**20:,.1f} MiB to {host}")
+        script = ON_HOST.format(n_bytes=n_bytes, python=shlex.quote(python), program=bundle.PROGRAM)
+        command = [*ssh, *SSH_OPTIONS, *port, "--", host, f"sh -c {shlex.quote(script)}"]
+        return _found(command, packed, f"--on {place}")
 
 
-def _found(command: Sequence[str], sent: Path | None, place: str) -> dict[str, Any]:
+def _found(command: Sequence[str], sent: IO[bytes] | None, place: str) -> dict[str, Any]:
     """Run a command, pass its progress on, and read the result from the last line of its stdout."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as answer:
         try:
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=answer, stderr=subprocess.PIPE)
         except OSError as error:
             raise InputError(f"{place}: cannot be started: {error.strerror}") from error
-        with child:
-            if child.stdin:
-                _send(sent, child.stdin)
+        with child, _sending(sent, child.stdin):
             remark = launch.pass_on(line.decode(errors="replace") for line in child.stderr or ())
         if child.returncode:
             raise _failure(child.returncode, remark, place)
         answer.seek(0)
-        found: dict[str, Any] = json.loads(answer.read().splitlines()[-1])
+        try:
+            found: dict[str, Any] = json.loads(answer.read().splitlines()[-1])
+        except (IndexError, ValueError) as error:
+            raise InputError(f"{place}: gave no result; does it run {SCRIPT}?") from error
         return found
 
 
-def _send(folder: Path | None, stream: IO[bytes]) -> None:
-    """Write a folder as a tar stream; a host that hangs up says why by itself."""
-    try:
-        with stream:
-            if folder:
-                with tarfile.open(fileobj=stream, mode="w|") as archive:
-                    archive.add(folder, arcname=".")
-    except BrokenPipeError:
+@contextlib.contextmanager
+def _sending(sent: IO[bytes] | None, stream: IO[bytes] | None) -> Iterator[None]:
+    """Send a file in the background, and leave the stream open until all is over: its end stops the host."""
+    if sent is None or stream is None:
+        yield
         return
+    sender = threading.Thread(target=_copy, args=(sent, stream), daemon=True)
+    sender.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it has hung up, and says why by itself
+            stream.close()
+
+
+def _copy(sent: IO[bytes], stream: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # as above
+        shutil.copyfileobj(sent, stream)
+        stream.flush()
 
 
 def _failure(exit_code: int, remark: str, place: str) -> Exception:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.bench.inputs import own_lengths
+from compressor.bench.plan import size_name
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import bounds, content, flops, shapes
 from compressor.rundir import RunDir, read_json
@@ -42,7 +43,8 @@ def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any
     if asked and longest and max(asked) > longest:
         raise RecipeError(f"--length {max(asked)}: the files read at most {longest}")
     if settings.get("inputs_file") and not asked:
-        asked = own_lengths(Path(settings["inputs_file"]))
+        names = {each["name"] for file in files for each in content.describe(file)["inputs"]}
+        asked = own_lengths(Path(settings["inputs_file"]), names)
     fitting = [length for length in LENGTHS if not longest or length <= longest]
     return {"inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
 
@@ -63,6 +65,7 @@ def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, A
             "name": str(file),
             "kind": "result" if index else "original",
             "file": str(file.resolve()),
+            "weights": content.external_files(file),
             **dict.fromkeys(("quantized", "accuracy", "n_examples", "split")),
             "n_params": content.describe(file)["n_params"],
             "n_flops": _n_flops(file, found),
@@ -76,4 +79,4 @@ def _n_flops(file: Path, found: Mapping[str, Any]) -> dict[str, int | None]:
     """Count the FLOPs of a file at each size of a plan, by the names that sizes have in the facts of a run."""
     is_text = shapes.has_free_length(shapes.skeleton(file))
     sizes = product(found["batch_sizes"], found["lengths"] if is_text else [None])
-    return {f"{n}x{length}" if length else str(n): flops.count(file, n, length) for n, length in sizes}
+    return {size_name(*size): flops.count(file, *size) for size in sizes}

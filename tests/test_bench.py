@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import weakref
 import zipapp
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +19,7 @@ from scipy import stats
 
 import compressor.bench
 from compressor import cli
-from compressor.bench import energy, host, latency, load, measure, practice, sessions
+from compressor.bench import answers, energy, host, latency, load, measure, practice, sessions
 from compressor.bench.__main__ import main
 from compressor.bench.errors import InputError, PlanError
 from compressor.bench.inputs import SAFE_ID, Inputs, own_lengths, read_inputs
@@ -159,11 +160,11 @@ def test_inputs_come_from_a_file(tmp_path):
     ids = np.arange(40).reshape(5, 8) % N_WORDS
     arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     np.savez(tmp_path / "in.npz", **arrays, labels=np.arange(5))
-    made = read_inputs({}, tmp_path / "in.npz", seed=0)
+    made = read_inputs({}, str(tmp_path / "in.npz"), seed=0)
     assert made.at(session, 2, 3)["input_ids"].tolist() == ids[:2, :3].tolist()
     assert made.labels.tolist() == [0, 1, 2, 3, 4]
     assert [each["input_ids"].tolist() for each in made.examples(session)] == [[row] for row in ids.tolist()]
-    assert own_lengths(tmp_path / "in.npz") == [8]
+    assert own_lengths(tmp_path / "in.npz", ["input_ids"]) == [8]
     with pytest.raises(InputError, match=r"in\.npz: 'input_ids' has the shape \[5, 8\], too small for \[6, 8\]"):
         made.at(session, 6, 8)
 
@@ -183,7 +184,7 @@ def test_files_of_inputs_that_do_not_fit(tmp_path, arrays, complaint):
     session = sessions.open_session(text_model(tmp_path / "model.onnx"), 1)
     np.savez(tmp_path / "in.npz", **arrays)
     with pytest.raises(InputError, match=re.escape(complaint)):
-        read_inputs({}, tmp_path / "in.npz", seed=0).at(session, 1, 2)
+        read_inputs({}, str(tmp_path / "in.npz"), seed=0).at(session, 1, 2)
 
 
 def test_a_file_that_needs_more_memory_than_there_may_be(tmp_path):
@@ -199,6 +200,55 @@ def test_a_file_that_needs_more_memory_than_there_may_be(tmp_path):
     (tmp_path / "l.onnx").write_bytes(b"no file at all")
     with pytest.raises(InputError, match=r"l\.onnx: onnxruntime cannot open it"):
         load.in_child(tmp_path / "l.onnx", job)
+
+
+def test_the_size_counts_the_weights_beside_a_file_whatever_their_name(tmp_path):
+    for name, size in (("m[1].onnx", 3), ("m[1].onnx.data", 5), ("m[1].onnx.data.bak", 7), ("weights.bin", 11)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert load.size_bytes(tmp_path / "m[1].onnx") == 8
+    assert load.size_bytes(tmp_path / "m[1].onnx", ["weights.bin"]) == 14
+    assert load.size_bytes(tmp_path / "m[1].onnx", []) == 3
+
+
+def test_peak_memory_is_that_of_the_file_alone(tmp_path):
+    """A network of next to no weights takes next to nothing, and each MiB of weights one, or two where it is packed."""
+    peaks = {}
+    for n_mib in (0, 32):
+        weights = np.ones((n_mib * 2**18 // 64 + 1, 64))
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["logits"])]
+        save_graph(
+            tmp_path / "m.onnx",
+            nodes,
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", len(weights)])],
+            w=weights,
+        )
+        job = {"n_threads": 1, "batch_size": 1, "length": 1, "inputs": {}}
+        peaks[n_mib] = load.in_child(tmp_path / "m.onnx", job)["peak_memory_bytes"] / 2**20
+    assert peaks[0] < 4
+    assert 32 <= peaks[32] - peaks[0] <= 3 * 32 + 8
+
+
+def test_sessions_of_one_number_of_threads_are_closed_before_the_next_are_opened(tmp_path, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+    really = sessions.open_session
+
+    def open_session(*given):
+        alive.add(opened := really(*given))
+        most.append(len(alive))
+        return opened
+
+    monkeypatch.setattr(sessions, "open_session", open_session)
+    measure.measure(read_plan(write_plan(tmp_path, threads=[1, 2, 3], lengths=[4])), say=lambda _: None)
+    assert max(most) == 2, "two files"
+
+
+def test_what_is_not_a_number_is_never_a_small_difference():
+    one, other = {"a": np.zeros(2), "b": np.array([np.nan])}, {"a": np.ones(2), "b": np.ones(1)}
+    assert answers.largest_difference(one, other) is None
+    assert answers.largest_difference(other, one) is None
+    assert answers.largest_difference({"a": np.zeros(2)}, {"a": np.array([0, -3.0])}) == 3
+    assert answers.largest_difference({}, {}) is None
+    assert answers.largest_difference({"a": np.zeros((0, 2))}, {"a": np.zeros((0, 2))}) == 0
 
 
 def test_nothing_is_timed_on_an_emulated_processor(tmp_path):

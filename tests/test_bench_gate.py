@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 from test_bench import N_WORDS, image_model, save_graph, text_model
 
-from compressor.bench import accuracy, answers, counter, gate, pairs, sessions, verdict
+from compressor.bench import accuracy, answers, counter, gate, host, pairs, sessions, verdict
 from compressor.bench.__main__ import main
 from compressor.bench.errors import InputError, PlanError
 from compressor.bench.inputs import Inputs
@@ -355,6 +355,21 @@ def test_arrays_of_other_names_and_files_that_hold_none(plan_file, tmp_path, cap
     for name, complaint in complaints.items():
         assert main(["--gate", str(plan_file(inputs_file=name)), str(tmp_path / "gate.json")]) == 3
         assert capsys.readouterr().err == f"bench: {tmp_path / name}: {complaint}\n"
+
+
+def test_scores_that_are_no_numbers_are_never_right(tmp_path):
+    nodes = [helper.make_node("Log", ["features"], ["logits"])]
+    save_graph(tmp_path / "a.onnx", nodes, [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 2])])
+    features = np.array([[-1, -1], [2, 1], [-1, 2], [1, 2]], np.float32)  # log gives nan below zero
+    inputs = Inputs(place="in.npz", arrays={"features": features}, labels=np.array([0, 0, 0, 1]))
+    assert accuracy.accuracy(tmp_path / "a.onnx", inputs) == 0.5
+
+
+def test_an_emulated_processor_decides_nothing(plan_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(host, "is_emulated", lambda root: True)
+    assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 3
+    assert capsys.readouterr().err.startswith("bench: an emulated processor: ")
+    assert not (tmp_path / "gate.json").exists()
 
 
 def test_no_output_of_scores_is_no_accuracy(tmp_path):

@@ -222,6 +222,19 @@ def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
         inventory.take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
+@pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should lie beside it"), ("gone", "are missing")])
+def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
+    inner = onnx.load(with_weights_at(place, tmp_path / "inner.onnx"), load_external_data=False).graph
+    inner.node[0].input[0] = "w"
+    del inner.input[:]
+    node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    condition = onnx.helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [])
+    graph = onnx.helper.make_graph([node], "g", [condition], list(inner.output))
+    (tmp_path / "net.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(InputError, match=complaint):
+        inventory.take(tmp_path / "net.onnx")
+
+
 def test_a_folder_without_a_network(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json there"):
         inventory.take(tmp_path)

@@ -206,3 +206,30 @@ class TestRemarks:
             joules.Remark("firmware: throttled", "all files at 1×128"),
         ]
         assert "energy warning (original fp32 at 1×32): unsteady" in text.bench(result)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("variants", 0, "bench", 0, "p50_ms"), 0), (("variants", 0, "bench", 0, "p99_ms"), float("nan")),
+        (("variants", 0, "bench", 0, "energy", "net_j"), "much"), (("variants", 0, "load_ms"), "long"),
+        (("environment", "temperature_c"), "hot"), (("environment", "cpu", "flags"), "neon"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_refused(save, place, value):
+    """The page would draw them."""
+    content = json.loads(json.dumps(BOARD))
+    *way, last = place
+    found = content
+    for step in way:
+        found = found[step]
+    found[last] = value
+    with pytest.raises(InputError, match="not a result of the bench"):
+        measured.read(save(content))
+
+
+def test_a_processor_of_which_little_is_known(save):
+    assert measured.read(save(BOARD | {"environment": {"cpu": {}, "versions": {}}}))["environment"]["cpu"] == {
+        "model": "unknown processor",
+        "flags": [],
+    }

@@ -1,8 +1,10 @@
 """Bundles: what lies in them, and that they run in a bare Python, over a real ssh, and under a command."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import numpy as np
 import pytest
 from onnx_files import classifier
 
-from compressor import cli
+from compressor import bundle, cli
+from compressor.bench.inputs import read_arrays
 
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
 SIZES = ["--batch-size", "1", "--batch-size", "3", "--length", "4", "--length", "7", "--seconds", "0.02"]
@@ -70,8 +73,31 @@ def test_what_is_no_bundle_is_not_replaced(files, capsys, name):
     else:
         Path(name).write_text("mine")
     exit_code, answer, _ = compress(capsys, "bundle", *files, "--out", name)
-    assert (exit_code, answer["error"]) == (8, f"{name}: exists and is no bundle; choose another --out")
+    assert (exit_code, answer["error"]) == (
+        8,
+        f"{name}: exists and is no bundle, or holds more than one; choose another --out",
+    )
     assert Path(name).exists()
+
+
+def test_a_bundle_in_which_anything_else_lies_is_not_replaced(files, capsys):
+    """A zip archive that is unpacked where one works makes a bundle of that folder."""
+    assert cli.main(["bundle", *files, "--out", "board"]) == 0
+    assert cli.main(["bundle", *files, "--out", "board"]) == 0
+    capsys.readouterr()
+    Path("board/thesis.txt").write_text("mine")
+    exit_code, _, _ = compress(capsys, "bundle", *files, "--out", "board")
+    assert exit_code == 8
+    assert Path("board/thesis.txt").read_text() == "mine"
+
+
+def test_an_input_may_have_any_name(tmp_path):
+    """Some are names of options of numpy's own writer."""
+    arrays = {"file": np.ones((2, 3)), "allow_pickle": np.zeros(2, np.int64)}
+    bundle._save(arrays, tmp_path / "in.npz")
+    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "in.npz").items()} == {
+        name: array.tolist() for name, array in arrays.items()
+    }
 
 
 @pytest.mark.slow
@@ -143,6 +169,10 @@ def test_a_command_runs_the_bundle(files, capsys):
         ("ssh://", 2, "--on ssh://: should be ssh://"),
         ("command: no-such-emulator {script}", 3, "--on command: no-such-emulator: cannot be started: No such file"),
         ("command: false {script}", 3, "--on command: false: ended with 1: no word why"),
+        ("command: true {script}", 3, "--on command: true: gave no result; does it run {script}?"),
+        ("command: echo {script}", 3, "--on command: echo: gave no result; does it run {script}?"),
+        ("command: 'python3 {script}", 2, "--on command: 'python3 {script}: No closing quotation"),
+        ("ssh://board:abc", 2, "--on ssh://board:abc: Port could not be cast to integer value as 'abc'"),
     ],
 )
 def test_places_that_are_none(files, capsys, place, exit_code, error):
@@ -199,6 +229,47 @@ def test_a_run_on_another_host(files, capsys, ssh):
     assert [each["output_difference"] for each in result["variants"]] == [0.0, 0.0]
     assert [len(each["bench"]) for each in result["variants"]] == [4, 4]
     assert result["environment"]["versions"]["onnxruntime"]
+
+
+def test_a_run_that_is_interrupted_stops_there_too(files, ssh, tmp_path):
+    """Else the board would go on measuring, and the next run beside it."""
+    port, command = ssh
+    marked = tmp_path / "marked-python"
+    marked.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" plan.json {tmp_path}/mark\n')
+    marked.chmod(0o755)
+    arguments = ["bench", *files, "--seconds", "60", "--on", f"ssh://127.0.0.1:{port}", "--ssh", command]
+    ours = subprocess.Popen([sys.executable, "-m", "compressor.cli", *arguments, "--python", str(marked)], cwd=tmp_path)
+    assert wait_until(lambda: is_running(f"{tmp_path}/mark")), "it never began there"
+    ours.send_signal(signal.SIGINT)
+    assert ours.wait() == 130
+    assert wait_until(lambda: not is_running(f"{tmp_path}/mark")), "it goes on there"
+
+
+def is_running(mark: str) -> bool:
+    """Tell whether a bench runs that has a mark among its arguments."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if {mark.encode(), b"bench.pyz"} <= set(path.read_bytes().split(b"\0")):
+                return True
+    return False
+
+
+def wait_until(is_so, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_host_without_onnxruntime(files, capsys, ssh, tmp_path):
+    port, command = ssh
+    venv.create("bare")
+    place = ["--on", f"ssh://127.0.0.1:{port}", "--ssh", command, "--python", str(tmp_path / "bare/bin/python")]
+    exit_code, answer, _ = compress(capsys, "bench", *files, *place)
+    assert exit_code == 3
+    assert answer["error"].startswith(f"--on ssh://127.0.0.1:{port}: needs Python 3.10 or newer with numpy and onnxru")
 
 
 def test_a_host_that_has_no_such_python(files, capsys, ssh):

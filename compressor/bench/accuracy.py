@@ -42,7 +42,12 @@ def accuracy(file: Path, inputs: Inputs) -> float:
         raise InputError(
             f"{inputs.place}: 'labels' should be from 0 to {n_classes - 1}, as {file} answers, got {wrong}"
         )
-    return float(np.mean([each.argmax() for each in scores] == labels))
+    return float(np.mean([_best(each) for each in scores] == labels))
+
+
+def _best(scores: np.ndarray) -> int:
+    """Give the class with the highest score; none if a score is not a number."""
+    return -1 if np.isnan(scores).any() else int(scores.argmax())
 
 
 def _scores(outputs: Mapping[str, Any], file: Path) -> np.ndarray:

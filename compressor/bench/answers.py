@@ -10,12 +10,12 @@ import numpy as np
 
 from . import sessions
 from .inputs import Inputs, read_arrays, read_inputs
-from .plan import Plan
+from .plan import Plan, size_name
 
 
 def answers(plan: Plan) -> dict[str, np.ndarray]:
     """Run every file of a plan once at each size, and give the outputs by `place in the plan/size/output`."""
-    inputs = read_inputs(plan.inputs, plan.arrays, plan.seed)
+    inputs = read_inputs(**plan.fed)
     found: dict[str, np.ndarray] = {}
     for index, variant in enumerate(plan.variants):
         for size, outputs in _outputs(plan.path(variant), plan, inputs).items():
@@ -42,7 +42,8 @@ def largest_difference(new: Mapping[str, np.ndarray], other: Mapping[str, np.nda
     """Largest difference between numbers; None if names or shapes differ, or a number is not finite."""
     if {name: value.shape for name, value in new.items()} != {name: value.shape for name, value in other.items()}:
         return None
-    largest = max((float(np.abs(new[name] - other[name]).max(initial=0)) for name in new), default=math.nan)
+    gaps = [np.abs(new[name] - other[name]).max(initial=0) for name in new]
+    largest = float(np.max(gaps)) if gaps else math.nan  # unlike max(), it keeps what is not a number
     return largest if math.isfinite(largest) else None
 
 
@@ -56,6 +57,6 @@ def _outputs(file: Path, plan: Plan, inputs: Inputs) -> dict[str, dict[str, Any]
     session = sessions.open_session(file, min(plan.threads))
     lengths = plan.lengths if sessions.has_free_length(session) else [None]
     return {
-        f"{batch_size}x{length}": sessions.run_once(session, inputs.at(session, batch_size, length), file)
+        size_name(batch_size, length): sessions.run_once(session, inputs.at(session, batch_size, length), file)
         for batch_size, length in product(plan.batch_sizes, lengths)
     }

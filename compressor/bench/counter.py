@@ -15,6 +15,7 @@ from typing import Any
 from . import sessions
 from .errors import InputError
 from .inputs import read_inputs
+from .plan import size_name
 
 CALLGRIND = "callgrind"
 N_WARM_UPS = 2  # the first runs plan and reserve memory
@@ -67,8 +68,7 @@ def count(file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], Non
     """
     counts = {}
     for batch_size, length in sizes:
-        shape = f"{batch_size}x{length}" if length else f"batch {batch_size}"
-        say(f"counting instructions of {name} at {shape}, slow under valgrind")
+        say(f"counting instructions of {name} at {size_name(batch_size, length)}, slow under valgrind")
         job = {"file": str(file.resolve()), "batch_size": batch_size, "length": length, **inputs}
         counts[batch_size, length] = _count(file, job)
     return counts
@@ -97,7 +97,7 @@ def run_marked(
     gc.disable()
     path = Path(file)
     session = sessions.open_session(path, n_threads=1)
-    made = read_inputs(inputs, Path(inputs_file) if inputs_file else None, seed)
+    made = read_inputs(inputs, inputs_file, seed)
     feeds = made.at(session, batch_size, length)
     for _ in range(N_WARM_UPS):
         sessions.run_once(session, feeds, path)

@@ -4,7 +4,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -17,47 +17,23 @@ from .accuracy import accuracy
 from .answers import largest_difference, numbers
 from .errors import InputError, PlanError
 from .inputs import Inputs, read_inputs
-from .plan import FORMAT, check_counter, check_seconds, check_shapes, read_content
+from .plan import FORMAT, Points, check_counter, check_seconds, check_shapes, read_content
 from .verdict import MIN_BLOCKS, Decision, decide, worst
 
 
 @dataclass(frozen=True)
-class GatePlan:
+class GatePlan(Points):
     """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/gate.md` explains each key."""
 
     new: str
     baseline: str
     margin: float = 0.02
     budget_s: float = 10.0
-    batch_sizes: list[int] = field(default_factory=lambda: [1])
-    lengths: list[int] = field(default_factory=lambda: [32, 128])
-    threads: list[int] = field(default_factory=lambda: [1])
-    seed: int = 0
-    """Fixes the inputs and the order of the runs."""
-    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Facts by input name, as in a bench plan."""
-    inputs_file: str | None = None
-    """An `.npz` file of real inputs, relative to the plan; with an array `labels`, accuracies are measured as well."""
-    counter: str | None = None
-    """`callgrind` counts instructions as well."""
-    folder: Path = Path()
-    """Where relative files are looked for: the folder of the plan."""
 
     @property
     def files(self) -> dict[str, Path]:
         """The two ONNX files by their roles."""
         return {"new": self.folder / self.new, "baseline": self.folder / self.baseline}
-
-    @property
-    def arrays(self) -> Path | None:
-        """The file of real inputs."""
-        return self.folder / self.inputs_file if self.inputs_file else None
-
-    @property
-    def fed(self) -> dict[str, Any]:
-        """What a child process needs to make the same inputs."""
-        arrays = str(self.arrays.resolve()) if self.arrays else None
-        return {"inputs": self.inputs, "inputs_file": arrays, "seed": self.seed}
 
 
 def read_gate_plan(path: Path) -> GatePlan:
@@ -81,9 +57,11 @@ def read_gate_plan(path: Path) -> GatePlan:
 
 def gate(plan: GatePlan, say: Callable[[str], None]) -> dict[str, Any]:
     """Compare what both files answer and take, and return what the gate's result file holds."""
+    if (environment := host.environment())["is_emulated"]:
+        raise InputError("an emulated processor: its time tells nothing of another, so nothing can be decided")
     if plan.counter:
         counter.find_valgrind()
-    inputs = read_inputs(plan.inputs, plan.arrays, plan.seed)
+    inputs = read_inputs(**plan.fed)
     feeds, differences = _answers(plan, inputs)
     accuracies = None if inputs.labels is None else {role: accuracy(file, inputs) for role, file in plan.files.items()}
     peaks = {role: _peak_memory_bytes(plan, file) for role, file in plan.files.items()}
@@ -93,7 +71,7 @@ def gate(plan: GatePlan, say: Callable[[str], None]) -> dict[str, Any]:
     decisions = decide(measure, list(feeds), plan.margin, plan.budget_s, time.perf_counter)
     return {
         "format": FORMAT,
-        "environment": host.environment(),
+        "environment": environment,
         "seed": plan.seed,
         "margin": plan.margin,
         "budget_s": plan.budget_s,
@@ -146,8 +124,7 @@ def _declared(session: ort.InferenceSession) -> dict[str, str]:
 
 def _peak_memory_bytes(plan: GatePlan, file: Path) -> float | None:
     """Peak memory of a file at the largest shape, from a child process of its own."""
-    largest = {"batch_size": max(plan.batch_sizes), "length": max(plan.lengths), "n_threads": min(plan.threads)}
-    return load.in_child(file, {**largest, **plan.fed})["peak_memory_bytes"]
+    return load.in_child(file, plan.largest | plan.fed)["peak_memory_bytes"]
 
 
 def _counts(plan: GatePlan, shapes: Iterable[pairs.Shape], say: Callable[[str], None]) -> list[dict[str, Any]] | None:

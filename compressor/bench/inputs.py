@@ -1,7 +1,7 @@
 """What ONNX files are fed with: arrays of a file, or random ones that fit what a model declares."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,21 @@ class Inputs:
             return np.zeros(shape, dtype)
         rng = np.random.default_rng([self.seed, zlib.crc32(declared.name.encode())])
         if np.issubdtype(dtype, np.integer):
-            return rng.integers(0, self.facts.get(declared.name, {}).get("below", SAFE_ID), shape, dtype)
+            below = self.facts.get(declared.name, {}).get("below", SAFE_ID)
+            return rng.integers(0, min(below, np.iinfo(dtype).max + 1), shape, dtype)
         return rng.standard_normal(shape).astype(dtype)
 
 
-def read_inputs(facts: Mapping[str, Mapping[str, Any]], file: Path | None, seed: int) -> Inputs:
+def read_inputs(inputs: Mapping[str, Mapping[str, Any]], inputs_file: str | None, seed: int) -> Inputs:
     """Take the arrays of an `.npz` file, if one is given; nothing in it is ever unpickled."""
-    if file is None:
-        return Inputs(facts, seed)
-    arrays = read_arrays(file)
+    if inputs_file is None:
+        return Inputs(inputs, seed)
+    arrays = read_arrays(Path(inputs_file))
     labels = arrays.pop(LABELS, None)
     counts = {name: len(array) for name, array in arrays.items()} | ({} if labels is None else {LABELS: len(labels)})
     if len(set(counts.values())) != 1:
-        raise InputError(f"{file}: every array should have as many examples, got {counts}")
-    return Inputs(facts, seed, str(file), arrays, labels)
+        raise InputError(f"{inputs_file}: every array should have as many examples, got {counts}")
+    return Inputs(inputs, seed, str(inputs_file), arrays, labels)
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
@@ -107,9 +108,10 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def own_lengths(file: Path) -> list[int]:
-    """Give the length of the sequences in a file; 1, which applies to nothing, if it holds none."""
-    sequences = [array for array in read_arrays(file).values() if array.ndim == 2 and array.dtype.kind in "iu"]
+def own_lengths(file: Path, names: Collection[str]) -> list[int]:
+    """Give the length of the sequences in a file, by the names of inputs; 1, which applies to nothing, without any."""
+    arrays = (array for name, array in read_arrays(file).items() if name in names)
+    sequences = [array for array in arrays if array.ndim == 2 and array.dtype.kind in "iu"]
     return sorted({array.shape[1] for array in sequences}) or [1]
 
 

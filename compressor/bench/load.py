@@ -1,5 +1,6 @@
 """Load time and peak memory of one file, from one child process that opens nothing else."""
 
+import glob
 import json
 import re
 import resource
@@ -7,10 +8,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from . import sessions
@@ -20,7 +22,11 @@ from .inputs import read_inputs
 N_LOADS = 3
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
 CHUNK_BYTES = 1 << 20
-OUT_OF_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate|MemoryError")
+OUT_OF_MEMORY = re.compile(r"bad_alloc|bad allocation|failed to (allocate|map)|MemoryError", re.IGNORECASE)
+IDENTITY = (  # an ONNX file of one operation, from x to y, one number each
+    b'\x08\x07:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02'
+    b"\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
 STATUS = Path("/proc/self/status")
 
 
@@ -37,7 +43,8 @@ def in_child(file: Path, job: Mapping[str, object]) -> dict[str, float | None]:
         raise InputError(f"{file}: does not open and run in {limit:,} bytes of memory, Python included")
     if child.returncode in (BenchError.exit_code, InputError.exit_code) and line.startswith("bench: "):
         raise InputError(line.removeprefix("bench: "))
-    raise InputError(f"{file}: the process that loads it ended with {child.returncode}, maybe out of memory")
+    why = line or "no word why, maybe out of memory"
+    raise InputError(f"{file}: the process that loads it ended with {child.returncode}: {why}")
 
 
 def weigh(
@@ -52,12 +59,13 @@ def weigh(
 ) -> dict[str, float | None]:
     """Time the opening of a file and see how far memory rises above what Python and onnxruntime take."""
     if memory_limit_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
+        _limit_memory(memory_limit_bytes)
+    _wake_up()
     path = Path(file)
     _read_through(path)  # so that no file is timed on a cold disk and another from memory
     before = _peak_bytes()
     first_ms, session = _open(path, n_threads)
-    made = read_inputs(inputs, Path(inputs_file) if inputs_file else None, seed)
+    made = read_inputs(inputs, inputs_file, seed)
     feeds = made.at(session, batch_size, length)
     for _ in range(N_RUNS):
         sessions.run_once(session, feeds, path)
@@ -73,10 +81,26 @@ def _open(path: Path, n_threads: int) -> tuple[float, ort.InferenceSession]:
     return (time.perf_counter() - start) * 1e3, session
 
 
-def size_bytes(file: Path) -> int:
-    """Count the bytes of a file and of the external data beside it."""
-    beside = (path for path in file.parent.glob(f"{file.name}?data*") if path.is_file())
+def size_bytes(file: Path, weights: Sequence[str] | None = None) -> int:
+    """Count the bytes of a file and of its weights beside it; without their names, of what exporters call them."""
+    usual = file.parent.glob(f"{glob.escape(file.name)}?data")
+    beside = usual if weights is None else (file.parent / name for name in weights)
     return file.stat().st_size + sum(path.stat().st_size for path in beside)
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Hold this process to an amount of memory for data."""
+    if sys.platform != "linux":
+        raise InputError("--memory-limit: only Linux holds a process to it")
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (n_bytes if most == resource.RLIM_INFINITY else min(n_bytes, most), most))
+
+
+def _wake_up() -> None:
+    """Let onnxruntime and numpy take what their first use takes, which is no model's."""
+    np.random.default_rng(0).standard_normal(1)
+    session = ort.InferenceSession(IDENTITY, providers=["CPUExecutionProvider"])
+    session.run(None, {"x": np.ones(1, np.float32)})
 
 
 def _read_through(file: Path) -> None:

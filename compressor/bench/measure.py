@@ -15,9 +15,10 @@ from . import answers, counter, energy, estimate, host, load, practice, sessions
 from .errors import InputError, PlanError
 from .inputs import read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
-from .plan import FORMAT, Plan
+from .plan import FORMAT, Plan, size_name
 
 Shape = dict[str, Any]  # batch_size, length (None where no length is free), threads
+Cell = tuple[Shape, dict[str, Tally], dict[str, Any]]  # what was timed, and the joules, by file
 
 
 def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> dict[str, Any]:
@@ -26,11 +27,15 @@ def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> d
     environment = host.environment(root)
     differences = answers.differences(plan)
     facts = [
-        {**each, "size_bytes": load.size_bytes(plan.path(each)), "output_difference": differences[each["name"]]}
+        {
+            **each,
+            "size_bytes": load.size_bytes(plan.path(each), each.get("weights")),
+            "output_difference": differences[each["name"]],
+        }
         for each in plan.variants
     ]
     if environment["is_emulated"]:
-        say("an emulated processor: the files are run and compared, nothing is timed")
+        say("an emulated processor: the files are run and compared, nothing is timed, metered, counted or limited")
         variants = [{**variant, "load_ms": None, "peak_memory_bytes": None, "bench": []} for variant in facts]
     else:
         variants = _timed(plan, facts, say, root)
@@ -61,11 +66,9 @@ def _timed(plan: Plan, facts: list[dict[str, Any]], say: Callable[[str], None], 
 
 def _count(plan: Plan, variants: list[dict[str, Any]], say: Callable[[str], None]) -> None:
     """Fill in the instructions of an inference on one thread, also where more of them were timed."""
-    arrays = str(plan.arrays.resolve()) if plan.arrays else None
     for variant in variants:
         sizes = list(dict.fromkeys((entry["batch_size"], entry["length"]) for entry in variant["bench"]))
-        inputs = {"inputs": plan.inputs, "inputs_file": arrays, "seed": plan.seed}
-        counts = counter.count(plan.path(variant), variant["name"], sizes, say, **inputs)
+        counts = counter.count(plan.path(variant), variant["name"], sizes, say, **plan.fed)
         for entry in variant["bench"]:
             entry["n_instructions"] = counts[entry["batch_size"], entry["length"]]
 
@@ -92,23 +95,28 @@ def _estimated(profile: estimate.Profile, entry: dict[str, Any], size_bytes: int
     return estimate.estimated(profile, entry["cpu_ms"] * 1e-3, entry["mean_ms"] * 1e-3, size_bytes, cpu)
 
 
-def _cells(plan: Plan, root: Path) -> Iterator[tuple[Shape, dict[str, Tally], dict[str, Any]]]:
-    """Measure each shape at each thread count, the sessions of all files alive."""
+def _cells(plan: Plan, root: Path) -> Iterator[Cell]:
+    """Measure each shape at each thread count; those of one count are closed before the next are opened."""
     rng = random.Random(plan.seed)
-    made = read_inputs(plan.inputs, plan.arrays, plan.seed)
     for n_threads in plan.threads:
-        opened = {v["name"]: (plan.path(v), sessions.open_session(plan.path(v), n_threads)) for v in plan.variants}
-        lengths = _lengths(plan, [session for _, session in opened.values()])
-        for batch_size, length in product(plan.batch_sizes, lengths):
-            runs = {}
-            for name, (file, session) in opened.items():
-                inputs = made.at(session, batch_size, length)
-                sessions.run_once(session, inputs, file)
-                runs[name] = partial(session.run, None, inputs)
-            with no_garbage_collection():
-                tallies = interleave(runs, plan.seconds, rng)
-            joules = practice.energies(runs, plan.meter, rng, root)
-            yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies, joules
+        yield from _at_threads(n_threads, plan, rng, root)
+
+
+def _at_threads(n_threads: int, plan: Plan, rng: random.Random, root: Path) -> Iterator[Cell]:
+    """Measure each shape, the sessions of all files alive."""
+    made = read_inputs(**plan.fed)
+    opened = {v["name"]: (plan.path(v), sessions.open_session(plan.path(v), n_threads)) for v in plan.variants}
+    lengths = _lengths(plan, [session for _, session in opened.values()])
+    for batch_size, length in product(plan.batch_sizes, lengths):
+        runs = {}
+        for name, (file, session) in opened.items():
+            inputs = made.at(session, batch_size, length)
+            sessions.run_once(session, inputs, file)
+            runs[name] = partial(session.run, None, inputs)
+        with no_garbage_collection():
+            tallies = interleave(runs, plan.seconds, rng)
+        joules = practice.energies(runs, plan.meter, rng, root)
+        yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies, joules
 
 
 def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]:
@@ -121,31 +129,19 @@ def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]
 
 def _weigh(plan: Plan, variant: dict[str, Any]) -> dict[str, Any]:
     """Let a process of its own open the file, at the largest shape."""
-    job = {
-        "batch_size": max(plan.batch_sizes),
-        "length": max(plan.lengths),
-        "n_threads": min(plan.threads),
-        "inputs": plan.inputs,
-        "inputs_file": str(plan.arrays) if plan.arrays else None,
-        "seed": plan.seed,
-        "memory_limit_bytes": plan.memory_limit_bytes,
-    }
+    job = {**plan.largest, **plan.fed, "memory_limit_bytes": plan.memory_limit_bytes}
     return load.in_child(plan.path(variant), job)
 
 
 def _n_flops(variant: Mapping[str, Any], shape: Shape) -> int | None:
     """Look up the count that the plan gives for a shape."""
     counts: Mapping[str, int] = variant.get("n_flops") or {}
-    return counts.get(_shape_name(shape))
-
-
-def _shape_name(shape: Mapping[str, Any]) -> str:
-    """Write a shape as a run's facts do: batch x length, the batch alone where no length is free."""
-    return f"{shape['batch_size']}x{shape['length']}" if shape["length"] else str(shape["batch_size"])
+    return counts.get(size_name(shape["batch_size"], shape["length"]))
 
 
 def _line(name: str, entry: Mapping[str, Any]) -> str:
+    size = size_name(entry["batch_size"], entry["length"])
     return (
-        f"{name:<16}  {_shape_name(entry):>6}  threads {entry['threads']}  p50 {entry['p50_ms']:8.3f} ms"
+        f"{name:<16}  {size:>6}  threads {entry['threads']}  p50 {entry['p50_ms']:8.3f} ms"
         f"  p90 {entry['p90_ms']:8.3f}  p99 {entry['p99_ms']:8.3f}  runs {entry['n_runs']}"
     )

@@ -10,28 +10,47 @@ from .errors import InputError, PlanError
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What `python -m compressor.bench PLAN.json OUT.json` reads; `docs/measuring.md` explains each key."""
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """At which points files are measured, and what they are fed with; `docs/measuring.md` explains each key."""
 
-    variants: list[dict[str, Any]]
-    """One entry per file: `name` and `file` at least; every other fact is copied into the result."""
     batch_sizes: list[int] = field(default_factory=lambda: [1])
     lengths: list[int] = field(default_factory=lambda: [32, 128])
     threads: list[int] = field(default_factory=lambda: [1])
-    meter: str = "auto"
-    energy_model: str | None = None
-    """A profile from which joules are estimated where no meter measures them."""
-    seconds: float = 10.0
-    """Time for one shape at one thread count, shared by all files."""
     seed: int = 0
-    """Fixes the inputs and the order of the blocks."""
+    """Fixes the inputs and the order of the runs."""
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts by input name: `below` (bound of random ids), `shape` (where the file leaves it open)."""
     inputs_file: str | None = None
     """An `.npz` file of inputs in place of random ones, one array by name."""
     counter: str | None = None
     """`callgrind` counts the instructions of each file as well."""
+    folder: Path = Path()
+    """Where relative files are looked for: the folder of the plan."""
+
+    @property
+    def fed(self) -> dict[str, Any]:
+        """What another process needs to make the same inputs."""
+        arrays = str((self.folder / self.inputs_file).resolve()) if self.inputs_file else None
+        return {"inputs": self.inputs, "inputs_file": arrays, "seed": self.seed}
+
+    @property
+    def largest(self) -> dict[str, int]:
+        """The shape at which a process of its own opens each file."""
+        return {"batch_size": max(self.batch_sizes), "length": max(self.lengths), "n_threads": min(self.threads)}
+
+
+@dataclass(frozen=True)
+class Plan(Points):
+    """What `python -m compressor.bench PLAN.json OUT.json` reads."""
+
+    variants: list[dict[str, Any]]
+    """One entry per file: `name` and `file` at least; every other fact is copied into the result."""
+    meter: str = "auto"
+    energy_model: str | None = None
+    """A profile from which joules are estimated where no meter measures them."""
+    seconds: float = 10.0
+    """Time for one shape at one thread count, shared by all files."""
     memory_limit_bytes: int | None = None
     """Memory that the process which opens a file alone may have for data, as on a small board."""
     expected_file: str | None = None
@@ -40,17 +59,15 @@ class Plan:
     """Newest standard operations in the files."""
     min_onnxruntime: str | None = None
     """Oldest onnxruntime that has them."""
-    folder: Path = Path()
-    """Where relative files are looked for: the folder of the plan."""
 
     def path(self, variant: dict[str, Any]) -> Path:
         """Return the ONNX file of a variant."""
         return self.folder / str(variant["file"])
 
-    @property
-    def arrays(self) -> Path | None:
-        """The file of inputs."""
-        return self.folder / self.inputs_file if self.inputs_file else None
+
+def size_name(batch_size: int, length: int | None) -> str:
+    """Write a size as the facts of a run do: batch x length, the batch alone where no length is free."""
+    return f"{batch_size}x{length}" if length else str(batch_size)
 
 
 def read_plan(path: Path) -> Plan:

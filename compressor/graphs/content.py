@@ -65,8 +65,9 @@ def read(file: Path) -> onnx.ModelProto:
     if not all(isinstance(name, str) for name in _names(proto.graph)):  # protobuf gives bytes for what is no text
         raise InputError(f"{file}: not a readable ONNX file (a name in it is no text)")
     types = {each.name: each.data_type or -1 for each in proto.graph.initializer}
-    declared = {each.name: each.type.tensor_type.elem_type for each in (*proto.graph.input, *proto.graph.output)}
-    for name, number in (types | declared).items():
+    taken = {each.name: each.type.tensor_type.elem_type or -1 for each in proto.graph.input if _is_tensor(each)}
+    given = {each.name: each.type.tensor_type.elem_type for each in proto.graph.output}
+    for name, number in (types | taken | given).items():
         if number not in onnx.TensorProto.DataType.values():
             raise InputError(f"{file}: not a readable ONNX file ({name!r} has no known type)")
     for place in _external(proto.graph):
@@ -100,8 +101,15 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
 
 
 def _external(graph: onnx.GraphProto) -> set[str]:
-    """Names of the files that hold weights of this one, as it gives them."""
-    return {entry.value for each in graph.initializer for entry in each.external_data if entry.key == "location"}
+    """Names of the files that hold weights of this one, those of branches and loops too, as it gives them."""
+    attributes = [each for node in graph.node for each in node.attribute]
+    tensors = [*graph.initializer, *(each.t for each in attributes)]
+    own = {entry.value for each in tensors for entry in each.external_data if entry.key == "location"}
+    return own.union(*(_external(each.g) for each in attributes if each.type == onnx.AttributeProto.GRAPH))
+
+
+def _is_tensor(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.HasField("tensor_type"))
 
 
 def _owners(graph: onnx.GraphProto) -> Iterable[str]:

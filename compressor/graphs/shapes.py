@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto, defs, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    TensorShapeProto,
+    TypeProto,
+    defs,
+    helper,
+    numpy_helper,
+)
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.inliner import inline_local_functions
@@ -82,7 +92,10 @@ def skeleton(file: Path) -> onnx.ModelProto:
             _load_(tensor, file)
     for node in proto.graph.node:
         node.domain = "" if node.domain == "ai.onnx" else node.domain  # two names of the standard
-    return inline_local_functions(proto) if proto.functions else proto
+    try:
+        return inline_local_functions(proto) if proto.functions else proto
+    except ValidationError as error:
+        raise InputError(f"{file}: its functions cannot be written out ({first_line(error)})") from error
 
 
 def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str, Value]:
@@ -90,7 +103,7 @@ def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str,
     found = {}
     for declared in _inputs(proto):
         tensor = declared.type.tensor_type
-        shape = [axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim]
+        shape = [_size(axis) for axis in tensor.shape.dim]
         if shape and shape[0] is None:
             shape[0] = batch_size
         if len(shape) == 2 and shape[1] is None:
@@ -103,7 +116,7 @@ def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str,
 def has_free_length(proto: onnx.ModelProto) -> bool:
     """Tell whether an input has a second axis of two that is free."""
     axes = [declared.type.tensor_type.shape.dim for declared in _inputs(proto)]
-    return any(len(each) == 2 and not each[1].HasField("dim_value") for each in axes)
+    return any(len(each) == 2 and _size(each[1]) is None for each in axes)
 
 
 def walk(proto: onnx.ModelProto, inputs: Mapping[str, Value]) -> Iterator[Step]:
@@ -125,6 +138,11 @@ def walk(proto: onnx.ModelProto, inputs: Mapping[str, Value]) -> Iterator[Step]:
     values = {each.name: _weight(each) for each in proto.graph.initializer} | dict(inputs)
     opsets = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in proto.opset_import}
     yield from _through(proto.graph.node, values, opsets)
+
+
+def _size(axis: TensorShapeProto.Dimension) -> int | None:
+    """Size of an axis; None if it is free, which some write as -1."""
+    return axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else None
 
 
 def _inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

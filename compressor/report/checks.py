@@ -1,5 +1,6 @@
 """How the checks of `compress gate` are shown: on a terminal, in CI's test report and job summary, as annotations."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
@@ -8,6 +9,7 @@ from compressor.report import text, words
 
 Facts = Mapping[str, Any]
 HEADER = ("check", "new", "baseline", "change", "margin", "verdict")
+UNUSUAL = re.compile(r"[^\w.:]")  # what a file may call an operation, and a table or a log may take for its own
 CURES = "give a longer --budget or a wider --margin, or free the machine"
 
 
@@ -133,7 +135,7 @@ def _changed(new: Mapping[str, int], baseline: Mapping[str, int]) -> Iterator[st
     for name in sorted(new.keys() | baseline.keys()):
         before, after = baseline.get(name, 0), new.get(name, 0)
         if before != after:
-            yield f"{name} {before} to {after}"
+            yield f"{UNUSUAL.sub('?', name)} {before} to {after}"
 
 
 def _limit(check: Facts) -> str:

@@ -1,6 +1,7 @@
 """What the bench wrote, made whole: earlier versions lack keys, and a board brings back a file of its own."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from compressor.errors import InputError
 Facts = Mapping[str, Any]
 FORMAT = 1
 SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"  # scenarios of MLPerf: judged by p90, and by throughput
-ENVIRONMENT = {"cpu": {"model": "unknown processor", "flags": []}, "versions": {}, "is_emulated": False}
+ENVIRONMENT: dict[str, Any] = {"cpu": {"model": "unknown processor", "flags": []}, "versions": {}, "is_emulated": False}
 ENVIRONMENT |= dict.fromkeys(("n_cores", "governor", "temperature_c", "date"))
 VARIANT = dict.fromkeys(("load_ms", "peak_memory_bytes", "output_difference"))
 ENTRY = dict.fromkeys(("mean_ms", "cpu_ms", "n_runs", "n_flops", "n_instructions"))
-ENERGY = dict.fromkeys(("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w"))
-ENERGY |= dict.fromkeys(("meter", "scope", "reason", "host"))
+JOULES = ("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w")
+ENERGY = dict.fromkeys((*JOULES, "meter", "scope", "reason", "host"))
 MEASURED = ("size_bytes", "bench", *VARIANT)  # what a variant owes to the machine it was measured on
 NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
 CURE = "give what compress bench --json wrote"
@@ -23,9 +24,10 @@ CURE = "give what compress bench --json wrote"
 
 def completed(result: Facts) -> dict[str, Any]:
     """Give a result of any version of the bench all keys of today; what it did not know is None."""
+    host = result.get("environment", {})
     return {
         **result,
-        "environment": {**ENVIRONMENT, **result.get("environment", {})},
+        "environment": {**ENVIRONMENT, **host, "cpu": {**ENVIRONMENT["cpu"], **host.get("cpu", {})}},
         "variants": [variant(each) for each in result["variants"]],
     }
 
@@ -95,20 +97,35 @@ def _is_result(content: Any) -> bool:
     """Check the form as far as the report relies on it."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return False
-    host, variants = content.get("environment"), content.get("variants")
-    if not isinstance(host, dict) or not all(isinstance(host.get(key), dict) for key in ("cpu", "versions")):
+    variants = content.get("variants")
+    return isinstance(variants, list) and all(map(_is_variant, variants)) and _is_host(content.get("environment"))
+
+
+def _is_host(found: Any) -> bool:
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in ("cpu", "versions")):
         return False
-    return isinstance(variants, list) and all(map(_is_variant, variants))
+    cpu = {**ENVIRONMENT["cpu"], **found["cpu"]}
+    is_known = isinstance(cpu["model"], str) and isinstance(cpu["flags"], list)
+    return is_known and all(_is_number(found.get(key), allow_none=True) for key in ("n_cores", "temperature_c"))
 
 
 def _is_variant(found: Any) -> bool:
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return False
     entries = found.get("bench")
-    return isinstance(found.get("size_bytes"), int) and isinstance(entries, list) and all(map(_is_entry, entries))
+    if not isinstance(found.get("size_bytes"), int) or not isinstance(entries, list):
+        return False
+    return all(map(_is_entry, entries)) and all(_is_number(found.get(key), allow_none=True) for key in VARIANT)
 
 
 def _is_entry(found: Any) -> bool:
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), int | float) for key in NUMBERS):
+    if not isinstance(found, dict) or not all(_is_number(found.get(key)) and found[key] > 0 for key in NUMBERS):
         return False
-    return "length" in found and isinstance(found.get("energy"), dict) and "kind" in found["energy"]
+    energy = found.get("energy")
+    if "length" not in found or not isinstance(energy, dict) or "kind" not in energy:
+        return False
+    return all(_is_number(energy.get(key), allow_none=True) for key in JOULES)
+
+
+def _is_number(value: Any, *, allow_none: bool = False) -> bool:
+    return (value is None and allow_none) or (isinstance(value, int | float) and math.isfinite(value))

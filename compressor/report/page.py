@@ -52,7 +52,7 @@ def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts], elsewhere:
 def folder(path: Path, elsewhere: Path | None = None) -> Path:
     """Folder of a run's report; what another machine measured has one by the name of its file."""
     home = RunDir(path).report
-    return home / elsewhere.stem if elsewhere else home
+    return home / (elsewhere.stem.strip(".") or "elsewhere") if elsewhere else home
 
 
 def render(report: Mapping[str, Any], recipe: str) -> str:

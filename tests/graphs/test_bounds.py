@@ -166,6 +166,28 @@ def test_of_several_files_the_smallest(tmp_path):
     assert bounds.max_length(*files) == 12
 
 
+def test_axes_that_are_free_may_be_written_as_minus_one(tmp_path):
+    """onnxruntime takes them for free."""
+    text = "g (int64[batch, length] ids) => (y) { " + POSITIONS["counted"][0] + "}"
+    file = write(tmp_path / "graph.onnx", text, NUMBERS | {"t": TABLE, "places": np.zeros((20, 4), np.float32)})
+    proto = onnx.load(file)
+    for axis in proto.graph.input[0].type.tensor_type.shape.dim:
+        axis.dim_value = -1
+    onnx.save(proto, file)
+    assert bounds.max_length(file) == 20
+    assert not fails(file, 20)
+    assert fails(file, 21)
+
+
+def test_an_input_of_no_type_is_one_line(tmp_path):
+    text = "g (int64[batch, length] ids) => (y) { " + POSITIONS["counted"][0] + "}"
+    proto = onnx.load(write(tmp_path / "g.onnx", text, NUMBERS | {"t": TABLE, "places": np.zeros((20, 4), np.float32)}))
+    proto.graph.input[0].type.tensor_type.elem_type = 0
+    onnx.save(proto, tmp_path / "g.onnx")
+    with pytest.raises(InputError, match="'ids' has no known type"):
+        bounds.max_length(tmp_path / "g.onnx")
+
+
 def test_a_fixed_length_has_no_bound(tmp_path):
     text = "g (int64[batch, 20] ids) => (y) { " + POSITIONS["counted"][0] + "}"
     file = write(tmp_path / "graph.onnx", text, NUMBERS | {"t": TABLE, "places": np.zeros((20, 4), np.float32)})
