@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from compressor.bench.inputs import own_lengths
-from compressor.bench.plan import size_name
+from compressor.bench.plan import Points, size_name
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import bounds, content, flops, shapes
 from compressor.rundir import RunDir, read_json
 
-BATCH_SIZES, LENGTHS = [1], [32, 128]  # the bench's own
+DEFAULT = Points()
 
 
 def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any
     if settings.get("inputs_file") and not asked:
         names = {each["name"] for file in files for each in content.describe(file)["inputs"]}
         asked = own_lengths(Path(settings["inputs_file"]), names)
-    fitting = [length for length in LENGTHS if not longest or length <= longest]
+    fitting = [length for length in DEFAULT.lengths if not longest or length <= longest]
     return {"inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
 
 
@@ -59,7 +59,7 @@ def _of_run(run: Path) -> dict[str, Any]:
 
 
 def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"format": 1, "batch_sizes": BATCH_SIZES, **settings, **feeding(files, settings)}
+    found = {"format": 1, "batch_sizes": DEFAULT.batch_sizes, **settings, **feeding(files, settings)}
     found["variants"] = [
         {
             "name": str(file),

@@ -15,7 +15,7 @@ from . import answers, counter, energy, estimate, host, load, practice, sessions
 from .errors import InputError, PlanError
 from .inputs import read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
-from .plan import FORMAT, Plan, size_name
+from .plan import FORMAT, Plan, scenario, size_name
 
 Shape = dict[str, Any]  # batch_size, length (None where no length is free), threads
 Cell = tuple[Shape, dict[str, Tally], dict[str, Any]]  # what was timed, and the joules, by file
@@ -53,7 +53,7 @@ def _timed(plan: Plan, facts: list[dict[str, Any]], say: Callable[[str], None], 
     for shape, tallies, joules in _cells(plan, root):
         for variant in variants:
             times = summary(tallies[variant["name"]], shape["batch_size"])
-            entry = {**shape, "scenario": _scenario(shape), "n_flops": _n_flops(variant, shape), **times}
+            entry = {**shape, "scenario": scenario(shape["batch_size"]), "n_flops": _n_flops(variant, shape), **times}
             found = joules[variant["name"]]
             if profile and found["kind"] == "unavailable":
                 found = _estimated(profile, entry, variant["size_bytes"])
@@ -82,11 +82,6 @@ def _require(min_onnxruntime: str | None, opset: int | None) -> None:
 
 def _version(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", text)[:3]]
-
-
-def _scenario(shape: Shape) -> str:
-    """Name the scenario of MLPerf: one input at a time, judged by p90, or batches, judged by throughput."""
-    return "SingleStream" if shape["batch_size"] == 1 else "Offline"
 
 
 def _estimated(profile: estimate.Profile, entry: dict[str, Any], size_bytes: int) -> dict[str, Any]:

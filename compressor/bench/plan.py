@@ -65,6 +65,11 @@ class Plan(Points):
         return self.folder / str(variant["file"])
 
 
+def scenario(batch_size: int) -> str:
+    """Name the scenario of MLPerf: one input at a time, judged by p90, or batches, judged by throughput."""
+    return "SingleStream" if batch_size == 1 else "Offline"
+
+
 def size_name(batch_size: int, length: int | None) -> str:
     """Write a size as the facts of a run do: batch x length, the batch alone where no length is free."""
     return f"{batch_size}x{length}" if length else str(batch_size)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compressor.bench.plan import scenario
 from compressor.errors import InputError
 
 Facts = Mapping[str, Any]
 FORMAT = 1
-SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"  # scenarios of MLPerf: judged by p90, and by throughput
 ENVIRONMENT: dict[str, Any] = {"cpu": {"model": "unknown processor", "flags": []}, "versions": {}, "is_emulated": False}
 ENVIRONMENT |= dict.fromkeys(("n_cores", "governor", "temperature_c", "date"))
 VARIANT = dict.fromkeys(("load_ms", "peak_memory_bytes", "output_difference"))
@@ -89,8 +89,12 @@ def elsewhere(variants: Sequence[Facts], result: Facts, path: Path) -> list[dict
 
 
 def _entry(found: Facts) -> dict[str, Any]:
-    scenario = SINGLE_STREAM if found["batch_size"] == 1 else OFFLINE
-    return {"scenario": scenario, **ENTRY, **found, "energy": {**ENERGY, "warnings": [], **found["energy"]}}
+    return {
+        "scenario": scenario(found["batch_size"]),
+        **ENTRY,
+        **found,
+        "energy": {**ENERGY, "warnings": [], **found["energy"]},
+    }
 
 
 def _is_result(content: Any) -> bool:
