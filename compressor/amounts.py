@@ -1,6 +1,8 @@
 """Amounts as a person writes them on a command line: 2%, 0.02, 10s, 1.5min, 512MiB."""
 
+import math
 import re
+from typing import Any
 
 import click
 
@@ -16,10 +18,14 @@ def percent(text: str) -> float:
     --------
     >>> [percent(text) for text in ("2%", "0.5 %", "0.02")]
     [0.02, 0.005, 0.02]
+
+    A bare number from 1 on is refused: who forgets the sign means percent.
     """
     found = re.fullmatch(NUMBER + "(%?)", text)
     if not found:
         raise click.BadParameter(f"should be a share such as 2% or 0.02, got {text!r}")
+    if not found[2] and float(found[1]) >= 1:
+        raise click.BadParameter(f"should be a share such as 2% or 0.02, got {text!r}; write {text.strip()}%")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -35,6 +41,17 @@ def seconds(text: str) -> float:
     if not found or found[2] not in UNITS_S or not float(found[1]):
         raise click.BadParameter(f"should be a time such as 10s or 1min, got {text!r}")
     return float(found[1]) * UNITS_S[found[2]]
+
+
+class Finite(click.FloatRange):
+    """A number within bounds that is neither infinite nor nan."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"should be a finite number, got {value!r}", param, ctx)
+        return found
 
 
 def n_bytes(text: str) -> int:

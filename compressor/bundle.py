@@ -15,11 +15,12 @@ import compressor.bench
 from compressor.bench import answers, sessions
 from compressor.bench.inputs import read_inputs
 from compressor.bench.plan import Plan
-from compressor.errors import RunDirError
+from compressor.errors import RecipeError, RunDirError
 from compressor.graphs import content
-from compressor.rundir import explained, write_json
+from compressor.rundir import write_json
 
 PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE = "bench.pyz", "plan.json", "inputs.npz", "expected.npz", "profile.yaml"
+OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz")
 RUNTIMES = {  # the first that opens files of an opset, or of an IR version; docs/board.md says how it was measured
     "opset": {19: "1.15", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23", 25: "1.24.1", 26: "1.25"},
     "ir_version": {9: "1.15", 10: "1.18", 11: "1.23", 13: "1.24.1"},
@@ -51,13 +52,17 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """
     if out.exists() and not _is_bundle(out):
         raise RunDirError(f"{out}: exists and is no bundle, or holds more than one; choose another --out")
-    with explained(out):
+    if out.suffix in OTHER_ARCHIVES:
+        raise RecipeError(f"{out}: of archives only .zip is written; give a folder or a .zip")
+    try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as name:
             folder = Path(name, "bundle")
             folder.mkdir()
             found = fill(plan, folder)
             _put(folder, out)
+    except OSError as error:
+        raise RunDirError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     return found
 
 

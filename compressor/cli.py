@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import traceback
@@ -159,6 +160,7 @@ def schema(call: Call) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place that catches, says in one line what went wrong, and picks the exit code."""
     call = Call(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what CI sends: it ends children as Ctrl-C does
     try:
         return cli.main(list(call.arguments), prog_name="compress", standalone_mode=False, obj=call) or 0
     except (KeyboardInterrupt, click.Abort):

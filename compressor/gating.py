@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from compressor.amounts import percent, seconds
+from compressor.amounts import Finite, percent, seconds
 from compressor.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import GateMissed, Inconclusive, InputError
 
@@ -33,7 +33,7 @@ from compressor.errors import GateMissed, Inconclusive, InputError
 @click.option("memory", "--max-memory", type=percent, help="Limit on the growth of its peak memory.")
 @click.option("flops", "--max-flops", type=percent, help="Limit on the growth of its FLOPs.")
 @click.option("operations", "--max-new-operations", type=click.IntRange(0), help="Limit on operations added.")
-@click.option("outputs", "--max-difference", type=click.FloatRange(0), help="Limit on the outputs' difference.")
+@click.option("outputs", "--max-difference", type=Finite(0), help="Limit on the outputs' difference.")
 @click.option("--counter", type=click.Choice(["callgrind"]), help="Count instructions as well; takes minutes.")
 @click.option("instructions", "--max-instructions", type=percent, help="Limit on their growth. Default: 0.5%.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a test report for CI there.")
@@ -81,6 +81,8 @@ def gate_(
         if is_self_test:
             result, show = regression.self_test(new, settings), checks.self_test
         elif baseline:
+            for file in filter(None, (junit, markdown)):
+                _make_writable(file)
             result, show = regression.check(new, baseline, settings, limits, inconclusive or "fail"), checks.table
             _publish(result, junit, markdown)
         else:
@@ -97,6 +99,16 @@ def _answer_gate(call: Call, result: dict[str, Any], text: str) -> int:
         return 0
     kind = GateMissed if result["verdict"] == "regression" else Inconclusive
     return fail(call, "\n".join(misses), kind.exit_code, result, text)
+
+
+def _make_writable(file: Path) -> None:
+    """Find out before anything is measured that a file cannot be written; missing folders are made."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a"):
+            pass
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _publish(result: dict[str, Any], junit: Path | None, markdown: Path | None) -> None:

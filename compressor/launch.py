@@ -1,9 +1,10 @@
 """Run the bench in a process of its own: threads and memory of this one would colour its numbers."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,23 @@ def _bench(plan: Mapping[str, Any], *flags: str) -> dict[str, Any]:
         plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
         write_json(plan_file, plan)
         command = [sys.executable, "-m", "compressor.bench", *flags, str(plan_file), str(out)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        with child, ending(child):
             remark = pass_on(child.stderr or ())
         if child.returncode:
             raise failure(child.returncode, remark)
         result: dict[str, Any] = read_json(out)
         return result
+
+
+@contextlib.contextmanager
+def ending(child: "subprocess.Popen[Any]") -> Iterator[None]:
+    """End a process with this one: it would go on measuring for nobody, and disturb what is measured next."""
+    try:
+        yield
+    except BaseException:
+        child.terminate()
+        raise
 
 
 def pass_on(lines: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from compressor.amounts import n_bytes
+from compressor.amounts import Finite, n_bytes
 from compressor.call import Call, examples, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import InputError
 
@@ -26,9 +26,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--energy-model", type=path, metavar="PROFILE", help="Estimate joules from it where no meter works."
         ),
         click.option("--meter", help="Energy meter; auto takes the first that works there. Default: auto."),
-        click.option(
-            "--seconds", type=click.FloatRange(0, min_open=True), help="For all files at a shape. Default: 10."
-        ),
+        click.option("--seconds", type=Finite(0, min_open=True), help="For all files at a shape. Default: 10."),
         click.option("inputs_file", "--inputs", type=path, metavar="FILE.npz", help="Inputs in place of random ones."),
         shape_options,
         click.argument("targets", nargs=-1, required=True, type=path, metavar="RUN | FILE.onnx ..."),
@@ -48,21 +46,25 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--on", "place", metavar="PLACE", help="ssh://user@host[:port], or 'command: ... {script}' such as an emulator."
 )
-@click.option("--python", default="python3", help="Python of an ssh host. Default: python3.")
-@click.option("--ssh", default="ssh", help="How to connect, such as 'ssh -i key'. Default: ssh.")
+@click.option("--python", help="Python of an ssh host. Default: python3.")
+@click.option("--ssh", help="How to connect, such as 'ssh -i key'. Default: ssh.")
 @json_option
 @pass_call
-def bench(call: Call, /, targets: tuple[Path, ...], place: str | None, python: str, ssh: str, **options: Any) -> None:
+def bench(
+    call: Call, /, targets: tuple[Path, ...], place: str | None, python: str | None, ssh: str | None, **options: Any
+) -> None:
     """Measure ONNX files side by side, or again those of a run; here or on a board."""
     from compressor import bundle, launch, remote
     from compressor.report import text
 
+    if (python or ssh) and not place:
+        raise click.UsageError("--python and --ssh go with --on ssh://...")
     with only_answers_on_stdout():
         plan = _plan(targets, **options)
         if place:
             with tempfile.TemporaryDirectory(prefix="compress-") as folder:
                 bundle.fill(plan, Path(folder))
-                result = remote.measure(place, Path(folder), python, ssh)
+                result = remote.measure(place, Path(folder), python or "python3", ssh or "ssh")
             launch.name_files(result, plan["variants"])
         else:
             result = launch.measure(plan)

@@ -107,7 +107,7 @@ def _found(command: Sequence[str], sent: IO[bytes] | None, place: str) -> dict[s
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=answer, stderr=subprocess.PIPE)
         except OSError as error:
             raise InputError(f"{place}: cannot be started: {error.strerror}") from error
-        with child, _sending(sent, child.stdin):
+        with child, launch.ending(child), _sending(sent, child.stdin):
             remark = launch.pass_on(line.decode(errors="replace") for line in child.stderr or ())
         if child.returncode:
             raise _failure(child.returncode, remark, place)

@@ -33,11 +33,14 @@ def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]
     """
     if len(targets) == 1 and targets[0].is_dir():
         return {**_of_run(targets[0]), **settings}
+    twice = next((file for file in targets if targets.count(file) > 1), None)
+    if twice:
+        raise RecipeError(f"{twice}: given twice; compress gate {twice} --self-test measures a file against itself")
     return _of_files(targets, settings)
 
 
 def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the keys of a plan that say what files are fed with: bounds of ids, lengths that all can read."""
+    """Give the keys of a plan that say what files are fed with: bounds of ids, sizes that all of them can read."""
     longest = bounds.max_length(*files)
     asked = settings.get("lengths")
     if asked and longest and max(asked) > longest:
@@ -46,7 +49,15 @@ def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any
         names = {each["name"] for file in files for each in content.describe(file)["inputs"]}
         asked = own_lengths(Path(settings["inputs_file"]), names)
     fitting = [length for length in DEFAULT.lengths if not longest or length <= longest]
-    return {"inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
+    batch_sizes = settings.get("batch_sizes") or _fixed_batches(files) or DEFAULT.batch_sizes
+    return {"batch_sizes": batch_sizes, "inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
+
+
+def _fixed_batches(files: Sequence[Path]) -> list[int]:
+    """Give the batch size that the files leave no choice of."""
+    shapes_ = [each["shape"] for file in files for each in content.describe(file)["inputs"] if each["shape"]]
+    fixed = {shape[0] for shape in shapes_ if isinstance(shape[0], int) and shape[0] > 0}
+    return sorted(fixed) if len(fixed) == 1 else []
 
 
 def _of_run(run: Path) -> dict[str, Any]:
@@ -59,7 +70,7 @@ def _of_run(run: Path) -> dict[str, Any]:
 
 
 def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"format": 1, "batch_sizes": DEFAULT.batch_sizes, **settings, **feeding(files, settings)}
+    found = {"format": 1, **settings, **feeding(files, settings)}
     found["variants"] = [
         {
             "name": str(file),

@@ -348,9 +348,9 @@ def test_arrays_of_other_names_and_files_that_hold_none(plan_file, tmp_path, cap
     (tmp_path / "cut.npz").write_bytes((tmp_path / "in.npz").read_bytes()[:200])
     complaints = {
         "in.npz": "no array 'input_ids', which the model takes; it has ids",
-        "bare.npy": "not a readable .npz file of arrays",
+        "bare.npy": "not a readable .npz file of arrays: it is one array; use np.savez(name=...)",
         "cut.npz": "not a readable .npz file of arrays",
-        "no.npz": "not a readable .npz file of arrays",
+        "no.npz": "not a readable .npz file of arrays: no such file",
     }
     for name, complaint in complaints.items():
         assert main(["--gate", str(plan_file(inputs_file=name)), str(tmp_path / "gate.json")]) == 3

@@ -91,6 +91,20 @@ def test_a_bundle_in_which_anything_else_lies_is_not_replaced(files, capsys):
     assert Path("board/thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "exit_code", "complaint"),
+    [
+        ("board.tar.gz", 2, "board.tar.gz: of archives only .zip is written; give a folder or a .zip"),
+        ("file/board.zip", 8, "file/board.zip: cannot be written: File exists; choose another --out"),
+        ("/proc/board", 8, "/proc/board: cannot be written: No such file or directory; choose another --out"),
+    ],
+)
+def test_places_for_no_bundle(files, capsys, name, exit_code, complaint):
+    Path("file").touch()
+    code, answer, _ = compress(capsys, "bundle", *files, "--out", name)
+    assert (code, answer["error"]) == (exit_code, complaint)
+
+
 def test_an_input_may_have_any_name(tmp_path):
     """Some are names of options of numpy's own writer."""
     arrays = {"file": np.ones((2, 3)), "allow_pickle": np.zeros(2, np.int64)}

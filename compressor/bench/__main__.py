@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", help=argparse.SUPPRESS)  # our own child process: one file, as JSON
     parser.add_argument("--count", help=argparse.SUPPRESS)  # likewise, under valgrind
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our own child processes end with us
     try:
         found = _found(given)
     except BenchError as error:

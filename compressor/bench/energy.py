@@ -75,7 +75,7 @@ def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:
     A meter asked for by name must work; `auto` takes the first that does.
     """
     if word == "none":
-        return None, "the recipe asks for no meter"
+        return None, "no meter was asked for"
     known = discover()
     if word != "auto":
         if word not in known:

@@ -184,13 +184,16 @@ def read_profile(path: Path) -> Profile:
         raise PlanError(f"{path}: not an energy profile of format {FORMAT}")
     wrong = next((key for key, value in content.items() if not _fits(value, wanted[key])), None)
     if wrong is not None:
-        raise PlanError(f"{path}: {wrong!r} should be a {wanted[wrong].__name__}, got {content[wrong]!r}")
+        kind = "text" if wanted[wrong] is str else "number that is not negative"
+        raise PlanError(f"{path}: {wrong!r} should be a {kind}, got {content[wrong]!r}")
     return Profile(**{key: value for key, value in content.items() if key != "format"})
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Check a value; a whole number is a fine float."""
-    return isinstance(value, (int, float) if kind is float else kind)
+    """Check a value; a whole number is a fine float, and no number of a profile is negative."""
+    if kind is str:
+        return isinstance(value, str)
+    return isinstance(value, (int, float) if kind is float else kind) and 0 <= value < math.inf
 
 
 def _measured(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Point, dict[str, Any]]]:

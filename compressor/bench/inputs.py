@@ -23,6 +23,7 @@ DTYPES = {
     "tensor(int8)": np.int8,
 }
 SAFE_ID = 10  # token ids stay below it unless the plan knows the vocabulary: any tokenizer has as many
+NO_ARRAYS = {FileNotFoundError: ": no such file", TypeError: ": it is one array; use np.savez(name=...)"}
 LABELS = "labels"  # the array that is no input but the right classes
 
 Shape = list[int | str | None]
@@ -66,6 +67,8 @@ class Inputs:
         if array.dtype != _dtype(declared) or array.ndim != len(declared.shape):
             wanted = f"{_dtype(declared).name} of {len(declared.shape)} axes"
             raise InputError(f"{self.place}: {name!r} should be {wanted}, got {array.dtype} of {array.ndim}")
+        if shape and array.shape[2:] != tuple(shape[2:]):
+            raise InputError(f"{self.place}: {name!r} has the shape {list(array.shape)}, the model takes {shape}")
         if any(has < asked for has, asked in zip(array.shape, shape, strict=False)):
             raise InputError(f"{self.place}: {name!r} has the shape {list(array.shape)}, too small for {shape}")
         return np.ascontiguousarray(array[tuple(slice(size) for size in shape)])
@@ -102,7 +105,10 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error) as error:  # a bare .npy is no context
-        raise InputError(f"{file}: not a readable .npz file of arrays") from error
+        reason = NO_ARRAYS.get(type(error), "")
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):
+            reason = ": it holds objects of Python; pad texts to one length"
+        raise InputError(f"{file}: not a readable .npz file of arrays{reason}") from error
     if not arrays or any(array.ndim == 0 for array in arrays.values()):
         raise InputError(f"{file}: should hold one array for each input, with the examples along its first axis")
     return arrays
@@ -129,7 +135,8 @@ def _shape(declared: ort.NodeArg, batch_size: int, length: int | None, fact: Map
     if len(shape) == 2 and not isinstance(shape[1], int):
         shape[1] = length
     if shape and shape[0] != batch_size:
-        raise InputError(f"input {declared.name!r}: its batch is fixed at {shape[0]}, asked for {batch_size}")
+        what = f"its batch is fixed at {shape[0]}, asked for {batch_size}; give --batch-size {shape[0]}"
+        raise InputError(f"input {declared.name!r}: {what}")
     if not all(isinstance(size, int) for size in shape):
         raise PlanError(f"input {declared.name!r}: the file leaves {shape} open; give its 'shape' under 'inputs'")
     return shape

@@ -20,6 +20,8 @@ COLUMNS |= {"voltage": "voltage", "volts": "voltage", "v": "voltage"}
 COLUMNS |= {"current": "current", "amperes": "current", "amps": "current", "a": "current", "i": "current"}
 TITLE = re.compile(r"#?\s*([a-z]+)(?:[\s_(\[]+(m?)(?:[vaws]|sec|seconds)[)\]]?)?", re.IGNORECASE)  # `Current (mA)`
 COARSE_S, FINE_S = 0.25, 0.005
+N_ERRORS = 5  # of the rise from rest to work: the place in the record is chosen where it is largest, by chance too
+LEAST_RISE = 1e-3  # of the power at rest
 
 Times = float | np.ndarray
 
@@ -102,7 +104,27 @@ def align(trace: Trace, spans: Sequence[Span], path: Path) -> float:
         raise InputError(f"{path}: lasts {np.ptp(trace.times_s):.1f} s, and the run {took_s:.1f} s")
     coarse_s = _best(trace, spans, np.arange(low_s, high_s + COARSE_S, COARSE_S).clip(low_s, high_s))
     near_s = np.arange(coarse_s - COARSE_S, coarse_s + COARSE_S, FINE_S).clip(low_s, high_s)
-    return _best(trace, spans, near_s)
+    offset_s = _best(trace, spans, near_s)
+    rest_w, work_w = (_powers(trace, _times(spans, kind, offset_s)) for kind in ("rest", "work"))
+    rise_w, error_w = work_w.mean() - rest_w.mean(), np.hypot(*(w.std() / len(w) ** 0.5 for w in (rest_w, work_w)))
+    if rise_w <= max(N_ERRORS * error_w, LEAST_RISE * rest_w.mean()):
+        found = f"{rise_w:.2g} W above {rest_w.mean():.3g} W, with an error of {error_w:.2g} W"
+        raise InputError(f"{path}: work does not stand out from rest, {found}; is it the record of this run?")
+    return offset_s
+
+
+def _times(spans: Sequence[Span], kind: str, offset_s: float) -> list[tuple[float, float]]:
+    """Give when there was rest, or work, on the clock of the record."""
+    if kind == "work":
+        return [(span.work_s + offset_s, span.stop_s + offset_s) for span in spans]
+    ends = [both for span in spans for both in ((span.rest_s, span.work_s), (span.stop_s, span.end_s))]
+    return [(start_s + offset_s, stop_s + offset_s) for start_s, stop_s in ends]
+
+
+def _powers(trace: Trace, times: Iterable[tuple[float, float]]) -> np.ndarray:
+    """Mean power of every second of some times."""
+    edges = [np.linspace(start_s, stop_s, max(2, round(stop_s - start_s) + 1)) for start_s, stop_s in times]
+    return np.concatenate([trace.energy_j(each[:-1], each[1:]) / np.diff(each) for each in edges if np.ptp(each) > 0])
 
 
 def _best(trace: Trace, spans: Sequence[Span], offsets_s: np.ndarray) -> float:

@@ -89,7 +89,8 @@ def _row(check: Facts) -> list[str]:
     amounts = (_amount(check["name"], check[role]) for role in ("new", "baseline"))
     margin = words.NONE if check["margin"] is None else _limit(check)
     verdict = words.NONE if check["verdict"] == "info" else check["verdict"]
-    return [_title(check), *amounts, _found(check), margin, verdict]
+    found = f"{check['difference']} new" if check["name"] == "operations" else _found(check)  # their list is long
+    return [_title(check), *amounts, found, margin, verdict]
 
 
 def _title(check: Facts) -> str:

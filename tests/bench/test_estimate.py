@@ -111,11 +111,12 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path, text, message):
         estimate.read_profile(path)
 
 
-def test_a_value_of_the_wrong_kind_is_shown(tmp_path):
+@pytest.mark.parametrize("value", ['"six"', "-6", "6.5"])
+def test_a_value_of_the_wrong_kind_is_shown(tmp_path, value):
     path = tmp_path / "profile.yaml"
     estimate.write_profile(estimate.calibrated([result()]), path)
-    path.write_text(path.read_text().replace("n_files: 6", 'n_files: "six"'))
-    with pytest.raises(PlanError, match="'n_files' should be a int, got 'six'"):
+    path.write_text(path.read_text().replace("n_files: 6", f"n_files: {value}"))
+    with pytest.raises(PlanError, match="'n_files' should be a number that is not negative, got "):
         estimate.read_profile(path)
 
 

@@ -84,6 +84,17 @@ def test_a_sparse_record_is_flagged(tmp_path):
     assert warning.endswith(" samples in a window; 100 are needed to trust it")
 
 
+@pytest.mark.parametrize("noise_w", [0.0, 0.01, 0.2])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_record_of_something_else_is_refused(tmp_path, noise_w, seed):
+    """The wrong port, or the wrong file: there is always a place at which chance looks most like work."""
+    rng, path = np.random.default_rng(seed), tmp_path / "flat.csv"
+    result = run(FakeMachine(idle_w=2.0))
+    path.write_text("time,power\n" + "".join(f"{0.05 * n:.2f},{2.5 + rng.normal(0, noise_w)}\n" for n in range(20000)))
+    with pytest.raises(InputError, match="work does not stand out from rest"):
+        trace.joined(result, path)
+
+
 def test_a_record_shorter_than_the_run_is_refused(tmp_path):
     path = tmp_path / "short.csv"
     path.write_text("time,power\n0,1\n30,1\n")
