@@ -266,7 +266,7 @@ def test_the_table_says_what_changed(capsys, finds):
     header, latency, *_, operations, _, verdict = printed.out.splitlines()
     assert header.split() == ["check", "new", "baseline", "change", "margin", "verdict"]
     assert "+5.1 % (+4.7 % to +5.5 %)" in latency
-    assert operations.split() == ["operations", "4", "3", "1", "new", "–", "–"]
+    assert operations.split() == ["operations", "4", "3", "1", "new", words.NONE, words.NONE]
     assert verdict == "verdict: regression"
     assert printed.err == "compress: new.onnx: latency 1x32: +5.1 % (+4.7 % to +5.5 %), margin 2 %\n"
 
