@@ -95,7 +95,7 @@ BAD = {
         lambda: None,
         ["--memory-limit", "1MiB"],
         3,
-        "does not open and run in 1,048,576 bytes of memory",
+        "does not open and run in 1 MiB of memory",
     ),
     "no counter": (lambda: None, ["--counter", "perf"], 2, "'perf' is not 'callgrind'"),
     "bare array": (lambda: np.save("a.npy", np.ones(2)), ["--inputs", "a.npy"], 3, "it is one array; use np.savez"),

@@ -21,7 +21,7 @@ from .inputs import read_inputs
 
 N_LOADS = 3
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
-CHUNK_BYTES = 1 << 20
+MIB = CHUNK_BYTES = 1 << 20
 OUT_OF_MEMORY = re.compile(r"bad_alloc|bad allocation|failed to (allocate|map)|MemoryError", re.IGNORECASE)
 IDENTITY = (  # an ONNX file of one operation, from x to y, one number each
     b'\x08\x07:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02'
@@ -39,8 +39,8 @@ def in_child(file: Path, job: Mapping[str, object]) -> dict[str, float | None]:
         return measured
     line = (child.stderr.strip().splitlines() or [""])[-1]
     limit = job.get("memory_limit_bytes")
-    if limit and OUT_OF_MEMORY.search(line):
-        raise InputError(f"{file}: does not open and run in {limit:,} bytes of memory, Python included")
+    if isinstance(limit, int) and OUT_OF_MEMORY.search(line):
+        raise InputError(f"{file}: does not open and run in {limit / MIB:g} MiB of memory, Python included")
     if child.returncode in (BenchError.exit_code, InputError.exit_code) and line.startswith("bench: "):
         raise InputError(line.removeprefix("bench: "))
     why = line or "no word why, maybe out of memory"

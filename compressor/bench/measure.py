@@ -48,7 +48,8 @@ def _timed(plan: Plan, facts: list[dict[str, Any]], say: Callable[[str], None], 
         counter.find_valgrind()
     profile = estimate.read_profile(plan.folder / plan.energy_model) if plan.energy_model else None
     name, reason = energy.choose(plan.meter, root)  # one that was asked for and is not there ends the run here
-    say(f"energy: {name}" if name else f"energy: unavailable, {reason}")
+    otherwise = f"estimated from {plan.energy_model}" if profile else "unavailable"
+    say(f"energy: {name}" if name else f"energy: {otherwise}, {reason}")
     variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in facts]
     for shape, tallies, joules in _cells(plan, root):
         for variant in variants:

@@ -88,7 +88,8 @@ def read_trace(path: Path) -> Trace:
     rows = [row for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(row)]
     columns = _columns(rows, path)
     if "time" not in columns or not ("power" in columns or columns.keys() >= {"voltage", "current"}):
-        raise InputError(f"{path}: needs titles for time, and for power or voltage and current, got {rows[:1]}")
+        titles = ", ".join(rows[0]) if rows else "nothing"
+        raise InputError(f"{path}: needs titles for time, and for power or voltage and current, got {titles}")
     power_w = columns["power"] if "power" in columns else columns["voltage"] * columns["current"]
     steps_s = np.diff(columns["time"])
     if len(steps_s) < 1 or (steps_s < 0).any() or not np.isfinite(power_w).all():
