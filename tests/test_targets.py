@@ -1,5 +1,6 @@
 """Any ONNX file is measured at lengths and with ids that it can read; what cannot be measured is one line."""
 
+import contextlib
 import json
 import os
 import signal
@@ -142,6 +143,15 @@ def test_images_of_another_size_are_not_cropped(capsys):
     assert "'x' has the shape [2, 3, 9, 9], the model takes [1, 3, 8, 8]" in capsys.readouterr().err
 
 
+def is_running(argument: str) -> bool:
+    """Tell whether a process has an argument."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if argument.encode() in path.read_bytes().split(b"\0"):
+                return True
+    return False
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_bench_that_is_stopped_leaves_nothing_running(stop, tmp_path):
     """CI stops one process, not the group that a terminal does."""
@@ -155,7 +165,7 @@ def test_a_bench_that_is_stopped_leaves_nothing_running(stop, tmp_path):
     ours.stderr.close()
     assert not plan.parent.exists()
     for _ in range(100):
-        if not any(str(plan).encode() in each.read_bytes() for each in Path("/proc").glob("[0-9]*/cmdline")):
+        if not is_running(str(plan)):
             return
         time.sleep(0.1)
     pytest.fail("the bench goes on")
