@@ -35,7 +35,7 @@ def build(hidden_size: int, ffn_size: int) -> Model:
     """Build a network, the same weights each time."""
     torch.manual_seed(0)
     config = BertConfig(
-        hidden_size=hidden_size, num_hidden_layers=6, num_attention_heads=12, intermediate_size=ffn_size
+        hidden_size=hidden_size, num_hidden_layers=6, num_attention_heads=hidden_size // 32, intermediate_size=ffn_size
     )
     tokenizer = SimpleNamespace(pad_token_id=0, save_pretrained=lambda folder: None)
     task = Task("text-classification", ("a", "b"), tokenizer, ("input_ids", "attention_mask"))
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="of identical files; the others get half as many")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of each run")
-    parser.add_argument("--hidden-size", type=int, default=384)
+    parser.add_argument("--hidden-size", type=int, default=384, help="a multiple of 32")
     given = parser.parse_args()
     half = (given.runs + 1) // 2
     with tempfile.TemporaryDirectory() as folder:
