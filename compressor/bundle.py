@@ -16,8 +16,8 @@ from compressor.bench import answers, sessions
 from compressor.bench.inputs import read_inputs
 from compressor.bench.plan import Plan
 from compressor.errors import RecipeError, RunDirError
+from compressor.files import write_json
 from compressor.graphs import content
-from compressor.rundir import write_json
 
 PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE = "bench.pyz", "plan.json", "inputs.npz", "expected.npz", "profile.yaml"
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz")

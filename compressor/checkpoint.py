@@ -14,7 +14,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 import compressor.nets  # noqa: F401  makes our own families known to AutoConfig
 from compressor import archs, hub
-from compressor.errors import InputError
+from compressor.errors import InputError, first_line
 from compressor.options import Base
 from compressor.plugins import discover
 
@@ -103,7 +103,7 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no config.json there; give the folder of a checkpoint") from error
     except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
-        raise InputError(f"{file}: not a usable config ({hub.first_line(error)})") from error
+        raise InputError(f"{file}: not a usable config ({first_line(error)})") from error
     return config
 
 
@@ -134,7 +134,7 @@ def check_weights(folder: Path) -> None:
             with safe_open(file, "pt"):  # compares the header with the length of the file
                 pass
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{file}: damaged or truncated ({hub.first_line(error)}); fetch it again") from error
+            raise InputError(f"{file}: damaged or truncated ({first_line(error)}); fetch it again") from error
 
 
 def _folder(place: str, name: str, source: Source) -> Path:

@@ -19,7 +19,8 @@ from compressor import cookbook, gating, measuring
 from compressor.bench.errors import BenchError
 from compressor.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
 from compressor.errors import CompressorError, GateMissed, RecipeError, RunDirError
-from compressor.rundir import RunDir, read_json
+from compressor.files import read_json
+from compressor.rundir import RunDir
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -121,12 +122,11 @@ def report(call: Call, run: Path, bench: Path | None) -> None:
 
     It goes to report/index.html and report/report.json in the run directory, and its summary to stdout.
     """
-    from compressor import gate
     from compressor.report import page
 
     call.run_dir = run
     with only_answers_on_stdout():
-        written = page.write(run, gate.judge, bench)
+        written = page.write(run, bench)
     call.answer(written, _summary(written, page.folder(run, bench)))
 
 

@@ -1,12 +1,12 @@
 """Columns of a dataset: which of them are the text, the image, the features and the label, and what they say."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
 from pydantic import Field, model_validator
 
-from compressor.errors import InputError
+from compressor.errors import InputError, listed
 from compressor.options import Base
 
 READ = {
@@ -120,8 +120,3 @@ def label_words(rows: datasets.Dataset, label: str) -> list[str | None]:
     if any(isinstance(value, list | dict) or (isinstance(value, float) and value % 1) for value in values):
         raise InputError(f"data.columns.label: one class per row is needed, {label!r} holds {feature}")
     return [None if value in (None, -1) else value if isinstance(value, str) else str(int(value)) for value in values]
-
-
-def listed(names: Iterable[str]) -> str:
-    """Quote names for a message."""
-    return ", ".join(map(repr, names))

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field, model_validator
 
 from compressor import hub
-from compressor.columns import Columns, find_columns, is_class, is_image, label_words, listed
-from compressor.errors import InputError
+from compressor.columns import Columns, find_columns, is_class, is_image, label_words
+from compressor.errors import InputError, first_line, listed
 from compressor.labels import Labels, from_values, rename
 from compressor.nets import Features
 from compressor.options import Augment, Base
@@ -138,7 +138,7 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
             found = datasets.load_dataset(name, options.config, revision=options.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            f"data.dataset: cannot be read, got {name!r} ({hub.first_line(error.__cause__ or error)})"
+            f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
         ) from error
     splits: Mapping[str, datasets.Dataset] = found
     return splits

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressor import precision, surgery
 from compressor.data import Split, batch_order
-from compressor.errors import NumericsError
+from compressor.errors import NumericsError, listed
 from compressor.losses import Answer, captured_relations, distillation_loss, task_loss
 from compressor.model import Model
 from compressor.options import Retrain
@@ -173,7 +173,7 @@ def frozen(net: nn.Module, patterns: tuple[str, ...]) -> Iterator[None]:
     names = [name for name, parameter in net.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"freeze: no parameter matches {pattern!r}; there are {', '.join(names[:4])} and others")
+            raise ValueError(f"freeze: no parameter matches {pattern!r}; there are {listed(names, most=4)}")
     trained = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
     matched = [parameter for name, parameter in trained if any(fnmatchcase(name, x) for x in patterns)]
     if len(matched) == len(trained):

@@ -10,7 +10,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from compressor.errors import InputError
+from compressor.errors import InputError, first_line
 
 
 @cache  # one answer per process: `main` must not move between two looks at it
@@ -34,8 +34,3 @@ def folder(place: str, name: str, revision: str, kind: Literal["model", "dataset
             "or try the quick start, which needs no network: compress --recipe digits_l1inf.yaml"
         ) from error
     return Path(fetched)
-
-
-def first_line(error: BaseException) -> str:
-    """Say in one line what another library says in many."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

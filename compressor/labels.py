@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compressor.errors import InputError
+from compressor.errors import InputError, listed
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str
     """Apply the recipe's map; gives the labels it leads to, and the map from each name the dataset has."""
     spelled = _common_spelling(labels.names, tuple(mapping))
     if spelled is None:
-        names, keys = _some(labels.names), _some(tuple(mapping))
+        names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
         raise InputError(f"data.labels: must name each label of the dataset once, which are {names}, got {keys}")
     targets = {spelled(name): target for name, target in mapping.items()}
     renamed = {name: targets[spelled(name)] for name in labels.names}
@@ -49,7 +49,7 @@ def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:
     if (spelled := _common_spelling(labels.names, outputs)) is not None:
         places = {spelled(output): index for index, output in enumerate(outputs)}
         return {name: places[spelled(name)] for name in labels.names}
-    both = f"the dataset has {_some(labels.names)}, the model {_some(outputs)}"
+    both = f"the dataset has {listed(labels.names, most=12)}, the model {listed(outputs, most=12)}"
     if len(labels.names) != len(outputs):
         raise InputError(f"data: {len(labels.names)} labels for a head of {len(outputs)} outputs, {both}")
     if has_real_names(labels.names) and has_real_names(outputs):
@@ -70,7 +70,3 @@ def _common_spelling(names: Sequence[str], others: Sequence[str]) -> Callable[[s
         if here == there and len(here) == len(names) == len(others):
             return spelled
     return None
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

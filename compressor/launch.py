@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from compressor.errors import InputError, RecipeError
+from compressor.files import file_digest, read_json, write_json
 from compressor.progress import say
-from compressor.rundir import RunDir, chain, file_digest, read_json, write_json
+from compressor.rundir import RunDir, chain
 
 OURS = "bench: "  # what the bench puts before an error
 

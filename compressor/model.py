@@ -29,8 +29,7 @@ from compressor.checkpoint import (
     is_fine_tuned,
     read_config,
 )
-from compressor.errors import InputError
-from compressor.hub import first_line
+from compressor.errors import InputError, first_line
 from compressor.nets import Features
 from compressor.pretrained import image_shape
 from compressor.surgery import Width

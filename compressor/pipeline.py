@@ -9,12 +9,13 @@ from typing import Any, Literal, get_type_hints
 
 import torch
 
-from compressor import __version__, gate, launch, provenance, rundir, surgery
+from compressor import __version__, launch, provenance, rundir, surgery
 from compressor.augment import augmented
 from compressor.checkpoint import digest, is_fine_tuned
 from compressor.data import Data, open_dataset, prepare
 from compressor.errors import GateMissed, InputError, NumericsError, RecipeError
 from compressor.facts import Facts, facts_of, measured, n_units, onnx_facts, variant
+from compressor.files import explained, write_json, write_text
 from compressor.fit import n_steps
 from compressor.model import (
     Model,
@@ -52,16 +53,16 @@ class Start:
 
 def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, Any]:
     """Run what is left of a recipe and return the report; `GateMissed` comes after everything is written."""
-    with rundir.open_run(run_dir) as files, rundir.explained(run_dir):
+    with rundir.open_run(run_dir) as files, explained(run_dir):
         say(f"run directory: {run_dir}")
         start = _start(recipe)
         list(_walk_dry(recipe, start))
         metadata = provenance.metadata(recipe)
-        rundir.write_text(files.recipe, dump(recipe))
-        rundir.write_json(files.facts, provenance.facts(recipe, recipe_file, metadata))
+        write_text(files.recipe, dump(recipe))
+        write_json(files.facts, provenance.facts(recipe, recipe_file, metadata))
         variants = list(_run_stages(recipe, files, start, metadata))
         launch.measure_run(files, variants, recipe.bench.model_dump(mode="json"))
-        report = page.write(run_dir, gate.judge)
+        report = page.write(run_dir)
         for folder, kind in _folders(recipe, files):
             card.write_card(folder, report, kind)
     if missed := [each for each in report["gates"] if not each["met"]]:
@@ -193,7 +194,7 @@ def _run_stage(
     try:
         result = STAGES[name].run(artifact, options, context)
     except NumericsError:
-        rundir.write_json(context.folder / rundir.DIVERGED, rounds_key)
+        write_json(context.folder / rundir.DIVERGED, rounds_key)
         raise
     seconds = time.monotonic() - began
     if isinstance(result, Model):

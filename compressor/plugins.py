@@ -8,8 +8,8 @@ from pydantic import AfterValidator
 
 
 def names(package: ModuleType) -> list[str]:
-    """Sorted names of the modules in a package."""
-    return sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    """Sorted names of the modules in a package; one with a leading underscore is no extension."""
+    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
 
 
 def discover(package: ModuleType) -> dict[str, ModuleType]:

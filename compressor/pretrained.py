@@ -27,8 +27,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 
 from compressor import surgery
 from compressor.checkpoint import Source, arch_of, check_weights, has_head, require_family
-from compressor.errors import InputError
-from compressor.hub import first_line
+from compressor.errors import InputError, first_line
 from compressor.nets import AutoModelForTabularClassification, Features
 
 AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do

@@ -10,9 +10,9 @@ from compressor.bench.inputs import LABELS, read_arrays
 from compressor.bench.plan import size_name
 from compressor.bench.verdict import worst
 from compressor.errors import InputError, RecipeError
-from compressor.gate import SLACK
 from compressor.graphs import content, flops
 from compressor.progress import say
+from compressor.report.limits import SLACK
 
 N_SELF_TESTS = 10
 MAX_INSTRUCTIONS = 0.005  # once they are counted

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressor.columns import is_number, listed
-from compressor.errors import InputError
+from compressor.columns import is_number
+from compressor.errors import InputError, listed
 from compressor.nets import Features
 
 
@@ -25,9 +25,13 @@ def encoder(
     """Give the function from indices to the inputs of a network that reads the ``wanted`` features, in their order."""
     names, values = _numbers(rows, columns)
     if missing := [name for name in wanted if name not in names]:
-        raise InputError(f"data: the network reads {_some(missing)}, which the table lacks; it has {_some(names)}")
+        raise InputError(
+            f"data: the network reads {listed(missing, most=6)}, which the table lacks; it has {listed(names, most=6)}"
+        )
     if unknown := [name for name in names if name not in wanted]:
-        raise InputError(f"data: the network does not know {_some(unknown)}; choose with data.columns.features")
+        raise InputError(
+            f"data: the network does not know {listed(unknown, most=6)}; choose with data.columns.features"
+        )
     table = torch.from_numpy(values[:, [names.index(name) for name in wanted]])
     return lambda indices: {"features": table[indices]}
 
@@ -53,7 +57,3 @@ def _stacked(column: Sequence[Sequence[float]], name: str) -> np.ndarray:
         return np.stack([np.asarray(values, np.float32) for values in column])
     except (TypeError, ValueError) as error:
         raise InputError(f"data: lists of one length are needed in every row of {name!r} ({error})") from error
-
-
-def _some(names: Sequence[str]) -> str:
-    return listed(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -8,8 +8,9 @@ from typing import Any
 from compressor.bench.inputs import own_lengths
 from compressor.bench.plan import Points, size_name
 from compressor.errors import InputError, RecipeError
+from compressor.files import read_json
 from compressor.graphs import bounds, content, flops, shapes
-from compressor.rundir import RunDir, read_json
+from compressor.rundir import RunDir
 
 DEFAULT = Points()
 

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compressor import precision, rundir
+from compressor import precision
 from compressor.data import Data, accuracy, batch_order
+from compressor.files import read_json, replacing, write_json, write_text
 from compressor.fit import Phase, fit, frozen, observe
 from compressor.losses import check_comparable
 from compressor.model import Model, OnnxGraph, load_weights_, logits_of, save_weights
@@ -120,7 +121,7 @@ class Context:
         if self.is_dry:
             return
         self._lines.append(numbers)
-        rundir.write_text(self.folder / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in self._lines))
+        write_text(self.folder / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in self._lines))
         say(f"{self.label:<24} " + "  ".join(f"{name} {_short(value)}" for name, value in numbers.items()))
 
     def _phase(self, model: Model, retrain: Retrain, after_backward: Callable[[], None] | None) -> Phase:
@@ -138,12 +139,12 @@ class Context:
 
     def _save_round(self, model: Model, next_round: int) -> None:
         weights = self.folder / f"round-{next_round}.safetensors"
-        with rundir.replacing(weights) as beside:
+        with replacing(weights) as beside:
             save_weights(model.net, beside)
         state = self.folder / f"state-{next_round}.safetensors"
-        with rundir.replacing(state) as beside:
+        with replacing(state) as beside:
             save_file(self.state, beside)
-        rundir.write_json(
+        write_json(
             self.folder / "round.json",
             {"key": self.key, "next": next_round, "weights": weights.name, "state": state.name, "lines": self._lines},
         )
@@ -152,7 +153,7 @@ class Context:
                 old.unlink()
 
     def _resume_round(self, model: Model) -> int:
-        pointer = None if self.is_dry else rundir.read_json(self.folder / "round.json")
+        pointer = None if self.is_dry else read_json(self.folder / "round.json")
         if pointer is None:
             return 0
         load_weights_(model.net, self.folder / pointer["weights"])
@@ -170,9 +171,9 @@ class Context:
             if time.monotonic() - last < SECONDS_BETWEEN_SAVES:
                 return
             file = self.folder / f"step-{self._round}-{self._n_fits}-{step}.safetensors"
-            with rundir.replacing(file) as beside:
+            with replacing(file) as beside:
                 save_file(state() | {f"state.{name}": tensor for name, tensor in self.state.items()}, beside)
-            rundir.write_json(self.folder / "step.json", {"phase": tag, "step": step, "file": file.name})
+            write_json(self.folder / "step.json", {"phase": tag, "step": step, "file": file.name})
             for old in self.folder.glob("step-*.safetensors"):
                 if old != file:
                     old.unlink()
@@ -184,7 +185,7 @@ class Context:
         return [self.key, self._round, self._n_fits]
 
     def _resume_step(self) -> tuple[int, dict[str, Tensor] | None]:
-        pointer = rundir.read_json(self.folder / "step.json")
+        pointer = read_json(self.folder / "step.json")
         if pointer is None or pointer["phase"] != self._phase_tag():
             return 0, None
         saved = load_file(self.folder / pointer["file"])

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from compressor.errors import listed
+
 Kind = Literal["neuron", "head", "group", "channel", "dimension", "input"]
 Side = Literal["producer", "consumer", "both"]
-_N_NAMED = 12  # widths in an error message
 _CROSSING = ("head_dims", "cross_head_dims", "group_heads", "residual", "embedding")
 
 
@@ -67,8 +68,7 @@ def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
     names = [width.name for width in widths]
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in names):
-            more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
-            raise ValueError(f"no width matches {pattern!r}; there are {', '.join(names[:_N_NAMED]) or 'none'}{more}")
+            raise ValueError(f"no width matches {pattern!r}; there are {listed(names, most=12) or 'none'}")
     return [width for width in widths if any(_matches(width.name, pattern) for pattern in patterns)]
 
 

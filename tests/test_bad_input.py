@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from compressor import cli, fit, launch, rundir
 from compressor.errors import RunDirError
+from compressor.files import explained
 
 RECIPE = """\
 model: {{checkpoint: {checkpoint}, task: text-classification}}
@@ -361,7 +362,7 @@ class TestRunDirectory:
         ],
     )
     def test_a_full_disk_in_the_words_of_each_library(self, error):
-        with pytest.raises(RunDirError, match=r"^there: the disk is full; free some space"), rundir.explained("there"):
+        with pytest.raises(RunDirError, match=r"^there: the disk is full; free some space"), explained("there"):
             raise error
 
     def test_an_edited_stage_keeps_those_before_it(self, capsys):

@@ -13,7 +13,7 @@ from fake_run import ACCURACY, board, emulated, finished_run, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.report import card, compare, measured, page, spread, words
+from compressor.report import card, compare, limits, measured, page, spread, words
 
 SIZES = {"": 1.0, "m": 1e-3, "µ": 1e-6, "k": 1e3, "M": 1e6, "G": 1e9}
 UNITS = ("J·s", "J", "W", "")
@@ -82,17 +82,13 @@ def run(tmp_path: Path) -> Path:
 def from_board(run: Path, result: dict[str, Any]) -> str:
     """Page of a run with what another machine measured."""
     write(run.parent / "pi.json", result)
-    page.write(run, no_gates, run.parent / "pi.json")
+    page.write(run, run.parent / "pi.json")
     return (run / "report/pi/index.html").read_text()
-
-
-def no_gates(_: object) -> list[dict[str, Any]]:
-    return []
 
 
 @pytest.mark.parametrize("result", [None, board(), emulated()])
 def test_it_is_whole_and_fetches_nothing(run, result):
-    page.write(run, no_gates)
+    page.write(run)
     text = from_board(run, result) if result else (run / "report/index.html").read_text()
     parsed = Page(text)
     assert parsed.open == []
@@ -188,7 +184,7 @@ def test_a_card_spells_them_out_too(run):
     result = board({("original int8", 1): "unavailable"})
     result["variants"][0]["bench"][0]["energy"]["warnings"] = ["the power was not steady"]
     write(run.parent / "pi.json", result)
-    card.write_card(run / "03-quantize", page.write(run, no_gates, run.parent / "pi.json"), "onnx")
+    card.write_card(run / "03-quantize", page.write(run, run.parent / "pi.json"), "onnx")
     text = (run / "03-quantize/README.md").read_text()
     assert "Warning (original fp32 at 1×32): the power was not steady." in text
     assert "Energy unavailable (original int8 at 1×128): no meter." in text
@@ -198,15 +194,14 @@ def test_a_card_spells_them_out_too(run):
 
 
 def test_a_board_gets_a_page_of_its_own(run):
-    ours = page.write(run, no_gates)
+    ours = page.write(run)
     before = {file.name: file.read_bytes() for file in (run / "report").iterdir()}
-    judged = []
     write(run.parent / "pi.json", board())
-    theirs = page.write(run, lambda report: judged.append(report["variants"]) or [], run.parent / "pi.json")
+    theirs = page.write(run, run.parent / "pi.json")
     assert {name: (run / "report" / name).read_bytes() for name in before} == before
     assert json.loads((run / "report/pi/report.json").read_text()) == theirs
     assert theirs["variants"] != ours["variants"]
-    assert judged == [theirs["variants"]]
+    assert theirs["gates"] == limits.judge(theirs)
     text = (run / "report/pi/index.html").read_text()
     assert "Raspberry Pi 5 · measured elsewhere, pi.json" in text
     assert "Raspberry Pi 5, 4 cores, governor ondemand, 61 °C" in text
@@ -222,7 +217,7 @@ def test_it_says_whether_the_processor_is_emulated(run):
 
 
 def test_a_result_of_the_first_version_is_shown_whole(run):
-    page.write(run, no_gates)
+    page.write(run)
     parsed = Page((run / "report/index.html").read_text())
     row = parsed.rows("ms of one inference")["1×32", "compressed int8"]
     assert row == ["0.880", "0.933", "1.06", "0.898", "–", "1,114", "1.00 k"]

@@ -12,7 +12,7 @@ import yaml
 from fake_run import ACCURACY, RECIPE, finished_run, unfinished_run, write
 
 from compressor.errors import InputError
-from compressor.report import card, compare, figures, page, svg, text, words
+from compressor.report import card, compare, figures, limits, page, svg, text, words
 from compressor.report.gather import gather
 
 
@@ -26,12 +26,8 @@ def finished(tmp_path: Path) -> Path:
     return finished_run(tmp_path)
 
 
-def no_gates(_: object) -> list[dict[str, Any]]:
-    return []
-
-
 def test_the_report_holds_what_the_recipe_page_promises(finished):
-    page.write(finished, no_gates)
+    page.write(finished)
     report = json.loads((finished / "report/report.json").read_text())
     assert report["format"] == 1
     assert {"versions", "cpu", "n_cores", "seed", "git_commit", "date"} <= report["environment"].keys()
@@ -43,14 +39,13 @@ def test_the_report_holds_what_the_recipe_page_promises(finished):
     stage = {"name", "seconds", "n_params", "n_flops", "column_sparsity", "accuracy_held_out"}
     assert all(stage <= each.keys() for each in report["stages"])
     assert [each["name"] for each in report["stages"]] == ["drop_layers", "project", "export", "quantize"]
-    assert report["gates"] == []
 
 
-def test_gates_come_from_above(finished):
-    verdict = {"name": "max_p50_ratio", "limit": 0.6, "value": 0.23, "met": True, "note": "worst at 1x128, threads 1"}
-    report = page.write(finished, lambda report: [verdict] if report["is_measured"] else [])
-    assert report["gates"] == [verdict]
-    assert "p50 23.0 % of the original, limit 60 %" in text.summary(report)
+def test_gates_are_those_of_the_recipe(finished):
+    report = page.write(finished)
+    assert report["gates"] == limits.judge(report)
+    assert [each["name"] for each in report["gates"]] == ["max_accuracy_drop", "max_p50_ratio"]
+    assert "of the original, limit 60 %" in text.summary(report)
 
 
 def test_widths_go_by_the_names_of_the_original(finished):
@@ -76,7 +71,7 @@ def test_widths_go_by_the_names_of_the_original(finished):
 
 
 def test_an_unfinished_run_shows_what_is_there(unfinished):
-    report = page.write(unfinished, no_gates)
+    report = page.write(unfinished)
     assert not report["is_measured"]
     assert [each["name"] for each in report["variants"]] == ["original fp32", "original int8"]
     assert report["variants"][1]["accuracy"] == ACCURACY["original int8"]
@@ -88,7 +83,7 @@ def test_an_unfinished_run_shows_what_is_there(unfinished):
 
 def test_files_are_listed_before_they_are_measured(finished):
     (finished / "bench.json").unlink()
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     assert [each["name"] for each in report["variants"]] == list(ACCURACY)
     assert "All stages are done; nothing has been measured yet." in (finished / "report/index.html").read_text()
 
@@ -96,7 +91,7 @@ def test_files_are_listed_before_they_are_measured(finished):
 def test_what_lies_behind_an_unfinished_stage_is_out_of_date(finished):
     """A stage of the recipe was edited and is being done again."""
     (finished / "01-project/done.json").unlink()
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     assert [each["name"] for each in report["stages"]] == ["drop_layers"]
     assert not report["is_measured"]
 
@@ -104,7 +99,7 @@ def test_what_lies_behind_an_unfinished_stage_is_out_of_date(finished):
 def test_a_run_that_only_began(unfinished):
     for folder in ("original", "00-drop_layers", "01-project"):
         (unfinished / folder / "done.json").unlink()
-    report = page.write(unfinished, no_gates)
+    report = page.write(unfinished)
     assert (report["variants"], report["widths"], report["stages"]) == ([], [], [])
     assert "This run has not finished a stage yet." in (unfinished / "report/index.html").read_text()
 
@@ -112,7 +107,7 @@ def test_a_run_that_only_began(unfinished):
 def test_a_run_without_an_export_has_nothing_to_measure(unfinished):
     recipe = RECIPE | {"stages": RECIPE["stages"][:2]}
     (unfinished / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    page.write(unfinished, no_gates)
+    page.write(unfinished)
     text = (unfinished / "report/index.html").read_text()
     assert "All stages are done; none of them exports a file that could be measured." in text
 
@@ -121,14 +116,14 @@ def test_a_folder_without_a_run_is_an_input_error(tmp_path):
     with pytest.raises(
         InputError, match=r"no run there, run\.json or recipe\.yaml is missing; give the folder of a run"
     ):
-        page.write(tmp_path, no_gates)
+        page.write(tmp_path)
     assert not (tmp_path / "report").exists()
 
 
 def test_a_damaged_file_of_a_run_is_named(finished):
     (finished / "bench.json").write_text("{")
     with pytest.raises(InputError, match=r"bench\.json: damaged, .*; run the recipe again"):
-        page.write(finished, no_gates)
+        page.write(finished)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +156,7 @@ def test_images_are_measured_by_the_batch(finished):
     for each in bench["variants"]:
         each["bench"] = [each["bench"][0] | {"length": None}]
     write(finished / "bench.json", bench)
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     text = (finished / "report/index.html").read_text()
     assert "p50, batch 1" in text
     assert "p50 in ms at batch 1" in text
@@ -211,7 +206,7 @@ def front_matter(card_file: Path) -> dict[str, Any]:
 
 
 def test_the_card_of_an_onnx_folder(finished):
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     card.write_card(finished / "03-quantize", report, "onnx")
     front = front_matter(finished / "03-quantize/README.md")
     assert front["library_name"] == "onnx"
@@ -233,7 +228,7 @@ def test_the_card_of_an_onnx_folder(finished):
 
 
 def test_the_card_of_a_model_folder(finished):
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     (finished / "01-project/model").mkdir()
     card.write_card(finished / "01-project/model", report, "model")
     text = (finished / "01-project/model/README.md").read_text()
@@ -246,7 +241,7 @@ def test_the_card_of_a_model_folder(finished):
 
 
 def test_no_path_of_this_machine_gets_into_a_card(finished):
-    report = page.write(finished, no_gates)
+    report = page.write(finished)
     report["recipe"]["model"]["checkpoint"] = str(finished)
     report["recipe"]["data"]["dataset"] = "../data/reviews.csv"
     card.write_card(finished / "02-export", report, "onnx")
@@ -257,7 +252,7 @@ def test_no_path_of_this_machine_gets_into_a_card(finished):
 
 
 def test_the_card_of_a_run_that_was_not_measured(unfinished):
-    report = page.write(unfinished, no_gates)
+    report = page.write(unfinished)
     (unfinished / "00-drop_layers/model").mkdir()
     card.write_card(unfinished / "00-drop_layers/model", report, "model")
     text = (unfinished / "00-drop_layers/model/README.md").read_text()
@@ -266,7 +261,7 @@ def test_the_card_of_a_run_that_was_not_measured(unfinished):
 
 
 def test_the_report_needs_neither_torch_nor_pydantic():
-    code = "import sys, compressor.report.page, compressor.report.card, compressor.gate\n"
+    code = "import sys, compressor.report.page, compressor.report.card, compressor.report.limits\n"
     code += "print({'torch', 'pydantic', 'transformers', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -6,9 +6,9 @@ import json
 import pytest
 from fake_run import ACCURACY, P50_MS, board, emulated, energy, finished_run, unfinished_run
 
-from compressor import gate
 from compressor.report import compare, text, verdict, words
 from compressor.report.gather import gather
+from compressor.report.limits import verdicts
 
 LIMITS = {"max_accuracy_drop": 0.01, "max_p50_ratio": 0.6, "max_size_ratio": 0.7, "max_energy_ratio": 0.5}
 
@@ -27,7 +27,7 @@ def from_board(tmp_path):
         file = tmp_path / "pi.json"
         file.write_text(json.dumps(result))
         found = gather(finished_run(tmp_path), file)
-        return found | {"gates": gate.verdicts(found, limits)}
+        return found | {"gates": verdicts(found, limits)}
 
     return make
 
@@ -94,12 +94,12 @@ def test_facts_are_those_of_the_shape_that_gained_least(report):
     ],
 )
 def test_how_the_gates_stand_is_said_in_a_few_words(report, limits, said, is_met):
-    report["gates"] = gate.verdicts(report, limits)
+    report["gates"] = verdicts(report, limits)
     assert verdict.gates(report) == (said, is_met)
 
 
 def test_each_fact_stands_under_its_limit(report):
-    report["gates"] = gate.verdicts(report, LIMITS)
+    report["gates"] = verdicts(report, LIMITS)
     notes = {each.title.partition(",")[0]: (each.note, each.is_met) for each in verdict.findings(report)}
     assert notes == {
         "p50": ("23.4 % of the original, limit 60 %", True),
@@ -111,7 +111,7 @@ def test_each_fact_stands_under_its_limit(report):
 
 def test_a_run_that_was_not_measured_has_no_verdict(tmp_path):
     report = gather(unfinished_run(tmp_path))
-    report["gates"] = gate.verdicts(report, LIMITS)
+    report["gates"] = verdicts(report, LIMITS)
     assert verdict.headline(report) == "This run stopped after 01-project, 2 of 4 stages."
     assert (verdict.gates(report), verdict.findings(report)) == (("", None), [])
 
@@ -158,7 +158,7 @@ def test_an_emulated_processor_times_nothing(from_board):
 
 
 def test_the_summary_ends_with_the_verdict(report):
-    report["gates"] = gate.verdicts(report, {"max_p50_ratio": 0.6})
+    report["gates"] = verdicts(report, {"max_p50_ratio": 0.6})
     *_, gates, headline, behind = text.summary(report).split("\n\n")
     assert gates == "gate met: p50 23.4 % of the original, limit 60 %"
     assert (headline, behind) == (verdict.headline(report), verdict.behind(report))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compressor import gate
+from compressor.report import limits
 
 UNAVAILABLE = {"kind": "unavailable", "net_j": None}
 
@@ -34,15 +34,15 @@ def report() -> dict[str, Any]:
 
 
 def one(report: dict[str, Any], name: str, limit: float) -> dict[str, Any]:
-    (found,) = gate.verdicts(report, {name: limit})
+    (found,) = limits.verdicts(report, {name: limit})
     assert (found["name"], found["limit"]) == (name, limit)
     return found
 
 
 def test_only_limits_that_are_set_are_judged(report):
     unset = {"max_accuracy_drop": None, "max_p50_ratio": None, "max_size_ratio": None, "max_energy_ratio": None}
-    assert gate.verdicts(report, unset) == []
-    assert [each["name"] for each in gate.verdicts(report, unset | {"max_size_ratio": 0.6})] == ["max_size_ratio"]
+    assert limits.verdicts(report, unset) == []
+    assert [each["name"] for each in limits.verdicts(report, unset | {"max_size_ratio": 0.6})] == ["max_size_ratio"]
 
 
 def test_accuracy_is_that_of_the_last_file_against_the_original_in_fp32(report):
@@ -104,7 +104,7 @@ def test_a_shape_the_original_lacks_is_not_judged(report):
     assert found["note"] == "the original was not measured at 1x128, threads 1"
 
 
-@pytest.mark.parametrize("name", list(gate.MEASURES))
+@pytest.mark.parametrize("name", list(limits.MEASURES))
 def test_a_run_without_results_meets_no_limit(report, name):
     found = one({"variants": report["variants"][:2]}, name, 1.0)
     assert (found["value"], found["met"]) == (None, False)
@@ -119,4 +119,4 @@ def test_images_have_no_length(report):
 
 def test_judge_takes_the_limits_of_the_recipe(report):
     report["recipe"] = {"gates": {"max_size_ratio": 0.6}}
-    assert [each["met"] for each in gate.judge(report)] == [True]
+    assert [each["met"] for each in limits.judge(report)] == [True]
