@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.files import explained, write_json, write_text
-from compressor.report import compare, figures, joules, limits, spread, verdict, words
+from compressor.report import compare, figures, headline, joules, limits, spread, words
 from compressor.report.gather import gather
 from compressor.rundir import RunDir
 
@@ -57,7 +57,7 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
     """Draw the page."""
     variants = report["variants"]
     pairs = compare.pairs(variants)
-    standing, is_met = verdict.gates(report)
+    standing, is_met = headline.gates(report)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name != "page.css",
@@ -71,9 +71,9 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
         joules=joules,
         standing=standing,
         is_met=is_met,
-        headline=verdict.headline(report),
-        behind=verdict.behind(report),
-        findings=verdict.findings(report),
+        headline=headline.headline(report),
+        behind=headline.behind(report),
+        findings=headline.findings(report),
         pairs=pairs,
         rows=compare.rows(pairs),
         shapes=compare.shapes(variants),

@@ -19,13 +19,14 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing, write_json
 from compressor.graphs.rewrite import rewrite_
-from compressor.model import OUTPUT_NAMES, Model, OnnxGraph, outputs_of
+from compressor.model.artifact import Model, OnnxGraph
+from compressor.model.outputs import OUTPUT_NAMES, outputs_of
 from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below

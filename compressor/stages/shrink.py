@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from compressor import surgery
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.errors import NumericsError
 from compressor.files import write_text
 from compressor.model import Model, outputs_of
 from compressor.options import Base
 from compressor.surgery import Width
-from compressor.train import Context
+from compressor.training.context import Context
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
