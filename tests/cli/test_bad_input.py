@@ -150,7 +150,10 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("setting", "said"),
         [
-            ("widths=[no*]", "stages[0] (project): no width matches 'no*'; there are 'layer.0.heads', 'layer.0.head_dims'"),
+            (
+                "widths=[no*]",
+                "stages[0] (project): no width matches 'no*'; there are 'layer.0.heads', 'layer.0.head_dims'",
+            ),
             ("column_sparsity={'*.ffn': 0.5}", "stages[0] (project): column_sparsity: no pattern matches the width "),
             ("retrain.freeze=[no*]", "stages[0] (project): freeze: no parameter matches 'no*'; there are "),
             ("retrain.freeze=['*']", "stages[0] (project): freeze: no parameter is left to train, got '*'"),
