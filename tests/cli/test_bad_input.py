@@ -385,7 +385,7 @@ class TestRunDirectory:
         exit_code, report, shown = compress(capsys, "--set", "seed=1")
         assert exit_code == 0
         assert "01-shrink                from an earlier version of the recipe, removed\n" in shown
-        assert "[1/2] project            changed, done anew\n" in shown
+        assert "[1/2] project            settings changed, running again\n" in shown
         assert [stage["name"] for stage in report["stages"]] == ["project", "finetune"]
         assert not report["is_measured"]
         assert (RUN / "notes.txt").read_text() == "not ours"
