@@ -18,10 +18,12 @@ from torch.onnx import OnnxExporterError, ONNXProgram
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
+from transformers.utils.generic import ModelOutput
 
 from compressor import rundir
 from compressor.data import example_inputs
 from compressor.errors import InputError, ParityError
+from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
 from compressor.hub import first_line
 from compressor.model import OUTPUT_NAMES, Model, OnnxGraph, outputs_of
@@ -53,9 +55,11 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
     has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
+    net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
+    output = _output(net, example)
     path = context.folder / "model.onnx"
     with rundir.replacing(path) as beside:
-        program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))
+        program = _trace(net, opset, example, [name for name in OUTPUT_NAMES if name in output])
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
@@ -65,6 +69,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         model.net.config.save_pretrained(context.folder)
         if model.task.processor is not None:
             model.task.processor.save_pretrained(context.folder)
+    manifest.write(path, net, example, output, {"dynamic": True, "opset_version": opset})
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     rundir.write_json(context.folder / "parity.json", parity)
     context.log(opset=opset, max_abs_diff=gap)
@@ -76,21 +81,33 @@ def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, 
     return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(seed))
 
 
-def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> ONNXProgram:
-    """Trace a copy of the net on the CPU: the caller's keeps its training flag and its attention."""
+def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
+    """Copy the net to the CPU: the caller's keeps its training flag and its attention."""
     net = copy.deepcopy(model.net).cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():
         if isinstance(module, PreTrainedModel):
             module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
+    return net
+
+
+@torch.no_grad()
+def _output(net: PreTrainedModel, example: dict[str, Tensor]) -> ModelOutput:
+    """Run the net once, for the names and the order of its outputs."""
+    output: ModelOutput = net(**example)
+    return output
+
+
+def _trace(net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str]) -> ONNXProgram:
+    """Turn the net into a graph with free axes; the outputs that are of use are named."""
     with _silence():
         try:
             program = torch.onnx.export(
                 net,
                 kwargs=example,
                 input_names=list(example),
-                output_names=_output_names(net, example),
+                output_names=output_names,
                 dynamic_shapes={name: _axes(values) for name, values in example.items()},
                 opset_version=opset,
                 verbose=False,
@@ -100,12 +117,6 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # None comes from torch's former exporter only
     return program
-
-
-def _output_names(net: PreTrainedModel, example: dict[str, Tensor]) -> list[str]:
-    """Name the outputs that are of use, in the order in which the network gives them."""
-    output: Any = net(**example)
-    return [name for name in OUTPUT_NAMES if name in output]
 
 
 def _axes(values: Tensor) -> dict[int, str]:
