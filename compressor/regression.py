@@ -12,6 +12,7 @@ from compressor.bench.verdict import worst
 from compressor.errors import InputError, RecipeError
 from compressor.gate import SLACK
 from compressor.graphs import content, flops
+from compressor.numerics import binomial
 from compressor.progress import say
 
 N_SELF_TESTS = 10
@@ -113,6 +114,7 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
         "n_false_alarms": n_false,
         "n_inconclusive": verdicts.count("inconclusive"),
         "false_alarm_rate": n_false / len(runs),
+        "false_alarm_interval": binomial.interval(n_false, len(runs)),
         "shapes": list(_spreads(checks)),
         "checks": checks,
     }
