@@ -18,12 +18,12 @@ from transformers import AttentionMaskInterface
 from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 from transformers.masking_utils import sdpa_mask
 
-from compressor import launch
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.graphs import rewrite
+from compressor.measure import launch
 from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.stages import export, quantize
-from compressor.train import Context
+from compressor.training.context import Context
 
 REWRITES = {
     "heads side by side": lambda: patch.object(rewrite, "_join_heads_"),

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, treespec_dumps
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from compressor import rundir
+from compressor.files import write_json
 
 FILE = "export.json"
 _SCHEMA = 1  # of the format below, not of the transformers that is installed: a later one reads it by this number
@@ -50,7 +50,7 @@ def write(
     }
     components = {"model": {"file": graph.name, "metadata": metadata}}
     document = {"schema_version": _SCHEMA, "export_format": "onnx", "components": components}
-    rundir.write_json(graph.with_name(FILE), document)
+    write_json(graph.with_name(FILE), document)
     _add_data_file(graph)
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.exporters import ExportedModel, OnnxConfig, OnnxExporter
 
 from compressor import surgery
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError
 from compressor.model import Model, OnnxGraph, Source, Task, load_model, logits_of, outputs_of
 from compressor.stages import export, quantize
