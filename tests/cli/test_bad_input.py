@@ -374,7 +374,9 @@ class TestRunDirectory:
         before = contents(RUN / "00-project", "*.[js]*")  # but for the card, which shows the whole run
         exit_code, _, shown = compress(capsys, "--set", "stages.1.multiple_of=2")
         assert exit_code == 0
-        assert "[1/2] project            done before\n[2/2] shrink             settings changed, running again\n" in shown
+        assert (
+            "[1/2] project            done before\n[2/2] shrink             settings changed, running again\n" in shown
+        )
         assert contents(RUN / "00-project", "*.[js]*") == before != {}
 
     def test_another_recipe_takes_over_and_says_what_goes(self, capsys, recipe):
