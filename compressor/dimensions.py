@@ -297,7 +297,7 @@ _RULES: dict[str, Callable[[Node, Links], None]] = {
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "adaptive_max_pool1d"), _pool),
     **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d"), _pool),
     **dict.fromkeys(("mean", "sum", "amax", "softmax"), _reduce),
-    **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze"), _reshape),
+    **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
     **dict.fromkeys(("permute", "transpose"), _permute),
     **dict.fromkeys(("conv1d", "conv2d"), _convolution),
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), _pieces),

@@ -217,7 +217,7 @@ def _role_of_tensor(node: Node, axis: int) -> str | None:
             users += user.users
         else:
             used.add(name_of(user))
-    if axis != len(shape_of(node)) - 1 or not used <= {*POINTWISE, *_ADDING}:
+    if axis != len(shape_of(node)) - 1 or not used <= {*POINTWISE, *_ADDING, "prelu"}:
         return None
     return "adds" if used & {*_ADDING} else "carries"
 
