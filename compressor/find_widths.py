@@ -11,10 +11,11 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from compressor import layers
-from compressor.dimensions import POINTWISE, VIEWS, links_of, name_of
+from compressor.dimensions import POINTWISE, VIEWS, links_of
 from compressor.errors import InputError
 from compressor.layout import Axis, Placed, after_cuts, layout
-from compressor.links import Dim, Entries, Links, shape_of
+from compressor.links import Dim, Entries, Links
+from compressor.nodes import name_of, shape_of
 from compressor.trial import why_not
 from compressor.units import Example
 from compressor.widths import Cut, Kind, Width

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor
 from torch.fx import Node
+
+from compressor.nodes import shape_of
 
 Dim = tuple[Node, int]
 """A tensor of the graph, and one of its axes."""
@@ -76,9 +77,3 @@ class Links:
     def inexact(self, units: Entries) -> set[int]:
         """Collect the units that are normalised over."""
         return {unit for entries in self._normalised for unit in np.unique(units[entries]).tolist()}
-
-
-def shape_of(node: Node) -> tuple[int, ...]:
-    """Shape of a tensor; a node that stands for something else has none."""
-    value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, Tensor) else ()

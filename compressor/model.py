@@ -31,8 +31,8 @@ from compressor.checkpoint import (
 )
 from compressor.errors import InputError
 from compressor.hub import first_line
+from compressor.images import image_shape
 from compressor.nets import Features
-from compressor.pretrained import image_shape
 from compressor.surgery import Width
 
 __all__ = [

@@ -29,6 +29,7 @@ from compressor import surgery
 from compressor.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.errors import InputError
 from compressor.hub import first_line
+from compressor.images import image_shape
 from compressor.nets import AutoModelForTabularClassification, Features
 
 AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do
@@ -212,10 +213,3 @@ def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
     net.save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)
-
-
-def image_shape(config: PreTrainedConfig) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a network takes."""
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return config.num_channels, height, width

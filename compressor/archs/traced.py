@@ -10,6 +10,7 @@ from torch import nn
 
 from compressor.errors import InputError
 from compressor.find_widths import Traced, trace
+from compressor.images import image_shape
 from compressor.marks import mark_, marked
 from compressor.surgery import Width
 
@@ -48,9 +49,7 @@ def _example(net: Any) -> dict[str, object]:
     """Make arguments of the two kinds that transformers' classifiers take."""
     with torch.device(net.device):
         if net.main_input_name == "pixel_values":
-            side = net.config.image_size
-            height, width = (side, side) if isinstance(side, int) else side
-            return {"pixel_values": torch.zeros(_BATCH_SIZE, net.config.num_channels, height, width)}
+            return {"pixel_values": torch.zeros(_BATCH_SIZE, *image_shape(net.config))}
         ids = torch.ones(_BATCH_SIZE, _LENGTH, dtype=torch.long)
         cache = {"use_cache": False} if hasattr(net.config, "use_cache") else {}
         return {net.main_input_name: ids, "attention_mask": torch.ones_like(ids), **cache}
