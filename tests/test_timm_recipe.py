@@ -47,7 +47,7 @@ def cut(tmp_path_factory):
 
 def test_half_of_the_channels_go(cut):
     _, report = cut
-    assert len(report["widths"]) == 8
+    assert len(report["widths"]) == 9
     assert all(width["name"].endswith(".channels") for width in report["widths"])
     assert all(2 * width["n_units"] == width["n_units_original"] for width in report["widths"])
 

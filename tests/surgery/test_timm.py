@@ -71,6 +71,7 @@ def test_units_are_those_that_torch_pruning_groups(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_width_is_cut_and_what_is_left_exported(architecture, tmp_path):
     net, traced = build(architecture)
+    original = answer(net)
     names = [width.name for width in traced.widths(net) if width.exact]
     for name in names:
         width = next(width for width in traced.widths(net) if width.name == name)
@@ -80,6 +81,7 @@ def test_every_width_is_cut_and_what_is_left_exported(architecture, tmp_path):
         surgery.shrink_(net, width, ~dead, IMAGES)
         surgery.prove_equal(before, answer(net), width.name)
     assert traced.widths(net) == find_widths(net, IMAGES)
+    assert (answer(net) - original).abs().max() > 0.1 * original.abs().max()  # the zeroed units mattered
 
     torch.onnx.export(net, (IMAGES,), tmp_path / "cut.onnx", dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "cut.onnx", providers=["CPUExecutionProvider"])
