@@ -125,6 +125,7 @@ def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
     return sum(int(dead_units(net, width).sum()) for width in widths) / n_units if n_units else 0.0
 
 
+@torch.no_grad()
 def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
     """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
     error, largest = float((after - before).abs().max()), float(before.abs().max())

@@ -1,6 +1,8 @@
 """Widths of plain networks, found by tracing: cut exactly, exported, and as Torch-Pruning groups them."""
 
 import copy
+import re
+from pathlib import Path
 
 import onnxruntime
 import plain
@@ -176,6 +178,13 @@ class Fixed(nn.Module):
 def test_sizes_that_the_code_names_are_found_out(how, reason):
     assert find_widths(Fixed(how), IMAGES) == []
     assert left_out(Fixed(how), IMAGES)["first"].startswith(reason)
+
+
+def test_the_example_of_the_page_on_families_works_when_pasted(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
+    section = page[page.index("## Any `nn.Module`") :]
+    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], {})
+    assert "Conv2d(3, 8, " in capsys.readouterr().out
 
 
 def test_a_network_is_left_as_it_was():
