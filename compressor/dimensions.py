@@ -9,7 +9,7 @@ from torch.fx import Graph, Node
 
 from compressor.links import Links
 from compressor.nodes import argument, inputs_of, name_of, shape_of
-from compressor.rearranging import concatenate, item, pad, permute, pieces, reshape, rows, select
+from compressor.rearranging import concatenate, gate, item, nothing, pad, permute, reshape, rows, select
 
 
 def links_of(graph: Graph) -> Links:
@@ -64,6 +64,8 @@ def _embedding(node: Node, links: Links) -> None:
 def _convolution(node: Node, links: Links) -> None:
     """Link each output channel with its row of the weight; a group of channels goes whole, inputs and outputs."""
     inputs, weight, *bias = inputs_of(node)
+    if len(shape_of(inputs)) != len(shape_of(weight)):  # one image without a batch
+        return _unknown(node, links)
     n_groups = shape_of(inputs)[1] // shape_of(weight)[1]
     links.unify((node, 1), (weight, 0), *((each, 0) for each in bias))
     links.unify((inputs, 0), (node, 0))
@@ -100,6 +102,8 @@ def _per_channel_weight(node: Node, links: Links) -> None:
 
 def _pool(node: Node, links: Links) -> None:
     (inputs,) = inputs_of(node)
+    if len(shape_of(node)) != (3 if name_of(node).endswith("1d") else 4):  # one image without a batch
+        return _unknown(node, links)
     for axis in range(2):
         links.unify((inputs, axis), (node, axis))
     for tensor in (inputs, node):
@@ -166,12 +170,12 @@ _RULES: dict[str, Callable[[Node, Links], None]] = {
     **dict.fromkeys(POINTWISE, _pointwise),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), _pool),
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "adaptive_max_pool1d"), _pool),
-    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d"), _pool),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_linear1d", "upsample_nearest2d", "upsample_bilinear2d"), _pool),
     **dict.fromkeys(("mean", "sum", "amax", "softmax"), _reduce),
     **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), reshape),
     **dict.fromkeys(("permute", "transpose"), permute),
     **dict.fromkeys(("conv1d", "conv2d"), _convolution),
-    **dict.fromkeys(("chunk", "split", "split_with_sizes"), pieces),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes", "_assert_tensor_metadata"), nothing),
     **dict.fromkeys(("select", "slice"), select),
     "linear": _linear,
     "addmm": _addmm,
@@ -183,5 +187,6 @@ _RULES: dict[str, Callable[[Node, Links], None]] = {
     "group_norm": _group_norm,
     "cat": concatenate,
     "getitem": item,
+    "glu": gate,
     "pad": pad,
 }

@@ -21,7 +21,14 @@ from compressor.units import Example
 from compressor.widths import Cut, Kind, Width
 
 _ADDING = ("add", "sub", "cat")
-_KINDS: dict[str, Kind] = {"ffn": "neuron", "channels": "channel", "groups": "group"}
+_KINDS: dict[str, Kind] = {
+    "residual": "dimension",
+    "embedding": "dimension",
+    "groups": "group",
+    "channels": "channel",
+    "ffn": "neuron",
+}
+"""Last words of names, in the order in which one layer is enough to choose them."""
 
 
 def find_widths(module: nn.Module, example: Example) -> list[Width]:
@@ -37,16 +44,15 @@ def find_widths(module: nn.Module, example: Example) -> list[Width]:
     module : nn.Module
         Any network that `torch.export` can trace; traced in eval mode and not changed.
     example : mapping of Tensor, Tensor, or sequence of Tensor
-        Keyword arguments, the only positional argument, or all positional arguments of one forward call. The batch
-        size should be 2 or more: `torch.export` treats 1 specially.
+        Keyword arguments, the only positional argument, or all positional arguments of one forward call.
 
     Returns
     -------
     list of Width
         In the order of the layers. A name is the path of the first layer that writes the units and ``ffn`` (only
-        linear layers write them), ``channels``, ``groups`` (of a grouped convolution) or ``residual``: these are
-        normalised over, so that a cut of them is not exact. Find the widths again between two cuts: a cut moves what
-        lies behind it in a concatenation.
+        linear layers write them), ``channels``, ``groups`` (of a grouped convolution), ``embedding`` or ``residual``:
+        the last are normalised over, so that a cut of them is not exact. Find the widths again between two cuts: a
+        cut moves what lies behind it in a concatenation.
 
     Raises
     ------
@@ -72,6 +78,8 @@ def find_widths(module: nn.Module, example: Example) -> list[Width]:
 
 def left_out(module: nn.Module, example: Example) -> dict[str, str]:
     """Tell why `find_widths` leaves out what layers write: the path of the first layer that writes it, and the reason.
+
+    Linear layers, convolutions and embeddings are looked at; no others are ever cut.
 
     Parameters
     ----------
@@ -183,7 +191,7 @@ class _Gathered:
     """Tensors of no layer that are added to what the writers write, such as positions."""
     readers: dict[Cut, Axis] = field(default_factory=dict)
     carriers: dict[Cut, Axis] = field(default_factory=dict)
-    suffix: str = "ffn"
+    suffixes: set[str] = field(default_factory=set)
 
 
 def _gather(net: nn.Module, names: Mapping[Node, str], units: Units, reason: str | None) -> _Gathered:
@@ -203,10 +211,16 @@ def _gather(net: nn.Module, names: Mapping[Node, str], units: Units, reason: str
             continue
         cut = Cut(path if role else name, "in" if role == "reads" else "out", *place)
         side.setdefault(cut, (name, axis))  # a bias goes with its weight
-        if isinstance(layer, nn.Conv1d | nn.Conv2d) and role != "reads":
-            is_group = layer.groups > 1 and cut.block > 1
-            found.suffix = "groups" if is_group or found.suffix == "groups" else "channels"
+        if role in ("writes", "carries"):
+            found.suffixes.add(_suffix(layer, cut))
     return found
+
+
+def _suffix(layer: nn.Module, cut: Cut) -> str:
+    """Choose the last word of a width's name by one of its layers."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return "groups" if layer.groups > 1 and cut.block > 1 else "channels"
+    return "embedding" if isinstance(layer, nn.Embedding) else "ffn"
 
 
 def _role_of_tensor(node: Node, axis: int) -> str | None:
@@ -232,10 +246,10 @@ def _enter_(traced: Traced, found: _Gathered, is_exact: bool) -> None:
     if reason:
         traced.left_out.setdefault(first, reason)
         return
-    kind, suffix = (_KINDS[found.suffix], found.suffix) if is_exact else ("dimension", "residual")
+    suffix = next(word for word in _KINDS if word in found.suffixes) if is_exact else "residual"
     part = sum(each.width.producers[0].module == first for each in traced.placed)
     name = ".".join((first, *([f"part_{part}"] if part else []), suffix))
     sides = ((*found.writers, *found.tokens), tuple(found.readers), tuple(found.carriers))
-    width = Width(name, kind, found.n_units, *sides, exact=is_exact)
+    width = Width(name, _KINDS[suffix], found.n_units, *sides, exact=is_exact)
     axes = found.writers | found.tokens | found.readers | found.carriers
     traced.placed.append(Placed(width, axes))

@@ -123,7 +123,7 @@ def tell_(layer: nn.Module) -> None:
                 layer.groups = n_out // (layer.out_channels // layer.groups)
             layer.out_channels, layer.in_channels = n_out, n_in * layer.groups
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            layer.num_features = len(layer.weight)
+            layer.num_features = len(layer.running_mean if layer.weight is None else layer.weight)
         case nn.GroupNorm():
             layer.num_channels = len(layer.weight)
         case nn.LayerNorm():

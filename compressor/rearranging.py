@@ -102,8 +102,19 @@ def select(node: Node, links: Links) -> None:
         links.fix("taken from by index", node, axis)
 
 
-def pieces(node: Node, links: Links) -> None:
-    """Have nothing to enter: the pieces do."""
+def gate(node: Node, links: Links) -> None:
+    """Link both halves of an axis with the product of one and the sigmoid of the other."""
+    (inputs,) = inputs_of(node)
+    n_axes, given = len(shape_of(node)), argument(node)
+    axis = (-1 if given is None else given) % n_axes
+    for other in range(n_axes):
+        if other != axis:
+            links.unify((inputs, other), (node, other))
+    links.link(links.entries(node, axis), rows(links.entries(inputs, axis), 2))
+
+
+def nothing(node: Node, links: Links) -> None:
+    """Have nothing to enter: pieces enter what they are, an assertion gives nothing."""
 
 
 def pad(node: Node, links: Links) -> None:

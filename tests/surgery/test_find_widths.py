@@ -145,6 +145,47 @@ def test_what_cannot_be_cut_is_named_with_the_reason(body, reason):
     assert left_out(net, IMAGES)["0"] == reason
 
 
+class Words(nn.Module):
+    """A mean of embeddings, brought to a dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(10, 6), nn.Linear(6, 2)
+
+    def forward(self, ids):
+        return self.head(self.words(ids).mean(1).to(torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("net", "example", "name"),
+    [
+        (Words(), torch.arange(8).view(2, 4), "words.embedding"),
+        (nn.Sequential(nn.Linear(4, 12), nn.GLU(), nn.Linear(6, 2)), torch.randn(3, 4), "0.ffn"),
+        (
+            nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, affine=False), nn.Linear(6, 2)),
+            torch.randn(3, 4),
+            "0.ffn",
+        ),
+        (
+            nn.Sequential(nn.Conv1d(4, 6, 3), nn.Upsample(6), nn.MaxPool1d(2), nn.Conv1d(6, 2, 1)),
+            torch.randn(3, 4, 7),
+            "0.channels",
+        ),
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 12, 3, groups=6), nn.Conv2d(12, 2, 1)), IMAGES, "0.groups"),
+    ],
+)
+@pytest.mark.parametrize("side", ["producer", "consumer", "both"])
+def test_units_dead_on_any_side_are_cut(net, example, name, side):
+    net = copy.deepcopy(net).eval()
+    (width,) = find_widths(net, example)
+    assert (width.name, width.size) == (name, 6)
+    dead = torch.arange(6) % 3 == 1
+    surgery.zero_units_(net, width, dead, side)
+    before = answer(net, example)
+    surgery.shrink_(net, width, ~dead, example)
+    surgery.prove_equal(before, answer(net, example), name)
+
+
 class Fixed(nn.Module):
     """A network whose code names the number of its features, or takes some of them by their place."""
 
