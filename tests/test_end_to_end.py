@@ -34,6 +34,8 @@ RECIPE = {
         {"stage": "finetune", "retrain": {**RETRAIN, "steps": 30}},
     ],
 }
+pytestmark = pytest.mark.xdist_group("end_to_end")  # they share one run
+
 # The command with saves so frequent that a kill falls between two of them.
 COMMAND = """
 import sys
