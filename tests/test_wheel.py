@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import compressor
-from compressor.cookbook import summaries
+from compressor.recipe.packaged import summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 
