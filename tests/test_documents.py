@@ -60,6 +60,14 @@ def test_links_point_to_files_that_are_there(page):
         assert (page.parent / target).exists(), target
 
 
+def test_contributing_names_files_that_are_there():
+    """Words in capitals stand for the name of the new file."""
+    words = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    places = [word for word in words if "NAME" not in word]
+    assert len(places) > 10
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
 def test_the_readme_lists_every_page():
     for page in (ROOT / "docs").glob("*.md"):
         assert f"docs/{page.name}" in README, page.name
