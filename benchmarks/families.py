@@ -20,10 +20,10 @@ import tiny
 from transformers import logging
 
 from compressor import surgery
+from compressor.archs import opset_of
 from compressor.surgery.widths import Width
 
 KINDS = ("ffn", "heads", "group_heads", "cross_heads", "head_dims", "channels", "residual", "embedding", "inputs")
-DEFAULT_OPSET = 23
 
 
 def kind_of(width: Width) -> str:
@@ -70,7 +70,7 @@ def main(families: list[str]) -> None:
     print("| --- |" + " --- |" * (len(KINDS) + 1))
     for family in families:
         cells = row(family)
-        opset = getattr(tiny.arch_of(tiny.tiny(family)), "OPSET", DEFAULT_OPSET)
+        opset = opset_of(tiny.arch_of(tiny.tiny(family)))
         print(f"| {family} | {' | '.join(cells.get(kind, '-') for kind in KINDS)} | {opset} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The base of everything that a recipe can say."""
+"""The base of all recipe options, and the groups of options that several stages share."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,3 +7,9 @@ class Base(BaseModel):
     """Frozen settings: unknown keys are refused, and the text under a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class StageOptions(Base):
+    """Recipe keys of a stage."""
+
+    stage: str

@@ -21,8 +21,9 @@ from compressor.plugins import discover, names
 from compressor.recipe import packaged
 from compressor.recipe.messages import complaints
 from compressor.recipe.strict_yaml import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
+from compressor.stages import Stage
 
-STAGES = discover(stages)
+STAGES = discover(stages, Stage)
 
 if TYPE_CHECKING:
 

@@ -10,17 +10,18 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from compressor import surgery
+from compressor.archs import renumber_
 from compressor.data.batches import batch_order
 from compressor.errors import RecipeError
 from compressor.model import Model, logits_of
-from compressor.options import Base
+from compressor.options import StageOptions
 from compressor.training.context import Context
 from compressor.training.losses import task_loss
 
 N_EXAMPLES = 512  # of the held-out share, for the damage of a removal
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `drop_layers` stage."""
 
     stage: Literal["drop_layers"]
@@ -127,5 +128,4 @@ def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
         for module in stack.layers[kept].modules():
             if hasattr(module, "layer_idx"):  # its place in a decoder's cache
                 module.layer_idx = position  # type: ignore[assignment]  # a plain attribute
-    if hasattr(model.arch, "renumber_"):  # attentions without heads come last in a cache
-        model.arch.renumber_(model.net)
+    renumber_(model.arch, model.net)

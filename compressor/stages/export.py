@@ -19,23 +19,23 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
+from compressor.archs import opset_of
 from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing, write_json
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import OUTPUT_NAMES, outputs_of
-from compressor.options import Base
+from compressor.options import StageOptions
 from compressor.training.context import Context
 
-_OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``export`` stage."""
 
     stage: Literal["export"]
@@ -50,7 +50,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
 
     The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
-    opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
+    opset = opset_of(model.arch) if options.opset == "auto" else options.opset
     has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     path = context.folder / "model.onnx"

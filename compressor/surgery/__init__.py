@@ -3,11 +3,12 @@
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_
 from compressor.surgery.units import columns, constants, dead_units, holds, write_columns_, zero_units_
-from compressor.surgery.widths import Cut, Kind, Side, Width, select
+from compressor.surgery.widths import Cut, Family, Kind, Side, Width, select
 
 __all__ = [
     "Constant",
     "Cut",
+    "Family",
     "Kind",
     "Side",
     "Width",

@@ -1,7 +1,6 @@
 """Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from compressor.surgery.units import (
     dead_units,
     foldable_units,
 )
-from compressor.surgery.widths import Cut, Width
+from compressor.surgery.widths import Cut, Family, Width
 
 
 def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Tensor] | None) -> None:
@@ -59,7 +58,7 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
     _cut_(net, width, mask)
 
 
-def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
+def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
     """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
     The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the

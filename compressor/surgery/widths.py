@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, Protocol
+
+from torch import nn
 
 from compressor.errors import listed
 
@@ -57,6 +59,19 @@ class Width:
     def everywhere(self) -> tuple[Cut, ...]:
         """All that shrinks with the width."""
         return self.producers + self.carriers + self.consumers
+
+
+class Family(Protocol):
+    """What the surgery asks of a file in `compressor.archs`."""
+
+    def widths(self, net: nn.Module) -> list[Width]:
+        """Every width that can be cut, at its present size, in an order that does not depend on the sizes."""
+
+    def resized_(self, net: nn.Module, width: Width, n_units: int) -> None:
+        """Update the numbers that the network's own code keeps, such as a head count, after a cut to ``n_units``.
+
+        ``width`` describes the network before the cut. Layers of torch are up to date already.
+        """
 
 
 def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
