@@ -27,9 +27,8 @@ KINDS = ("ffn", "heads", "group_heads", "cross_heads", "head_dims", "channels", 
 
 
 def kind_of(width: Width) -> str:
-    """Column of a width: the last word of its name that is one."""
-    words = width.name.replace("cross_head_dims", "head_dims").split(".")
-    return next(word for word in reversed(words) if word in KINDS)
+    """Column of a width: what its units are, such as ``channels`` for ``channels.reduce``."""
+    return width.what.partition(".")[0].replace("cross_head_dims", "head_dims")
 
 
 def error_of(net: nn.Module, name: str, side: str) -> tuple[Width, float]:

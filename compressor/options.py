@@ -7,9 +7,3 @@ class Base(BaseModel):
     """Frozen settings: unknown keys are refused, and the text under a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class StageOptions(Base):
-    """Recipe keys of a stage."""
-
-    stage: str

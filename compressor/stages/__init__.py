@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from compressor.options import StageOptions
+    from compressor.options import Base
     from compressor.training.context import Context
 
 
 class Stage(Protocol):
     """What a file in this folder defines."""
 
-    Options: "type[StageOptions]"
+    Options: "type[Base]"
     """Recipe keys, with the name of the file as the only value of ``stage``."""
 
     def run(self, artifact: Any, options: Any, context: "Context") -> Any:

@@ -14,14 +14,14 @@ from compressor.archs import renumber_
 from compressor.data.batches import batch_order
 from compressor.errors import RecipeError
 from compressor.model import Model, logits_of
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.training.context import Context
 from compressor.training.losses import task_loss
 
 N_EXAMPLES = 512  # of the held-out share, for the damage of a removal
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the `drop_layers` stage."""
 
     stage: Literal["drop_layers"]

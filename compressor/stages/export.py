@@ -26,7 +26,7 @@ from compressor.files import explained, replacing, write_json
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import OUTPUT_NAMES, outputs_of
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.training.context import Context
 
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
@@ -35,7 +35,7 @@ _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the ``export`` stage."""
 
     stage: Literal["export"]

@@ -3,12 +3,12 @@
 from typing import Literal
 
 from compressor.model import Model
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.training.context import Context
 from compressor.training.options import Retrain
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the `finetune` stage."""
 
     stage: Literal["finetune"]

@@ -16,7 +16,7 @@ from compressor import balls, surgery
 from compressor.balls import Ball
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.plugins import discover, one_of
 from compressor.surgery import Width, importance
 from compressor.training.context import Context
@@ -25,7 +25,7 @@ from compressor.training.options import Retrain
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the `project` stage."""
 
     stage: Literal["project"]

@@ -11,13 +11,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
 from compressor.model import OnnxGraph
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.training.context import Context
 
 _OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23's Attention and breaks the model
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the ``quantize`` stage."""
 
     stage: Literal["quantize"]

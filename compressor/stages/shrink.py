@@ -12,14 +12,14 @@ from compressor.data.batches import example_inputs
 from compressor.errors import NumericsError
 from compressor.files import write_text
 from compressor.model import Model, outputs_of
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.surgery import Width
 from compressor.training.context import Context
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the `shrink` stage."""
 
     stage: Literal["shrink"]

@@ -17,13 +17,13 @@ from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
 from compressor.model.outputs import outputs_of
-from compressor.options import StageOptions
+from compressor.options import Base
 from compressor.training.context import Context
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
 
-class Options(StageOptions):
+class Options(Base):
     """Recipe keys of the `trim_vocabulary` stage; it comes behind the stages that train."""
 
     stage: Literal["trim_vocabulary"]

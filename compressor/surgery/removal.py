@@ -77,6 +77,11 @@ def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Seq
             arch.resized_(net, known[name], n_units)
 
 
+def empty_(net: nn.Module, width: Width) -> None:
+    """Remove all units of a width whose consumers read nothing of it any more, so that there is nothing to fold."""
+    _cut_(net, width, torch.zeros(width.size, dtype=torch.bool, device="cpu"))
+
+
 def new_biases(net: nn.Module) -> list[str]:
     """Name the layers that got a bias to take a constant."""
     return [name for name, module in net.named_modules() if layers.has_new_bias(module)]
