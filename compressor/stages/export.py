@@ -1,11 +1,7 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
 import copy
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +22,7 @@ from compressor.files import explained, replacing, write_json
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import OUTPUT_NAMES, outputs_of
+from compressor.model.quiet import exporter_quiet
 from compressor.options import Base
 from compressor.training.context import Context
 
@@ -84,7 +81,7 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
     for module in net.modules():
         if isinstance(module, PreTrainedModel):
             module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
-    with _silence():
+    with exporter_quiet():
         try:
             program = torch.onnx.export(
                 net,
@@ -125,20 +122,6 @@ def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, *
 
 AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
 AttentionMaskInterface.register(_ATTENTION, _mask)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep back the exporter's remarks on packages that are missing and axes that it merged."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:
