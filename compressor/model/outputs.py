@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from compressor.errors import InputError, first_line
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.pretrained import image_shape
+from compressor.nets.compat import attention_of
 
 OUTPUT_NAMES = ("logits", "reconstruction")  # what is proved, compared and exported, as far as a network gives it
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
@@ -38,7 +39,7 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 @torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
-    attention, was_training = net.config._attn_implementation, net.training
+    attention, was_training = attention_of(net), net.training
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:

@@ -23,6 +23,7 @@ from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import OUTPUT_NAMES, outputs_of
 from compressor.model.quiet import exporter_quiet
+from compressor.nets.compat import supports_sdpa
 from compressor.options import Base
 from compressor.training.context import Context
 
@@ -48,7 +49,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
     opset = opset_of(model.arch) if options.opset == "auto" else options.opset
-    has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
+    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     path = context.folder / "model.onnx"
     with replacing(path) as beside:
