@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from compressor.options import Base
     from compressor.training.context import Context
+    from compressor.training.options import StageOptions
 
 
 class Stage(Protocol):
     """What a file in this folder defines."""
 
-    Options: "type[Base]"
+    Options: "type[StageOptions]"
     """Recipe keys, with the name of the file as the only value of ``stage``."""
 
     def run(self, artifact: Any, options: Any, context: "Context") -> Any:
