@@ -1,4 +1,4 @@
-"""The base of everything that a recipe can say."""
+"""The base of all recipe options, and the groups of options that several stages share."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
 MODEL_TYPES = ("albert",)  # values of ``config.model_type`` this file answers for
 INPUTS = ("attention.query", "attention.key", "attention.value", "ffn")  # of a layer
@@ -22,15 +22,15 @@ def widths(net: nn.Module) -> list[Width]:
     for i, at in enumerate(_layers(net)):
         attention, span = f"{at}.attention", net.get_submodule(at).attention.attention_head_size
         layers = (f"{attention}.query", f"{attention}.key", f"{attention}.value", f"{attention}.dense")
-        found.append(heads(net, f"layer.{i}.heads", *layers, span))
-        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.ffn", f"{at}.ffn_output"))
+        found.append(heads(net, f"layer.{i}", *layers, span))
+        found.append(head_dims(net, f"layer.{i}", *layers, span))
+        found.append(neurons(net, f"layer.{i}", f"{at}.ffn", f"{at}.ffn_output"))
     return found + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if not width.name.endswith((".heads", ".head_dims")):
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     attention.all_head_size = attention.query.out_features

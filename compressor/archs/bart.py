@@ -5,7 +5,17 @@ from typing import Any
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
+from compressor.surgery.sublayers import (
+    body,
+    head_dims,
+    heads,
+    named,
+    neurons,
+    number_slots_,
+    of_attention,
+    present,
+    residual,
+)
 
 MODEL_TYPES = ("bart",)  # values of ``config.model_type`` this file answers for
 READERS = ("lm_head", "classification_head.dense", "qa_outputs")  # of the residual stream, in a head
@@ -27,7 +37,7 @@ def widths(net: nn.Module) -> list[Width]:
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if not width.name.endswith(("heads", "head_dims")):
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
     if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
@@ -58,9 +68,9 @@ def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     for part, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
         if hasattr(net.get_submodule(at), part):
             attention = _attention(net, f"{at}.{part}")
-            found.append(heads(net, f"{name}.{prefix}heads", *attention))
-            found.append(head_dims(net, f"{name}.{prefix}head_dims", *attention))
-    return [*found, neurons(net, f"{name}.ffn", f"{at}.fc1", f"{at}.fc2")]
+            found.append(heads(net, name, *attention, what=f"{prefix}heads"))
+            found.append(head_dims(net, name, *attention, what=f"{prefix}head_dims"))
+    return [*found, neurons(net, name, f"{at}.fc1", f"{at}.fc2")]
 
 
 def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
@@ -72,7 +82,6 @@ def _residual(net: nn.Module) -> list[Width]:
     """List the residual stream, where it is not the output."""
     readers = present(net, *READERS)
     stream = residual(
-        "residual",
         net.get_input_embeddings().embedding_dim,
         named(net, "shared", "embed_tokens", "embed_positions", "out_proj", "fc2"),
         named(net, "layernorm_embedding", "self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"),

@@ -22,7 +22,7 @@ def widths(net: nn.Module) -> list[Width]:
     for i, stage in enumerate(stages):
         layers = [f"{at}encoder.stages.{i}.layers.{j}" for j in range(len(stage.layers))]
         for j, (layer, block) in enumerate(zip(layers, stage.layers, strict=True)):
-            found.append(neurons(net, f"stage.{i}.block.{j}.ffn", f"{layer}.pwconv1", f"{layer}.pwconv2"))
+            found.append(neurons(net, f"stage.{i}.block.{j}", f"{layer}.pwconv1", f"{layer}.pwconv2"))
             writers.append(f"{layer}.pwconv2")
             carriers += [f"{layer}.dwconv", f"{layer}.layernorm"]
             carriers += [f"{layer}.layer_scale_parameter"] * (block.layer_scale_parameter is not None)
@@ -30,7 +30,7 @@ def widths(net: nn.Module) -> list[Width]:
         norm, last = (f"{after}.0", [f"{after}.1"]) if i + 1 < len(stages) else (f"{at}layernorm", head(net))
         readers = [*(f"{layer}.pwconv1" for layer in layers), *last]
         if last:
-            found.append(channels(net, f"stage.{i}.channels", writers, [*carriers, norm], readers, exact=False))
+            found.append(channels(net, f"stage.{i}", writers, [*carriers, norm], readers, exact=False))
         writers, carriers = last, []
     return found
 

@@ -49,6 +49,7 @@ def _neurons(at: str, perceptron: nn.Module, prefix: str) -> list[Width]:
             producers=(Cut(f"{at}.layers.{i}.dense", "out"),),
             consumers=(Cut(readers[i + 1], "in"),),
             carriers=() if layer.norm is None else (Cut(f"{at}.layers.{i}.norm", "out"),),
+            layer=f"{prefix}layer.{i}",
         )
         for i, layer in enumerate(perceptron.layers)
     ]

@@ -27,7 +27,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.name.endswith("head_dims"):  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
         attention.head_dim = n_units
 
 
@@ -36,12 +36,12 @@ def _layer(net: nn.Module, at: str) -> list[Width]:
     name, attention = f"stage.{i}.layer.{j}", f"{at}.attention"
     layers = (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj", f"{attention}.o_proj")
     span = net.get_submodule(attention).head_dim
-    whole = heads(net, f"{name}.heads", *layers, span)
+    whole = heads(net, name, *layers, span)
     bias = Cut(f"{attention}.relative_position_bias.relative_position_bias_table", "out", role="routes")
     return [
         replace(whole, producers=(*whole.producers, bias)),
-        head_dims(net, f"{name}.head_dims", *layers, span),
-        neurons(net, f"{name}.ffn", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
+        head_dims(net, name, *layers, span),
+        neurons(net, name, f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
     ]
 
 
@@ -53,11 +53,11 @@ def _residuals(net: nn.Module) -> list[Width]:
         layers = [f"{at}.{i}.blocks.{j}" for j in range(len(stage.blocks))]
         merging, is_last = f"{at}.{i}.downsample", stage.downsample is None
         width = residual(
-            f"stage.{i}.residual",
             len(stage.blocks[0].layernorm_before.weight),
             [*writers, *_paths(layers, "attention.o_proj", "mlp.fc2")],
             [*carriers, *_paths(layers, "layernorm_before", "layernorm_after")],
             _paths(layers, "attention.q_proj", "attention.k_proj", "attention.v_proj", "mlp.fc1"),
+            layer=f"stage.{i}",
         )
         norm = Cut(f"{body(net)}layernorm", "out") if is_last else Cut(f"{merging}.norm", "out", repeat=4)
         readers = [Cut(path, "in") for path in head(net)] if is_last else [Cut(f"{merging}.reduction", "in", repeat=4)]

@@ -9,8 +9,9 @@ from typing import Any
 
 from . import thermal
 from .clock import HOST_CLOCK, Clock
-from .energy import MIN_UPDATES, MIN_WINDOWS, Meter, Window, account, chosen, stood_still, unavailable
+from .energy import MIN_UPDATES, MIN_WINDOWS, Window, account, chosen, stood_still, unavailable
 from .errors import InputError
+from .meters import Meter
 
 IDLE_S = 10.0
 IDLE_UPDATES = 20

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from compressor.errors import InputError, first_line
 from compressor.model.artifact import Model, OnnxGraph
+from compressor.nets.compat import attention_of
 from compressor.tasks import inputs_of
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
@@ -41,7 +42,7 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 @torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
-    attention, was_training = net.config._attn_implementation, net.training
+    attention, was_training = attention_of(net), net.training
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:

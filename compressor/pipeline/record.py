@@ -17,7 +17,7 @@ def facts_of(model: Model, bench: Bench) -> Facts:
     """Size, work and sparsity of a model."""
     weights = list(model.net.parameters())
     n_params = surgery.n_params(model.net)
-    counted = [width for width in model.widths() if width.kind != "dimension"]  # those cross the units of the others
+    counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
         "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},

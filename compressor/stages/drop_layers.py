@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from compressor import surgery
+from compressor.archs import renumber_
 from compressor.errors import RecipeError
 from compressor.model import Model
 from compressor.training.context import Context
@@ -106,5 +107,4 @@ def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
         for module in stack.layers[kept].modules():
             if hasattr(module, "layer_idx"):  # its place in a decoder's cache
                 module.layer_idx = position  # type: ignore[assignment]  # a plain attribute
-    if hasattr(model.arch, "renumber_"):  # attentions without heads come last in a cache
-        model.arch.renumber_(model.net)
+    renumber_(model.arch, model.net)

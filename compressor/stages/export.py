@@ -1,11 +1,7 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
 import copy
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,16 +16,18 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 from transformers.utils.generic import ModelOutput
 
+from compressor.archs import opset_of
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing, write_json
 from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import outputs_of
+from compressor.model.quiet import exporter_quiet
+from compressor.nets.compat import supports_sdpa
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
-_OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
@@ -51,8 +49,8 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
 
     The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
-    opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
-    has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
+    opset = opset_of(model.arch) if options.opset == "auto" else options.opset
+    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
     output = _output(net, example)
@@ -104,7 +102,7 @@ def _trace(
     net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str], free_axes: dict[int, str]
 ) -> ONNXProgram:
     """Turn the net into a graph with free axes; the outputs that are of use are named."""
-    with _silence():
+    with exporter_quiet():
         try:
             program = torch.onnx.export(
                 net,
@@ -134,20 +132,6 @@ def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, *
 
 AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
 AttentionMaskInterface.register(_ATTENTION, _mask)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep back the exporter's remarks on packages that are missing and axes that it merged."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:

@@ -1,7 +1,6 @@
 """Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from compressor.surgery.units import (
     dead_units,
     foldable_units,
 )
-from compressor.surgery.widths import Cut, Width
+from compressor.surgery.widths import Cut, Family, Width
 
 
 def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None) -> None:
@@ -60,7 +59,7 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
     cut_(net, [(width, mask)])
 
 
-def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
+def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
     """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
     The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
@@ -77,6 +76,11 @@ def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases:
         if n_units < known[name].size:
             cut_(net, [(known[name], _mask(known[name], torch.arange(n_units, device="cpu")))])
             arch.resized_(net, known[name], n_units)
+
+
+def empty_(net: nn.Module, width: Width) -> None:
+    """Remove all units of a width whose consumers read nothing of it any more, so that there is nothing to fold."""
+    cut_(net, [(width, torch.zeros(width.size, dtype=torch.bool, device="cpu"))])
 
 
 def new_biases(net: nn.Module) -> list[str]:

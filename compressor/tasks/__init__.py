@@ -69,8 +69,7 @@ def task_files() -> Mapping[str, TaskFile]:
     """Give every task by its name."""
     from compressor import tasks
 
-    files: dict[str, Any] = discover(tasks)
-    return {name.replace("_", "-"): file for name, file in files.items()}
+    return {name.replace("_", "-"): file for name, file in discover(tasks, TaskFile).items()}
 
 
 def known(name: str) -> str:

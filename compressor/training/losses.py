@@ -87,7 +87,7 @@ def check_comparable(model: Model, wanted: Distill) -> None:
     n_layers = len(model.arch.blocks(model.net))
     if wanted.hidden_states and (not n_layers or n_layers != getattr(model.net.config, "num_hidden_layers", None)):
         raise RecipeError(f"retrain.distill.hidden_states: {family!r} shows no state for each layer; leave it out")
-    if wanted.attention_relations and not any(width.name.endswith(".heads") for width in model.widths()):
+    if wanted.attention_relations and not any(width.what == "heads" for width in model.widths()):
         raise RecipeError(f"retrain.distill.attention_relations: {family!r} has no attention; leave it out")
 
 
@@ -97,7 +97,7 @@ def captured_relations(model: Model, is_wanted: bool) -> Iterator[Relations]:
     seen: Relations = {}
     handles = []
     if is_wanted:
-        last = [width for width in model.widths() if width.name.endswith(".heads")][-1]
+        last = [width for width in model.widths() if width.what == "heads"][-1]
         for cut in last.producers:  # query, key, value, which one layer may hold together
             hook = _keep(seen, f"{cut.module}.{cut.offset}", cut.offset, cut.repeat * last.size * cut.block)
             handles.append(model.net.get_submodule(cut.module).register_forward_hook(hook))
