@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -20,15 +20,14 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 from transformers.utils.generic import ModelOutput
 
-from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing, write_json
 from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
-from compressor.model.outputs import OUTPUT_NAMES, outputs_of
-from compressor.options import Base
+from compressor.model.outputs import outputs_of
 from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
@@ -37,7 +36,7 @@ _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``export`` stage."""
 
     stage: Literal["export"]
@@ -59,7 +58,8 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     output = _output(net, example)
     path = context.folder / "model.onnx"
     with replacing(path) as beside:
-        program = _trace(net, opset, example, [name for name in OUTPUT_NAMES if name in output])
+        names = [name for name in model.task.file.OUTPUT_NAMES if name in output]
+        program = _trace(net, opset, example, names, model.task.inputs.FREE_AXES)
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
@@ -72,13 +72,14 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     manifest.write(path, net, example, output, {"dynamic": True, "opset_version": opset})
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     write_json(context.folder / "parity.json", parity)
-    context.log(opset=opset, max_abs_diff=gap)
+    context.journal.log(opset=opset, max_abs_diff=gap)
     return OnnxGraph(path, model.task)
 
 
 def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
     """Make random inputs, padded rows among them where there are several."""
-    return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
 def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
@@ -99,7 +100,13 @@ def _output(net: PreTrainedModel, example: dict[str, Tensor]) -> ModelOutput:
     return output
 
 
-def _trace(net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str]) -> ONNXProgram:
+def _trace(
+    net: PreTrainedModel,
+    opset: int,
+    example: dict[str, Tensor],
+    output_names: list[str],
+    free_axes: Mapping[int, str],
+) -> ONNXProgram:
     """Turn the net into a graph with free axes; the outputs that are of use are named."""
     with _silence():
         try:
@@ -108,7 +115,7 @@ def _trace(net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_
                 kwargs=example,
                 input_names=list(example),
                 output_names=output_names,
-                dynamic_shapes={name: _axes(values) for name, values in example.items()},
+                dynamic_shapes=dict.fromkeys(example, free_axes),
                 opset_version=opset,
                 verbose=False,
             )
@@ -117,11 +124,6 @@ def _trace(net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # None comes from torch's former exporter only
     return program
-
-
-def _axes(values: Tensor) -> dict[int, str]:
-    """Name the free axes of an input: tokens, which are whole numbers, vary in number; pixels and features do not."""
-    return {0: "batch"} if values.is_floating_point() else {0: "batch", 1: "length"}
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:

@@ -14,7 +14,6 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.exporters import ExportedModel, OnnxConfig, OnnxExporter
 
 from compressor import surgery
-from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError
 from compressor.model import Model, OnnxGraph, Source, Task, load_model, logits_of, outputs_of
 from compressor.stages import export, quantize
@@ -27,7 +26,7 @@ def options(**settings):
 def assert_same_logits(graph, model):
     for batch_size, length in ((1, 1), (2, 5), (7, 19)):
         generator = torch.Generator().manual_seed(length)
-        rows = example_inputs(model.task, model.net.config, batch_size, length, generator)
+        rows = model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
         torch.testing.assert_close(logits_of(graph)(rows), logits_of(model)(rows), rtol=1e-5, atol=1e-6)
 
 
@@ -106,7 +105,7 @@ def test_exporters_of_transformers_open_the_folders_and_give_the_logits_of_onnxr
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of their exporter
 def test_the_description_for_transformers_matches_the_one_of_its_own_exporter(bert, bert_graph, tmp_path):
-    rows = example_inputs(bert.task, bert.net.config, 2, 6, torch.Generator().manual_seed(0))
+    rows = bert.task.inputs.example(bert.task, bert.net.config, 2, 6, torch.Generator().manual_seed(0))
     OnnxExporter().export(bert.net, rows, OnnxConfig(dynamic=True)).save_pretrained(tmp_path)
     theirs, ours = (json.loads((folder / "export.json").read_text()) for folder in (tmp_path, bert_graph.path.parent))
     assert ours.keys() == theirs.keys()
