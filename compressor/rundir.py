@@ -14,6 +14,7 @@ from typing import Any
 from compressor.errors import RunDirError
 from compressor.files import explained, read_json, write_json
 
+FORMAT = 2  # of what steps leave in their folders; part of every key, so that another format is not resumed
 DONE = "done.json"
 KEY = "key.json"  # of what a step's folder holds, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed

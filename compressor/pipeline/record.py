@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compressor import surgery
-from compressor.data.batches import accuracy
+from compressor.data.batches import metrics
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import logits_of, n_flops
 from compressor.recipe.schema import Bench
@@ -32,14 +32,13 @@ def facts_of(model: Model, bench: Bench) -> Facts:
 
 def n_units(model: Model) -> dict[str, int]:
     """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
-    tokens = {"vocabulary": model.net.config.vocab_size} if model.task.name == "text-classification" else {}
-    return {width.name: width.size for width in model.widths()} | tokens
+    return {width.name: width.size for width in model.widths()} | model.task.inputs.sizes(model.net.config)
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
     """Shapes at which the files are measured, under the names that the bench gives them."""
     for batch_size in bench.batch_sizes:
-        if model.task.name == "text-classification":
+        if model.task.inputs.HAS_LENGTH:
             yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
         else:
             yield str(batch_size), (batch_size, 0)
@@ -52,7 +51,7 @@ def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
         for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers", "features")
     }
     file = f"{context.folder.name}/{graph.path.name}"
-    return {**inherited, "file": file, **context.evaluate(graph), **measured(graph, context)}
+    return {**inherited, "file": file, **context.trainer.evaluate(graph), **measured(graph, context)}
 
 
 def measured(graph: OnnxGraph, context: Context) -> Facts:
@@ -62,10 +61,10 @@ def measured(graph: OnnxGraph, context: Context) -> Facts:
     and padding would colour the answer.
     """
     report = context.data.for_task(graph.task).report
-    found = accuracy(logits_of(graph), report, batch_size=1)
+    found = metrics(graph.task, logits_of(graph), report, batch_size=1)
     files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
     return {
-        "accuracy": found,
+        **found,
         "n_examples": len(report),
         "split": context.data.report_name,
         "size_bytes": sum(each.stat().st_size for each in files),

@@ -45,7 +45,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     done = list(_stages(run, [entry["stage"] for entry in recipe["stages"]]))
     is_through = len(done) == len(recipe["stages"])
-    bench = _measured_here(run) if is_through else None  # else it tells of an earlier form of the recipe
+    bench = _measured_here(run) if is_through else None  # else it is of an earlier version of the recipe
     variants = bench["variants"] if bench else [*_originals(original), *_results(done)]
     if elsewhere:
         if not is_through:

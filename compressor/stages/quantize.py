@@ -10,14 +10,15 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
+from compressor.graphs import manifest
 from compressor.model import OnnxGraph
-from compressor.options import Base
 from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 _OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23's Attention and breaks the model
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``quantize`` stage."""
 
     stage: Literal["quantize"]
@@ -46,6 +47,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     if not is_beside:
         with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
+            manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task)

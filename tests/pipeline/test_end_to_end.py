@@ -39,8 +39,8 @@ pytestmark = pytest.mark.xdist_group("end_to_end")  # they share one run
 # The command with saves so frequent that a kill falls between two of them.
 COMMAND = """
 import sys
-import compressor.training.context
-compressor.training.context.SECONDS_BETWEEN_SAVES = 0.05
+import compressor.training.journal
+compressor.training.journal.SECONDS_BETWEEN_SAVES = 0.05
 from compressor.cli import main
 sys.exit(main(sys.argv[1:]))
 """
