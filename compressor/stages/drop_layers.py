@@ -1,9 +1,9 @@
 """Remove whole layers; what is left must be retrained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -104,7 +104,8 @@ def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
     if stack.types is not None:
         model.net.config.layer_types = [stack.types[i] for i in keep]
     for position, kept in enumerate(keep):
-        for module in stack.layers[kept].modules():
+        modules: Iterable[Any] = stack.layers[kept].modules()  # Any: torch types every attribute as a Tensor or Module
+        for module in modules:
             if hasattr(module, "layer_idx"):  # its place in a decoder's cache
-                module.layer_idx = position  # type: ignore[assignment]  # a plain attribute
+                module.layer_idx = position
     renumber_(model.arch, model.net)
