@@ -137,7 +137,7 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
             found = datasets.load_dataset(str(local.resolve()), options.config)
         else:
             found = datasets.load_dataset(name, options.config, revision=options.revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: loading scripts
         raise InputError(
             f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
         ) from error

@@ -11,6 +11,7 @@ from compressor.bench.plan import size_name
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import content, flops
 from compressor.measure import launch, plan
+from compressor.numerics import binomial
 from compressor.progress import say
 from compressor.report.limits import SLACK
 
@@ -113,6 +114,7 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
         "n_false_alarms": n_false,
         "n_inconclusive": verdicts.count("inconclusive"),
         "false_alarm_rate": n_false / len(runs),
+        "false_alarm_interval": binomial.interval(n_false, len(runs)),
         "shapes": list(_spreads(checks)),
         "checks": checks,
     }

@@ -23,7 +23,7 @@ from compressor.model.checkpoint import Source, arch_of, check_weights, has_head
 from compressor.model.quiet import transformers_quiet
 from compressor.nets import tabular
 from compressor.nets.tabular import Features
-from compressor.tasks import task_file
+from compressor.tasks import auto_class, task_file
 
 DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
 FORMAT = 1  # of the block `compressor` in config.json
@@ -47,7 +47,7 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
-        net: PreTrainedModel = task_file(source.task).auto_class().from_config(config, dtype=torch.float32)
+        net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
     return net
@@ -96,7 +96,7 @@ def read_net(
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
     with torch.device("meta"):
-        return type(task_file(task).auto_class().from_config(config, trust_remote_code=trust_remote_code))
+        return type(auto_class(task).from_config(config, trust_remote_code=trust_remote_code))
 
 
 def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:

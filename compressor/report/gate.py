@@ -33,10 +33,16 @@ def self_test(result: Facts) -> str:
             f"{result['new']} against itself, {n_runs} runs of {result['budget_s']:g} s, "
             f"margin {_percent(result['margin'])}",
             text.aligned([header, *rows], numbers=True),
-            f"false alarms: {result['n_false_alarms']} of {n_runs} ({words.percent(result['false_alarm_rate'])})\n"
+            f"false alarms: {_false_alarms(result)}\n"
             f"inconclusive: {result['n_inconclusive']} of {n_runs}\nverdict: {result['verdict']}",
         ]
     )
+
+
+def _false_alarms(result: Facts) -> str:
+    """Give the count, the rate, and what ten runs can tell of the true rate."""
+    rate, low, high = (words.percent(each) for each in (result["false_alarm_rate"], *result["false_alarm_interval"]))
+    return f"{result['n_false_alarms']} of {result['n_runs']} ({rate}, 95 % interval {low} to {high})"
 
 
 def misses(result: Facts) -> list[str]:

@@ -7,6 +7,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
+from compressor.graphs import manifest
 from compressor.model import OnnxGraph
 from compressor.model.quiet import quantizer_quiet
 from compressor.training.context import Context
@@ -44,6 +45,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     if not is_beside:
         with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
+            manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task)
