@@ -42,7 +42,7 @@ class Stack:
     types: list[str] | None
 
     def fits(self, keep: Sequence[int]) -> bool:
-        """Tell whether each layer finds, where it comes to stand, one with the same tensors: a config says no more."""
+        """Whether each kept layer has the tensors of the layer whose place it takes: a config rebuilds nothing else."""
         tensors = [_tensors(layer) for layer in self.layers]
         return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
 
@@ -97,7 +97,7 @@ def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -
 
 
 def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
-    """Put the chosen layers into the network's list, and tell its config and the layers themselves."""
+    """Put the kept layers into the network's list, and update its config and their indices."""
     parent, _, name = model.arch.blocks(model.net)[0].rpartition(".")[0].rpartition(".")
     setattr(model.net.get_submodule(parent), name, nn.ModuleList(stack.layers[i] for i in keep))
     model.net.config.num_hidden_layers = len(keep)

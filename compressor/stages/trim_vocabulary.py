@@ -91,7 +91,7 @@ def _prove_answers(model: Model, trimmed: Model, kept: Tensor, seed: int) -> Non
 
 def _prove_tokens(model: Model, trimmed: Model, kept: Tensor, max_length: int, context: Context) -> None:
     """Compare the tokens of the held-out texts that are made of tokens that stay, where nothing was cut off."""
-    before, after = (context.data.for_task(each.task).held_out for each in (model, trimmed))
+    before, after = (context.data.for_task(version.task).held_out for version in (model, trimmed))
     is_kept = torch.zeros(model.net.config.vocab_size, dtype=torch.bool).index_fill(0, kept, True)
     for index in range(len(before)):
         old, new = (split.batch([index])["input_ids"][0] for split in (before, after))
