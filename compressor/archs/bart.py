@@ -28,15 +28,15 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the widths of each layer, then the residual stream, which is one: the stacks share the table of words."""
-    found = []
+    declared = []
     for name, stack in _stacks(net).items():
         for i, at in enumerate(stack):
-            found += _layer(net, f"{name}.layer.{i}", at)
-    return found + _residual(net)
+            declared += _layer(net, f"{name}.layer.{i}", at)
+    return declared + _residual(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
+    """Update the counts of an attention, not its scale; an FFN reads its size from its weights."""
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
@@ -55,22 +55,22 @@ def renumber_(net: nn.Module) -> None:
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
     """Name the layers of the stacks that the network has."""
-    found = {}
+    stacks = {}
     for name in ("encoder", "decoder"):
         if hasattr(net.base_model, name):
-            found[name] = [f"{body(net)}{name}.layers.{i}" for i in range(len(getattr(net.base_model, name).layers))]
-    return found
+            stacks[name] = [f"{body(net)}{name}.layers.{i}" for i in range(len(getattr(net.base_model, name).layers))]
+    return stacks
 
 
 def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     """Widths that belong to one layer."""
-    found = []
+    declared = []
     for part, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
         if hasattr(net.get_submodule(at), part):
             attention = _attention(net, f"{at}.{part}")
-            found.append(heads(net, name, *attention, what=f"{prefix}heads"))
-            found.append(head_dims(net, name, *attention, what=f"{prefix}head_dims"))
-    return [*found, neurons(net, name, f"{at}.fc1", f"{at}.fc2")]
+            declared.append(heads(net, name, *attention, what=f"{prefix}heads"))
+            declared.append(head_dims(net, name, *attention, what=f"{prefix}head_dims"))
+    return [*declared, neurons(net, name, f"{at}.fc1", f"{at}.fc2")]
 
 
 def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:

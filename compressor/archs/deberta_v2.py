@@ -47,15 +47,15 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.attention")
-        found.append(neurons(net, f"layer.{i}", f"{at}.intermediate.dense", f"{at}.output.dense"))
-    return found + _streams(net)
+        declared += _attention(net, f"layer.{i}", f"{at}.attention")
+        declared.append(neurons(net, f"layer.{i}", f"{at}.intermediate.dense", f"{at}.output.dense"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, by which it shapes its tensors; an FFN reads its size from its weights."""
+    """Update the counts of an attention, by which it shapes its tensors; an FFN reads its size from its weights."""
     if not of_attention(width):
         return
     at = width.producers[0].module.rpartition(".")[0]

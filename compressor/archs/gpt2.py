@@ -17,21 +17,21 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.attn")
-        found.append(neurons(net, f"layer.{i}", f"{at}.mlp.c_fc", f"{at}.mlp.c_proj"))
+        declared += _attention(net, f"layer.{i}", f"{at}.attn")
+        declared.append(neurons(net, f"layer.{i}", f"{at}.mlp.c_fc", f"{at}.mlp.c_proj"))
     stream = residual(
         net.base_model.wte.embedding_dim,
         named(net, "wte", "wpe", "c_proj"),
         named(net, "ln_1", "ln_2", "ln_f"),
         [*named(net, "c_attn", "c_fc"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an MLP reads its size from its weights."""
+    """Update the counts of an attention, not its scale; an MLP reads its size from its weights."""
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])

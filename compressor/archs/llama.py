@@ -20,21 +20,21 @@ def widths(net: nn.Module) -> list[Width]:
 
     The dimensions of a head are none: positions rotate them in pairs, the same ones in all layers.
     """
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.self_attn")
-        found.append(neurons(net, f"layer.{i}", [f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj"], f"{at}.mlp.down_proj"))
+        declared += _attention(net, f"layer.{i}", f"{at}.self_attn")
+        declared.append(neurons(net, f"layer.{i}", [f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj"], f"{at}.mlp.down_proj"))
     stream = residual(
         net.base_model.embed_tokens.embedding_dim,
         named(net, "embed_tokens", "o_proj", "down_proj"),
         named(net, "input_layernorm", "post_attention_layernorm", "norm"),
         [*named(net, "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention how many query heads share a group; what else there is to know it reads from its weights."""
+    """Update how many query heads share a group; an attention reads everything else from its weights."""
     if not of_attention(width):
         return
     if width.kind == "head":
@@ -54,11 +54,11 @@ def renumber_(net: nn.Module) -> None:
 def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
     """Widths of an attention; a second one where query heads share groups in the network as it was built."""
     attention = net.get_submodule(at)
-    found = groups(
+    declared = groups(
         layer,
         *(f"{at}.{name}_proj" for name in "qkvo"),
         n_groups=attention.k_proj.out_features // attention.head_dim,
         n_sharing=attention.num_key_value_groups,
         span=attention.head_dim,
     )
-    return found if net.config.num_attention_heads > net.config.num_key_value_heads else found[:1]
+    return declared if net.config.num_attention_heads > net.config.num_key_value_heads else declared[:1]

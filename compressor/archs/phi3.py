@@ -38,21 +38,21 @@ def widths(net: nn.Module) -> list[Width]:
 
     The dimensions of a head are none: positions rotate them in pairs, the same ones in all layers.
     """
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.self_attn")
-        found.append(_neurons(net, f"layer.{i}", f"{at}.mlp"))
+        declared += _attention(net, f"layer.{i}", f"{at}.self_attn")
+        declared.append(_neurons(net, f"layer.{i}", f"{at}.mlp"))
     stream = residual(
         net.base_model.embed_tokens.embedding_dim,
         named(net, "embed_tokens", "o_proj", "down_proj"),
         named(net, "input_layernorm", "post_attention_layernorm", "norm"),
         [*named(net, "qkv_proj", "gate_up_proj"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts; an MLP reads its size from its weights."""
+    """Update the counts of an attention; an MLP reads its size from its weights."""
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
@@ -81,7 +81,7 @@ def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
     n_groups, n_sharing, span = attention.num_key_value_heads, attention.num_key_value_groups, attention.head_dim
     at_key = n_groups * n_sharing * span
     fused = f"{at}.qkv_proj"
-    found = groups(
+    declared = groups(
         layer,
         *(fused, fused, fused, f"{at}.o_proj"),
         n_groups=n_groups,
@@ -89,7 +89,7 @@ def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
         span=span,
         offsets=(0, at_key, at_key + n_groups * span),
     )
-    return found if net.config.num_attention_heads > net.config.num_key_value_heads else found[:1]
+    return declared if net.config.num_attention_heads > net.config.num_key_value_heads else declared[:1]
 
 
 def _neurons(net: nn.Module, layer: str, at: str) -> Width:

@@ -20,7 +20,7 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the inner widths of each block; and where a sum ends, at a block with a shortcut layer, that of the sum."""
-    found = []
+    declared = []
     layer, writers, readers = "stem", [f"{body(net)}embedder.embedder"], []
     for at in blocks(net):
         block, (*_, i, _, j) = net.get_submodule(at), at.split(".")
@@ -29,18 +29,18 @@ def widths(net: nn.Module) -> list[Width]:
         if isinstance(block.shortcut, nn.Identity):
             writers.append(inner[-1])
         else:
-            found.append(_width(net, layer, writers, [*readers, f"{at}.shortcut.convolution"]))
+            declared.append(_width(net, layer, writers, [*readers, f"{at}.shortcut.convolution"]))
             writers, readers = [f"{at}.shortcut", inner[-1]], []
         layer = f"stage.{i}"
         for what, (writer, reader) in zip(INNER[len(inner)], pairwise(inner), strict=True):
-            found.append(_width(net, f"stage.{i}.block.{j}", [writer], [f"{reader}.convolution"], what))
+            declared.append(_width(net, f"stage.{i}.block.{j}", [writer], [f"{reader}.convolution"], what))
     if head(net):
-        found.append(_width(net, layer, writers, [*readers, *head(net)]))
-    return found
+        declared.append(_width(net, layer, writers, [*readers, *head(net)]))
+    return declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell nothing: the layers know their channels, and nobody else does."""
+    """Do nothing: the forward pass reads every size from the layers."""
 
 
 def _width(net: nn.Module, layer: str, writers: list[str], readers: list[str], what: str = "channels") -> Width:

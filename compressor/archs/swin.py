@@ -23,7 +23,7 @@ def widths(net: nn.Module) -> list[Width]:
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its new counts; the other layers know their widths."""
+    """Update the counts of an attention; the other layers read their sizes from their weights."""
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
@@ -47,7 +47,7 @@ def _layer(net: nn.Module, at: str) -> list[Width]:
 
 def _residuals(net: nn.Module) -> list[Width]:
     """Dimensions that the layers of a stage add to; the merging layer at its end reads those of four patches."""
-    found, at, stages = [], f"{body(net)}encoder.layers", net.base_model.encoder.layers
+    declared, at, stages = [], f"{body(net)}encoder.layers", net.base_model.encoder.layers
     writers, carriers = _embeddings(net)
     for i, stage in enumerate(stages):
         layers = [f"{at}.{i}.blocks.{j}" for j in range(len(stage.blocks))]
@@ -62,9 +62,9 @@ def _residuals(net: nn.Module) -> list[Width]:
         norm = Cut(f"{body(net)}layernorm", "out") if is_last else Cut(f"{merging}.norm", "out", repeat=4)
         readers = [Cut(path, "in") for path in head(net)] if is_last else [Cut(f"{merging}.reduction", "in", repeat=4)]
         if readers:
-            found.append(replace(width, carriers=(*width.carriers, norm), consumers=(*width.consumers, *readers)))
+            declared.append(replace(width, carriers=(*width.carriers, norm), consumers=(*width.consumers, *readers)))
         writers, carriers = [f"{merging}.reduction"], []
-    return found
+    return declared
 
 
 def _embeddings(net: nn.Module) -> tuple[list[str], list[str]]:

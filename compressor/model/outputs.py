@@ -15,6 +15,7 @@ from compressor.model.artifact import Model, OnnxGraph
 from compressor.nets.compat import attention_of
 from compressor.tasks import inputs_of
 
+_PROBE_SHAPE = (8, 24)  # batch size and length: some padding, several lengths, and milliseconds for most networks
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
 Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
@@ -32,6 +33,12 @@ def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Out
     if isinstance(artifact, Model):
         return _torch_outputs(artifact.net, names)
     return _onnx_outputs(artifact.path, names, n_threads)
+
+
+def probe_of(model: Model, seed: int) -> dict[str, Tensor]:
+    """Make the random inputs on which a stage proves that removing something did not change the outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    return model.task.inputs.example(model.task, model.net.config, *_PROBE_SHAPE, generator)
 
 
 def n_flops(model: Model, batch_size: int, length: int) -> int:

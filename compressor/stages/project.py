@@ -167,12 +167,12 @@ def _sparsity_of(width: Width, target: float | Mapping[str, float] | None) -> fl
 
 def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor:
     """Columns of all units of the widths; dead units are zero, short columns are padded with zeros."""
-    found = []
+    matrices = []
     for width in widths:
         matrix = surgery.columns(model.net, width, side)
-        found.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
-    n_rows = max(len(matrix) for matrix in found)
-    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in found], dim=1)
+        matrices.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
+    n_rows = max(len(matrix) for matrix in matrices)
+    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in matrices], dim=1)
 
 
 def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
@@ -192,11 +192,11 @@ def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[
     """Scale the columns by importance, so that important units survive."""
     if options.importance == "none" or not importance.is_known(scores, contest.widths):
         return matrix
-    found = importance.of(scores, contest.widths).to(matrix)
+    weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":
-        return matrix * found
+        return matrix * weights
     norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
-    return matrix * (found / norms).masked_fill(norms == 0, 0.0)
+    return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
 
 
 def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:

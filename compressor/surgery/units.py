@@ -110,12 +110,12 @@ def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
     dead = dead_units(net, width)
     if not dead.any():
         return []
-    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
+    held = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
     for cut in (*_carrying(net, width), *_scoring(width)):
         for slot in layers.slots(net, width, cut):
             if slot.name in ("weight", "bias"):
-                found.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
-    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in found]
+                held.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
+    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in held]
 
 
 def constants(net: nn.Module, width: Width, example: Example, reader: Cut | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from compressor.model import Model
 from compressor.training.options import Distill
 
 Relations = dict[str, Tensor]
+_MASKED = -1e4  # a score whose share after softmax is zero, and which float16 can hold, as it cannot hold -1e9
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def relation_divergence(student: Tensor, teacher: Tensor, mask: Tensor | None) -
 def _log_relation(vectors: Tensor, mask: Tensor | None) -> Tensor:
     scores = vectors @ vectors.transpose(-1, -2) / vectors.shape[-1] ** 0.5
     if mask is not None and mask.shape == scores.shape[:2]:
-        scores = scores.masked_fill(mask[:, None, :] == 0, -1e4)
+        scores = scores.masked_fill(mask[:, None, :] == 0, _MASKED)
     return functional.log_softmax(scores, dim=-1)
 
 

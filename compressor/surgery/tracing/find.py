@@ -29,6 +29,7 @@ _KINDS: dict[str, Kind] = {
     "ffn": "neuron",
 }
 """Last words of names, in the order in which one layer is enough to choose them."""
+_CROSSING = ("residual", "embedding")  # their units are read and written across those of many layers
 
 
 def find_widths(module: nn.Module, example: Example) -> list[Width]:
@@ -248,8 +249,9 @@ def _enter_(traced: Traced, found: _Gathered, is_exact: bool) -> None:
         return
     suffix = next(word for word in _KINDS if word in found.suffixes) if is_exact else "residual"
     part = sum(each.width.producers[0].module == first for each in traced.placed)
-    name = ".".join((first, *([f"part_{part}"] if part else []), suffix))
+    layer = f"{first}.part_{part}" if part else first
     sides = ((*found.writers, *found.tokens), tuple(found.readers), tuple(found.carriers))
-    width = Width(name, _KINDS[suffix], found.n_units, *sides, exact=is_exact)
+    kind, crosses = _KINDS[suffix], suffix in _CROSSING
+    width = Width(f"{layer}.{suffix}", kind, found.n_units, *sides, exact=is_exact, layer=layer, crosses=crosses)
     axes = found.writers | found.tokens | found.readers | found.carriers
     traced.placed.append(Placed(width, axes))
