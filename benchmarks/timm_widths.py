@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import plain
 
 from compressor import surgery
-from compressor.find_widths import trace
+from compressor.surgery.find import trace
 
 with warnings.catch_warnings(action="ignore"):
     import timm

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from compressor.errors import InputError
-from compressor.find_widths import Traced, trace
-from compressor.images import image_shape
-from compressor.marks import mark_, marked
+from compressor.inputs import image
 from compressor.surgery import Width
+from compressor.surgery.find import Traced, trace
+from compressor.surgery.marks import mark_, marked
 
 MODEL_TYPES = ()  # none by name: it answers for all that no other file does
 _BATCH_SIZE, _LENGTH = 2, 7
@@ -49,7 +49,7 @@ def _example(net: Any) -> dict[str, object]:
     """Make arguments of the two kinds that transformers' classifiers take."""
     with torch.device(net.device):
         if net.main_input_name == "pixel_values":
-            return {"pixel_values": torch.zeros(_BATCH_SIZE, *image_shape(net.config))}
+            return {"pixel_values": torch.zeros(_BATCH_SIZE, *image.shape(net.config))}
         ids = torch.ones(_BATCH_SIZE, _LENGTH, dtype=torch.long)
         cache = {"use_cache": False} if hasattr(net.config, "use_cache") else {}
         return {net.main_input_name: ids, "attention_mask": torch.ones_like(ids), **cache}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.random  # imported here: at its first use a memory limit may hold already
 import onnxruntime as ort
 
 from . import sessions
@@ -22,7 +23,7 @@ from .inputs import read_inputs
 N_LOADS = 3
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
 MIB = CHUNK_BYTES = 1 << 20
-OUT_OF_MEMORY = re.compile(r"bad_alloc|bad allocation|failed to (allocate|map)|MemoryError", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(r"bad_alloc|(bad|cannot|failed to) (allocat|map)|MemoryError", re.IGNORECASE)
 IDENTITY = (  # an ONNX file of one operation, from x to y, one number each
     b'\x08\x07:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02'
     b"\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"

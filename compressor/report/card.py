@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from compressor.files import write_text
 from compressor.report import compare, joules, words
-from compressor.rundir import write_text
 
 Facts = Mapping[str, Any]
 Kind = Literal["model", "onnx"]
@@ -17,7 +17,17 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 DATA_FILES = (".csv", ".json", ".jsonl", ".parquet")
 
 
-def write_card(folder: Path, report: Facts, kind: Kind) -> None:
+class Usage(Protocol):
+    """How an exported file is used; the file of a task says it."""
+
+    OPTIMUM: str
+    """Name of optimum's class that opens the folder; empty where there is none."""
+
+    def snippet(self, file: str) -> str:
+        """Write the few lines that run the file."""
+
+
+def write_card(folder: Path, report: Facts, kind: Kind, usage: Usage) -> None:
     """Write ``README.md`` into a folder that a stage left: a reloadable model, or an ONNX file with its processor.
 
     Parameters
@@ -28,6 +38,8 @@ def write_card(folder: Path, report: Facts, kind: Kind) -> None:
         What `page.write` returned.
     kind : "model" or "onnx"
         How the folder is loaded.
+    usage : Usage
+        How the file is used: the file of the run's task.
     """
     stage = _stage(folder, report, kind)
     files = [variant for variant in report["variants"] if Path(variant["file"]).parent.name == folder.name]
@@ -42,7 +54,7 @@ def write_card(folder: Path, report: Facts, kind: Kind) -> None:
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),
         dataset=_hub_id(report["recipe"]["data"]["dataset"]),
-        task=report["recipe"]["model"]["task"],
+        usage=usage,
         features=stage["features"],
         removed=removed(stage["widths"]),
         file=Path(files[0]["file"]).name if files else "model.onnx",

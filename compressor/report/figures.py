@@ -1,12 +1,12 @@
 """Charts of the page, written as SVG; colours and type come from the page's style sheet."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
 
+from compressor.numerics import binomial
 from compressor.report import svg, words
 
 POINT_RADIUS = 5.5
@@ -76,7 +76,7 @@ def _scatter(title: str, found: Sequence[tuple[Facts, Facts]], bounds: Sequence[
 
 
 def _point(variant: Facts, entry: Facts, x: svg.Axis, y: svg.Axis) -> list[str]:
-    """Draw a file: hollow for the original, with one standard error up and down and p90 to the right."""
+    """Draw a file: hollow for the original, with the 95 % interval of its accuracy and p90 to the right."""
     across, up = x.at(entry["p50_ms"]), y.at(variant["accuracy"])
     low, high = _accuracy_range(variant)
     color = kind_of(variant["quantized"])
@@ -104,10 +104,9 @@ def _line(title: str, series: Sequence[tuple[float, float]]) -> str:
 
 
 def _accuracy_range(variant: Facts) -> tuple[float, float]:
-    """One standard error of a share of right answers, down and up."""
+    """95 % interval of a share of right answers; without a number of examples, the share."""
     value, n_examples = variant["accuracy"], variant.get("n_examples")
-    error = math.sqrt(value * (1 - value) / n_examples) if n_examples else 0.0
-    return value - error, value + error
+    return binomial.interval(round(value * n_examples), n_examples) if n_examples else (value, value)
 
 
 def kind_of(is_quantized: bool) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from compressor.errors import InputError
+from compressor.files import read_json
 from compressor.report import measured
-from compressor.rundir import DONE, RunDir, read_json
+from compressor.rundir import DONE, RunDir
 
 FORMAT = 1
 COSTS_AND_GAINS = ("n_params", "n_flops", "size_bytes", "sparsity", "column_sparsity", "accuracy_held_out", "accuracy")
@@ -44,7 +45,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     done = list(_stages(run, [entry["stage"] for entry in recipe["stages"]]))
     is_through = len(done) == len(recipe["stages"])
-    bench = _measured_here(run) if is_through else None  # else it tells of an earlier form of the recipe
+    bench = _measured_here(run) if is_through else None  # else it is of an earlier version of the recipe
     variants = bench["variants"] if bench else [*_originals(original), *_results(done)]
     if elsewhere:
         if not is_through:

@@ -18,15 +18,16 @@ from torch.onnx import OnnxExporterError, ONNXProgram
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
+from transformers.utils.generic import ModelOutput
 
-from compressor import rundir
-from compressor.data import example_inputs
-from compressor.errors import InputError, ParityError
+from compressor.errors import InputError, ParityError, first_line
+from compressor.files import explained, replacing, write_json
+from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
-from compressor.hub import first_line
-from compressor.model import OUTPUT_NAMES, Model, OnnxGraph, outputs_of
-from compressor.options import Base
-from compressor.train import Context
+from compressor.model.artifact import Model, OnnxGraph
+from compressor.model.outputs import outputs_of
+from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
@@ -35,7 +36,7 @@ _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``export`` stage."""
 
     stage: Literal["export"]
@@ -53,45 +54,64 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
     has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
+    net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
+    output = _output(net, example)
     path = context.folder / "model.onnx"
-    with rundir.replacing(path) as beside:
-        program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))
+    with replacing(path) as beside:
+        output_names = [name for name in model.task.file.OUTPUT_NAMES if name in output]
+        program = _trace(net, opset, example, output_names, model.task.inputs.FREE_AXES)
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
         checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, options.parity_atol)
-    with rundir.explained(context.folder):
+    with explained(context.folder):
         model.net.config.save_pretrained(context.folder)
         if model.task.processor is not None:
             model.task.processor.save_pretrained(context.folder)
+    manifest.write(path, net, example, output, {"dynamic": True, "opset_version": opset})
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
-    rundir.write_json(context.folder / "parity.json", parity)
-    context.log(opset=opset, max_abs_diff=gap)
+    write_json(context.folder / "parity.json", parity)
+    context.journal.log(opset=opset, max_abs_diff=gap)
     return OnnxGraph(path, model.task)
 
 
 def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
     """Make random inputs, padded rows among them where there are several."""
-    return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
-def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> ONNXProgram:
-    """Trace a copy of the net on the CPU: the caller's keeps its training flag and its attention."""
+def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
+    """Copy the net to the CPU: the caller's keeps its training flag and its attention."""
     net = copy.deepcopy(model.net).cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():
         if isinstance(module, PreTrainedModel):
             module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
+    return net
+
+
+@torch.no_grad()
+def _output(net: PreTrainedModel, example: dict[str, Tensor]) -> ModelOutput:
+    """Run the net once, for the names and the order of its outputs."""
+    output: ModelOutput = net(**example)
+    return output
+
+
+def _trace(
+    net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str], free_axes: dict[int, str]
+) -> ONNXProgram:
+    """Turn the net into a graph with free axes; the outputs that are of use are named."""
     with _silence():
         try:
             program = torch.onnx.export(
                 net,
                 kwargs=example,
                 input_names=list(example),
-                output_names=_output_names(net, example),
-                dynamic_shapes={name: _axes(values) for name, values in example.items()},
+                output_names=output_names,
+                dynamic_shapes=dict.fromkeys(example, free_axes),
                 opset_version=opset,
                 verbose=False,
             )
@@ -100,17 +120,6 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # None comes from torch's former exporter only
     return program
-
-
-def _output_names(net: PreTrainedModel, example: dict[str, Tensor]) -> list[str]:
-    """Name the outputs that are of use, in the order in which the network gives them."""
-    output: Any = net(**example)
-    return [name for name in OUTPUT_NAMES if name in output]
-
-
-def _axes(values: Tensor) -> dict[int, str]:
-    """Name the free axes of an input: tokens, which are whole numbers, vary in number; pixels and features do not."""
-    return {0: "batch"} if values.is_floating_point() else {0: "batch", 1: "length"}
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:

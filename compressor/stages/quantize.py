@@ -9,15 +9,16 @@ from typing import Literal
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from compressor import rundir
+from compressor.files import explained, replacing
+from compressor.graphs import manifest
 from compressor.model import OnnxGraph
-from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 _OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23's Attention and breaks the model
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``quantize`` stage."""
 
     stage: Literal["quantize"]
@@ -34,7 +35,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    with rundir.replacing(path) as beside, _silence():
+    with replacing(path) as beside, _silence():
         quantize_dynamic(
             _without_shapes(graph),
             beside,
@@ -44,8 +45,9 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             weight_type=QuantType.QInt8,
         )
     if not is_beside:
-        with rundir.explained(context.folder):
+        with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
+            manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task)

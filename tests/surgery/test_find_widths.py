@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from compressor import surgery
 from compressor.errors import InputError, NumericsError
-from compressor.find_widths import trace
 from compressor.surgery import Cut, find_widths, left_out
+from compressor.surgery.find import trace
 
 EXPECTED = {
     "resnet": ["0.channels", "4.conv1.channels", "5.conv1.channels", "5.conv2.channels", "6.conv1.channels"],

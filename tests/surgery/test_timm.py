@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from compressor import surgery
-from compressor.find_widths import trace
 from compressor.surgery import find_widths
+from compressor.surgery.find import trace
 
 try:
     with warnings.catch_warnings(action="ignore"):  # torchvision's, where it cannot read image files

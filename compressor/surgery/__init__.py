@@ -1,0 +1,31 @@
+"""Cut units out of a network: find them dead, fold what they emit, remove them, and prove that nothing changed."""
+
+from compressor.surgery.find import find_widths, left_out
+from compressor.surgery.layers import Constant
+from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_
+from compressor.surgery.units import Example, columns, constants, dead_units, holds, write_columns_, zero_units_
+from compressor.surgery.widths import Cut, Kind, Side, Width, select
+
+__all__ = [
+    "Constant",
+    "Cut",
+    "Example",
+    "Kind",
+    "Side",
+    "Width",
+    "column_sparsity",
+    "columns",
+    "constants",
+    "dead_units",
+    "find_widths",
+    "holds",
+    "left_out",
+    "n_params",
+    "new_biases",
+    "prove_equal",
+    "resize_",
+    "select",
+    "shrink_",
+    "write_columns_",
+    "zero_units_",
+]
