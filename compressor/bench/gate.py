@@ -23,7 +23,7 @@ from .verdict import MIN_BLOCKS, Decision, decide, worst
 
 @dataclass(frozen=True)
 class GatePlan(Points):
-    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/gate.md` explains each key."""
+    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/how-to/gate.md` explains each key."""
 
     new: str
     baseline: str

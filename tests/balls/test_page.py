@@ -1,9 +1,9 @@
-"""The examples of docs/balls.md run, one after the other."""
+"""The examples of docs/explanation/balls.md run, one after the other."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/balls.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/balls.md"
 
 
 def test_the_examples_run():
