@@ -20,7 +20,7 @@ import tiny
 from transformers import logging
 
 from compressor import surgery
-from compressor.widths import Width
+from compressor.surgery.widths import Width
 
 KINDS = ("ffn", "heads", "group_heads", "cross_heads", "head_dims", "channels", "residual", "embedding", "inputs")
 DEFAULT_OPSET = 23

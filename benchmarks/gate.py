@@ -20,12 +20,13 @@ from types import SimpleNamespace
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from compressor import launch
 from compressor.archs import bert
 from compressor.bench.host import cpu
-from compressor.model import Model, Task, n_flops
+from compressor.measure import launch
+from compressor.model.artifact import Model, Task
+from compressor.model.outputs import n_flops
 from compressor.stages import export
-from compressor.train import Context
+from compressor.training.context import Context
 
 LENGTH = 32
 GROWTH = (0.0, 0.05, 0.10)

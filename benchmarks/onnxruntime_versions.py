@@ -27,7 +27,7 @@ from compressor.archs import bert
 from compressor.bench import sessions
 from compressor.model import Model, OnnxGraph, Task
 from compressor.stages import export, quantize
-from compressor.train import Context
+from compressor.training.context import Context
 
 RELEASES = (
     *("1.15.0", "1.15.1", "1.16.0", "1.16.3", "1.17.0", "1.17.3", "1.18.0", "1.18.1", "1.19.0", "1.19.2", "1.20.0"),

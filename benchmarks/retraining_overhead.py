@@ -13,11 +13,12 @@ import time
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from compressor import importance, surgery
+from compressor import surgery
 from compressor.archs import bert
 from compressor.bench.host import cpu
-from compressor.fit import holding
 from compressor.model import Model, Task
+from compressor.surgery import importance
+from compressor.training.phase import holding
 
 
 def dead_model(hidden_size: int) -> Model:

@@ -13,11 +13,11 @@ from unittest.mock import patch
 from transformers import AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from compressor import launch
 from compressor.graphs import rewrite
+from compressor.measure import launch
 from compressor.model import Source, load_model
 from compressor.stages import export, quantize
-from compressor.train import Context
+from compressor.training.context import Context
 
 REWRITES = {
     "heads side by side": lambda: patch.object(rewrite, "_join_heads_"),

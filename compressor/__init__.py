@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "balls", "check", "load", "load_recipe", "run", "surgery"]
 
 _HOMES = {"Recipe": "recipe", "load": "model", "load_recipe": "recipe"}
+__path__.append(str(Path(__file__).parent / "deprecated"))  # modules under their former names, for one version
 
 
 def __getattr__(name: str) -> Any:
@@ -60,13 +61,13 @@ def run(
     CompressorError
         As `compressor.errors` lists them; `GateMissed` after everything is written.
     """
-    from compressor import cookbook
+    from compressor.recipe import packaged
 
     file = recipe if isinstance(recipe, str | Path) else None
     if run_dir is None:
         if file is None:
             raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
-        run_dir = cookbook.run_dir(file)
+        run_dir = packaged.run_dir(file)
     resolved = _resolved(recipe, overrides)
     report: dict[str, Any] = _module("pipeline").run(resolved, Path(run_dir), recipe_file=str(file or ""))
     return report

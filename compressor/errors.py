@@ -1,19 +1,21 @@
-"""The exceptions a user can meet, each with its exit code."""
+"""The exceptions a user can meet, each with its exit code, and the words that messages are made of."""
+
+from collections.abc import Iterable
+
+from compressor.bench import errors as bench
 
 
-class CompressorError(Exception):
+class CompressorError(bench.BenchError):
     """Base of everything `cli.main` turns into one line and an exit code."""
 
-    exit_code = 1
 
-
-class RecipeError(CompressorError):
+class RecipeError(CompressorError, bench.PlanError):
     """The recipe or the command line is wrong; carries every problem, one per line."""
 
     exit_code = 2
 
 
-class InputError(CompressorError):
+class InputError(CompressorError, bench.InputError):
     """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported."""
 
     exit_code = 3
@@ -47,3 +49,21 @@ class RunDirError(CompressorError):
     """The run directory cannot be used: locked, read-only, or the disk is full."""
 
     exit_code = 8
+
+
+def first_line(error: BaseException) -> str:
+    """Say in one line what another library says in many."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def listed(names: Iterable[object], most: int | None = None) -> str:
+    """Quote names for a message; beyond ``most`` of them, only their number is given.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    quoted = [repr(name) for name in names]
+    shown = ", ".join(quoted[:most])
+    return f"{shown} and {len(quoted) - most} more" if most is not None and len(quoted) > most else shown

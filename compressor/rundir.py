@@ -1,4 +1,4 @@
-"""Names of all files of a run; atomic writes; stage keys; the lock; what is done."""
+"""A run directory: the names of its files, its lock, the keys of its steps, and which of them are done."""
 
 import contextlib
 import errno
@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import CompressorError, RunDirError
+from compressor.errors import RunDirError
+from compressor.files import explained, read_json, write_json
 
 DONE = "done.json"
 KEY = "key.json"  # of what a step's folder holds, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
-FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 class RunDir:
@@ -66,69 +65,10 @@ def open_run(path: Path) -> Iterator[RunDir]:
         yield RunDir(path)
 
 
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear line."""
-    try:
-        yield
-    except CompressorError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in REFUSED:
-            raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
-        if any(os.strerror(number) in str(error) for number in FULL):  # safetensors and onnx wrap it in their own
-            raise RunDirError(f"{path}: the disk is full; free some space and run the same command again") from error
-        raise
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write beside `path`; on success it is synced and takes its place in one step."""
-    beside = path.with_name(f".{path.name}.partial")
-    with explained(path):
-        try:
-            yield beside
-            _sync(beside)
-            beside.replace(path)
-            _sync(path.parent)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of the run; None if it is not there."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
 def chain(previous: str, *parts: Any) -> str:
     """Key of a step: a hash of everything before it and of its own settings."""
     text = json.dumps([previous, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def facts_if_done(folder: Path, key: str) -> dict[str, Any] | None:

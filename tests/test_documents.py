@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from compressor.cli import cli
-from compressor.cookbook import summaries
 from compressor.recipe import load_recipe, parse
+from compressor.recipe.packaged import summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
-from compressor import checkpoint, surgery
-from compressor.model import OUTPUT_NAMES
-from compressor.pretrained import AUTO_CLASSES
+from compressor import surgery
+from compressor.model import checkpoint
+from compressor.model.outputs import OUTPUT_NAMES
+from compressor.model.pretrained import AUTO_CLASSES
 
 TEXT = {"vocab_size": 64, "max_position_embeddings": 40, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 24}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4}

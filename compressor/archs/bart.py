@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from compressor.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
 
 MODEL_TYPES = ("bart",)  # values of ``config.model_type`` this file answers for
 READERS = ("lm_head", "classification_head.dense", "qa_outputs")  # of the residual stream, in a head

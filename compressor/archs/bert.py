@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, head_dims, heads, neurons, present, streams
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # values of ``config.model_type``
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, channels, head, neurons
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, channels, head, neurons
 
 MODEL_TYPES = ("convnext",)
 OPSET = 18  # it has no attention: nothing newer is of use

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from compressor.sublayers import body, head_dims, heads, neurons, present, streams
 from compressor.surgery import Cut, Width
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
 
 MODEL_TYPES = ("deberta-v2",)  # values of ``config.model_type`` this file answers for
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")  # a config may leave out the last two

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, head_dims, heads, neurons, present, streams
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
 
 MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` this file answers for
 INPUTS = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")  # of a block

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from compressor.sublayers import body, head, named, neurons, number_slots_, residual
 from compressor.surgery import Cut, Width
+from compressor.surgery.sublayers import body, head, named, neurons, number_slots_, residual
 
 MODEL_TYPES = ("gpt2",)  # values of ``config.model_type`` this file answers for
 

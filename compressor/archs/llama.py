@@ -4,8 +4,8 @@ import sys
 
 from torch import nn
 
-from compressor.sublayers import body, groups, head, named, neurons, number_slots_, residual
 from compressor.surgery import Width, resize_
+from compressor.surgery.sublayers import body, groups, head, named, neurons, number_slots_, residual
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 onnxruntime 1.31 refuses the rotary tables of more than one text

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from compressor.widths import Cut, Width
+from compressor.surgery.widths import Cut, Width
 
 MODEL_TYPES = ("mlp", "autoencoder")
 OPSET = 18  # plain products: nothing newer is of use

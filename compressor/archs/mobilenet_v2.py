@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, channels, head
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, channels, head
 
 MODEL_TYPES = ("mobilenet_v2",)
 OPSET = 18  # it has no attention: nothing newer is of use

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, present, streams
 from compressor.surgery import Cut, Width
+from compressor.surgery.sublayers import body, present, streams
 
 MODEL_TYPES = ("modernbert",)  # values of ``config.model_type`` this file answers for
 OPSET = 22  # onnxruntime 1.31 refuses the RotaryEmbedding of opset 23 for batches of more than one

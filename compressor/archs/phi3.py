@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
-from compressor.sublayers import body, groups, head, named, number_slots_, residual
 from compressor.surgery import Cut, Width, resize_
+from compressor.surgery.sublayers import body, groups, head, named, number_slots_, residual
 
 MODEL_TYPES = ("phi3",)  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 onnxruntime 1.31 refuses the rotary tables of more than one text

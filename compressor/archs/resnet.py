@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from compressor.sublayers import body, channels, head
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, channels, head
 
 MODEL_TYPES = ("resnet",)
 OPSET = 18  # it has no attention: nothing newer is of use

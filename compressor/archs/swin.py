@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from compressor.sublayers import body, head, head_dims, heads, neurons, residual
 from compressor.surgery import Cut, Width
+from compressor.surgery.sublayers import body, head, head_dims, heads, neurons, residual
 
 MODEL_TYPES = ("swin",)
 OPSET = 18  # at 23 torch 2.13 fails on the attention inside windows

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from compressor.sublayers import body, head_dims, heads, named, neurons, present, residual
 from compressor.surgery import Cut, Width
+from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, present, residual
 
 MODEL_TYPES = ("t5",)  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 torch 2.13 fails on an attention to whose scores a bias is added

@@ -14,10 +14,9 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from transformers.pytorch_utils import Conv1D
 
-from compressor import layers
-from compressor.dimensions import classes_of
 from compressor.errors import InputError
-from compressor.surgery import Cut, Width
+from compressor.surgery import Cut, Width, layers
+from compressor.surgery.tracing import classes_of
 
 MODEL_TYPES = ()  # none by name: it answers for all that no other file does
 _BATCH_SIZE, _LENGTH = 2, 7

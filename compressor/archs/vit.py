@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from compressor.sublayers import body, head, head_dims, heads, neurons, residual
 from compressor.surgery import Width
+from compressor.surgery.sublayers import body, head, head_dims, heads, neurons, residual
 
 MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` this file answers for
 TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # as far as a network has them

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from . import meters
 from .errors import InputError, PlanError
-from .student import quantile
+from .student_t import quantile
 
 MIN_WINDOWS = 5
 MIN_BUSY = 0.9  # below this share of the time on a processor, the load comes and goes

@@ -15,10 +15,10 @@ import onnxruntime as ort
 from . import counter, host, load, pairs, sessions
 from .accuracy import accuracy
 from .answers import largest_difference, numbers
+from .decision import MIN_BLOCKS, Decision, decide, worst
 from .errors import InputError, PlanError
 from .inputs import Inputs, read_inputs
 from .plan import FORMAT, Points, check_counter, check_seconds, check_shapes, read_content
-from .verdict import MIN_BLOCKS, Decision, decide, worst
 
 
 @dataclass(frozen=True)

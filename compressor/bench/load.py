@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.random
 import onnxruntime as ort
 
 from . import sessions

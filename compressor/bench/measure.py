@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from . import answers, counter, energy, estimate, host, load, practice, sessions
+from . import answers, counter, energy, estimate, host, load, metering, sessions
 from .errors import InputError, PlanError
 from .inputs import read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
@@ -111,7 +111,7 @@ def _at_threads(n_threads: int, plan: Plan, rng: random.Random, root: Path) -> I
             runs[name] = partial(session.run, None, inputs)
         with no_garbage_collection():
             tallies = interleave(runs, plan.seconds, rng)
-        joules = practice.energies(runs, plan.meter, rng, root)
+        joules = metering.energies(runs, plan.meter, rng, root)
         yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies, joules
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import sessions
+from .decision import Block
 from .latency import no_garbage_collection
-from .verdict import Block
 
 N_WARM_UPS = 3
 N_PAIRS = 12

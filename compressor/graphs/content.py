@@ -11,8 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from compressor.errors import InputError
-from compressor.hub import first_line
+from compressor.errors import InputError, first_line
 
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?:\.[^.]+\.\d+)?(?=\.)")  # bert.encoder.layer.0, resnet.encoder.stages.0.layers.1
 CONSTANTS = "(constants)"  # tensors that the exporter computed, and what reads nothing else

@@ -25,9 +25,8 @@ from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
-from compressor.errors import InputError
+from compressor.errors import InputError, first_line
 from compressor.graphs import content, contrib
-from compressor.hub import first_line
 
 MOST_WHOLE = 2**16  # entries of an array that is computed: shapes, positions, the mask of a text
 MOST_OTHER = 16  # where they are no whole numbers: scales of an axis

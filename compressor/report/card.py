@@ -8,8 +8,8 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from compressor.files import write_text
 from compressor.report import compare, joules, words
-from compressor.rundir import write_text
 
 Facts = Mapping[str, Any]
 Kind = Literal["model", "onnx"]

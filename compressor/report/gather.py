@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from compressor.errors import InputError
+from compressor.files import read_json
 from compressor.report import measured
-from compressor.rundir import DONE, RunDir, read_json
+from compressor.rundir import DONE, RunDir
 
 FORMAT = 1
 COSTS_AND_GAINS = ("n_params", "n_flops", "size_bytes", "sparsity", "column_sparsity", "accuracy_held_out", "accuracy")

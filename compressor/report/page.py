@@ -1,29 +1,27 @@
 """The report of a run: report.json, and one page that opens without a network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compressor.report import compare, figures, joules, spread, verdict, words
+from compressor.files import explained, write_json, write_text
+from compressor.report import compare, figures, headline, joules, limits, spread, words
 from compressor.report.gather import gather
-from compressor.rundir import RunDir, explained, write_json, write_text
+from compressor.rundir import RunDir
 
-Verdicts = list[dict[str, Any]]
 KERNELS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 KERNELS_ARM = ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2", "sme")
 
 
-def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts], elsewhere: Path | None = None) -> dict[str, Any]:
+def write(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
     """Write ``report.json`` and ``index.html`` of a run into its `folder`, and return the report.
 
     Parameters
     ----------
     path : Path
         The run directory, finished or not.
-    judge : callable
-        Gives ``gates`` from the rest of the report: `gate.judge`, which lies above and is handed down.
     elsewhere : Path, optional
         What the bench wrote on another machine about the files of the run: a report of its own.
 
@@ -40,7 +38,7 @@ def write(path: Path, judge: Callable[[Mapping[str, Any]], Verdicts], elsewhere:
         If the report cannot be written.
     """
     report = gather(path, elsewhere)
-    report["gates"] = judge(report)
+    report["gates"] = limits.judge(report)
     place = folder(path, elsewhere)
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -59,7 +57,7 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
     """Draw the page."""
     variants = report["variants"]
     pairs = compare.pairs(variants)
-    standing, is_met = verdict.gates(report)
+    standing, is_met = headline.gates(report)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name != "page.css",
@@ -73,9 +71,9 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
         joules=joules,
         standing=standing,
         is_met=is_met,
-        headline=verdict.headline(report),
-        behind=verdict.behind(report),
-        findings=verdict.findings(report),
+        headline=headline.headline(report),
+        behind=headline.behind(report),
+        findings=headline.findings(report),
         pairs=pairs,
         rows=compare.rows(pairs),
         shapes=compare.shapes(variants),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.report import compare, joules, measured, verdict, words
+from compressor.report import compare, headline, joules, measured, words
 
 Facts = Mapping[str, Any]
 
@@ -68,8 +68,8 @@ def summary(report: Facts) -> str:
         _footer(report["environment"]["measured"], report["variants"]),
         aligned([header, *facts], numbers=True) if facts else "",
         "\n".join(limits),
-        verdict.headline(report),
-        verdict.behind(report),
+        headline.headline(report),
+        headline.behind(report),
     ]
     return "\n\n".join(block for block in blocks if block)
 

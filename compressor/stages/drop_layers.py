@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from compressor import surgery
-from compressor.data import batch_order
+from compressor.data.batches import batch_order
 from compressor.errors import RecipeError
-from compressor.losses import task_loss
 from compressor.model import Model, logits_of
 from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
+from compressor.training.losses import task_loss
 
 N_EXAMPLES = 512  # of the held-out share, for the damage of a removal
 

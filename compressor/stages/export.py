@@ -19,14 +19,14 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
-from compressor import rundir
-from compressor.data import example_inputs
-from compressor.errors import InputError, ParityError
+from compressor.data.batches import example_inputs
+from compressor.errors import InputError, ParityError, first_line
+from compressor.files import explained, replacing, write_json
 from compressor.graphs.rewrite import rewrite_
-from compressor.hub import first_line
-from compressor.model import OUTPUT_NAMES, Model, OnnxGraph, outputs_of
+from compressor.model.artifact import Model, OnnxGraph
+from compressor.model.outputs import OUTPUT_NAMES, outputs_of
 from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
@@ -54,19 +54,19 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     path = context.folder / "model.onnx"
-    with rundir.replacing(path) as beside:
+    with replacing(path) as beside:
         program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
         checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, options.parity_atol)
-    with rundir.explained(context.folder):
+    with explained(context.folder):
         model.net.config.save_pretrained(context.folder)
         if model.task.processor is not None:
             model.task.processor.save_pretrained(context.folder)
     parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
-    rundir.write_json(context.folder / "parity.json", parity)
+    write_json(context.folder / "parity.json", parity)
     context.log(opset=opset, max_abs_diff=gap)
     return OnnxGraph(path, model.task)
 

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from compressor.model import Model
-from compressor.options import Base, Retrain
-from compressor.train import Context
+from compressor.options import Base
+from compressor.training.context import Context
+from compressor.training.options import Retrain
 
 
 class Options(Base):

@@ -12,13 +12,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from compressor import balls, importance, surgery
+from compressor import balls, surgery
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
-from compressor.options import Base, Retrain
+from compressor.options import Base
 from compressor.plugins import discover, one_of
-from compressor.surgery import Width
-from compressor.train import Context
+from compressor.surgery import Width, importance
+from compressor.training.context import Context
+from compressor.training.options import Retrain
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

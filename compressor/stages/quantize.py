@@ -9,10 +9,10 @@ from typing import Literal
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from compressor import rundir
+from compressor.files import explained, replacing
 from compressor.model import OnnxGraph
 from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
 
 _OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23's Attention and breaks the model
 
@@ -34,7 +34,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    with rundir.replacing(path) as beside, _silence():
+    with replacing(path) as beside, _silence():
         quantize_dynamic(
             _without_shapes(graph),
             beside,
@@ -44,7 +44,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             weight_type=QuantType.QInt8,
         )
     if not is_beside:
-        with rundir.explained(context.folder):
+        with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)

@@ -7,13 +7,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compressor import rundir, surgery
-from compressor.data import example_inputs
+from compressor import surgery
+from compressor.data.batches import example_inputs
 from compressor.errors import NumericsError
+from compressor.files import write_text
 from compressor.model import Model, outputs_of
 from compressor.options import Base
 from compressor.surgery import Width
-from compressor.train import Context
+from compressor.training.context import Context
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
@@ -43,7 +44,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
         dropped[name] = (~keep).nonzero().flatten().tolist()
     model.record(model.layers)
     if not context.is_dry:
-        rundir.write_text(context.folder / "surgery.json", json.dumps(_provenance(dropped, context)) + "\n")
+        write_text(context.folder / "surgery.json", json.dumps(_provenance(dropped, context)) + "\n")
     approximate = {"largest_approximate_error": errors[False]} if errors[False] else {}
     context.log(
         removed_units=sum(map(len, dropped.values())),

@@ -11,12 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from compressor import surgery, vocabulary
-from compressor.data import Tokens, example_inputs
+from compressor import surgery
+from compressor.data.batches import Tokens, example_inputs
 from compressor.errors import NumericsError
-from compressor.model import Model, open_task, outputs_of
+from compressor.model import vocabulary
+from compressor.model.artifact import Model, open_task
+from compressor.model.outputs import outputs_of
 from compressor.options import Base
-from compressor.train import Context
+from compressor.training.context import Context
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 

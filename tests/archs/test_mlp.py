@@ -5,7 +5,7 @@ import torch
 from tiny import arch_of, inputs, logits, tiny
 
 from compressor import surgery
-from compressor.widths import select
+from compressor.surgery.widths import select
 
 
 def test_the_widths_of_both():

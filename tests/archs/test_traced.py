@@ -12,9 +12,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 import compressor
-from compressor import pretrained, surgery
+from compressor import surgery
 from compressor.archs import traced
 from compressor.errors import InputError
+from compressor.model import pretrained
 
 TEXT = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
 UNKNOWN = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench_files import image_model, save_graph, write_plan
 from onnx import TensorProto, helper
-from test_bench import image_model, save_graph, write_plan
 
 from compressor.bench import counter, host
 from compressor.bench.__main__ import main

@@ -5,7 +5,7 @@ import random
 import pytest
 from fake_machine import FakeMachine
 
-from compressor.bench import practice
+from compressor.bench import metering
 from compressor.bench.errors import InputError
 from compressor.bench.sensors import PowerMeter
 
@@ -53,6 +53,6 @@ def test_a_sensor_that_lags_behind_does_not_mix_files():
 
     runs = {"large": lambda: machine.work(0.5, 6.0), "small": lambda: machine.work(0.5, 3.0)}
     with power_meter(machine, watts, update_s=1.0) as meter:
-        found = practice.compare(runs, meter, random.Random(0), machine)
+        found = metering.compare(runs, meter, random.Random(0), machine)
     assert found["large"]["net_j"] == pytest.approx(2.0, rel=0.001)
     assert found["small"]["net_j"] == pytest.approx(0.5, rel=0.001)

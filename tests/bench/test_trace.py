@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_machine import FakeMachine
 
-from compressor.bench import energy, practice, trace
+from compressor.bench import energy, metering, trace
 from compressor.bench.errors import InputError
 from compressor.bench.meters import external
 
@@ -40,7 +40,7 @@ def run(machine: FakeMachine) -> dict:
     machine.sleep(33.3)
     for _ in range(2):
         with external.open_meter(None) as meter:
-            found = practice.compare(runs, meter, random.Random(0), machine)
+            found = metering.compare(runs, meter, random.Random(0), machine)
         for variant in variants:
             variant["bench"].append({"energy": found[variant["name"]]})
         machine.sleep(7.7)

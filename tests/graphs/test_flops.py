@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compressor.errors import InputError
 from compressor.graphs import flops
-from compressor.model import flops_by_module
+from compressor.model.outputs import flops_by_module
 from compressor.stages import export
 
 SHAPES = ((1, 8), (3, 17))

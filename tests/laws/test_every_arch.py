@@ -15,11 +15,12 @@ from torch import nn
 from transformers import AutoModel
 
 import compressor
-from compressor import archs, layers, pretrained, surgery
+from compressor import archs, surgery
 from compressor.errors import NumericsError
-from compressor.model import Model, OnnxGraph, Task, outputs_of
+from compressor.model import Model, OnnxGraph, Task, outputs_of, pretrained
 from compressor.plugins import discover
 from compressor.stages import export
+from compressor.surgery import layers
 
 NAMES = re.compile(
     r"((encoder|decoder)\.)?((layer|stage)\.\d+\.|(stem|head)\.)?((block|layer)\.\d+\.)?"

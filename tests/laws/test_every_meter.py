@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_machine import TREES, FakeMachine, ask
 
-from compressor.bench import energy, practice
+from compressor.bench import energy, metering
 from compressor.bench.errors import InputError, PlanError
 
 METERS = energy.discover()
@@ -69,7 +69,7 @@ def test_simulated_loads_are_recovered_within_a_hundredth(name: str, tmp_path: P
     TREES[name](tmp_path, machine)
     runs = {"large": lambda: machine.work(1.0, 6.0), "small": lambda: machine.work(0.5, 4.5)}
     with open_meter(name, tmp_path, machine) as meter:
-        found = practice.compare(runs, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
+        found = metering.compare(runs, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
     for file, net_j, gross_j, inferences_per_s in (("large", 4.0, 6.0, 1.0), ("small", 1.25, 2.25, 2.0)):
         assert found[file]["kind"] == "measured"
         assert found[file]["net_j"] == pytest.approx(net_j, rel=0.01)
@@ -110,7 +110,7 @@ def test_a_sensor_that_vanishes_on_the_way_gives_no_joules(name: str, tmp_path: 
         machine.work(0.5, WATTS)
 
     with open_meter(name, tmp_path, machine) as meter:
-        found = practice.compare({"file": work}, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
+        found = metering.compare({"file": work}, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
     assert found["file"]["kind"] == "unavailable"
     assert "vanished" in found["file"]["reason"]
 
@@ -123,7 +123,7 @@ def test_a_sensor_that_stands_still_gives_no_joules(name: str, tmp_path: Path):
     machine.sensors.clear()
     runs = {"file": lambda: machine.work(0.5, WATTS)}
     with open_meter(name, tmp_path, machine) as meter:
-        found = practice.compare(runs, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
+        found = metering.compare(runs, meter, random.Random(0), machine, tmp_path / "no sensors of heat")
     assert found["file"]["reason"].startswith(f"meter '{name}': its counters stood still for ")
 
 
@@ -144,7 +144,7 @@ def test_auto_prefers_counters_to_watts_and_the_battery_last(tmp_path: Path, mac
 def test_auto_without_a_meter_says_so(tmp_path: Path):
     reason = f"none of the meters ({', '.join(METERS)}) is on this machine"
     assert energy.choose("auto", tmp_path) == (None, reason)
-    found = practice.energies({"file": lambda: None}, "auto", random.Random(0), tmp_path)
+    found = metering.energies({"file": lambda: None}, "auto", random.Random(0), tmp_path)
     assert found["file"]["kind"] == "unavailable"
     assert found["file"]["net_j"] is None
     assert found["file"]["reason"] == reason

@@ -4,7 +4,7 @@ import pytest
 
 from compressor.model import Source, load_model
 from compressor.stages import export
-from compressor.train import Context
+from compressor.training.context import Context
 
 METADATA = {"producer": "compressor", "version": "0.0", "source": "hub/name", "recipe": "0123"}
 

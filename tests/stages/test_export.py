@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer
 
 from compressor import surgery
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError
 from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.stages import export

@@ -8,12 +8,12 @@ import torch
 from pydantic import ValidationError
 
 from compressor import surgery
-from compressor.checkpoint import Source
 from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
-from compressor.model import load_model, save_model
+from compressor.model.artifact import load_model, save_model
+from compressor.model.checkpoint import Source
 from compressor.stages.project import Options, run
-from compressor.train import Context, Originals
+from compressor.training.context import Context, Originals
 
 TASK = "text-classification"
 RETRAIN = {"steps": 1, "batch_size": 8, "lr": 1e-4}

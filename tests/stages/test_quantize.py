@@ -5,7 +5,7 @@ import torch
 from onnx import numpy_helper
 from transformers import AutoConfig, AutoTokenizer
 
-from compressor.data import example_inputs
+from compressor.data.batches import example_inputs
 from compressor.model import OnnxGraph, logits_of
 from compressor.stages import export, quantize
 

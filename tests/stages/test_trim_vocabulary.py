@@ -7,13 +7,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 import compressor
-from compressor import launch
-from compressor.data import Data, Split, prepare
-from compressor.dataset import Dataset, open_dataset
+from compressor.data.batches import Data, Split, prepare
+from compressor.data.dataset import Dataset, open_dataset
 from compressor.errors import NumericsError, RecipeError
-from compressor.model import Model, Source, load_model, logits_of, open_model, open_task, save_model
+from compressor.measure import launch
+from compressor.model.artifact import Model, Source, load_model, open_model, open_task, save_model
+from compressor.model.outputs import logits_of
 from compressor.stages import drop_layers, trim_vocabulary
-from compressor.train import Context, Originals
+from compressor.training.context import Context, Originals
 
 TEXT = "text-classification"
 FAMILIES = [family for family, settings in TINY.items() if "vocab_size" in settings]

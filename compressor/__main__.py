@@ -1,0 +1,7 @@
+"""`python -m compressor`: the `compress` command."""
+
+import sys
+
+from compressor.cli import main
+
+sys.exit(main())

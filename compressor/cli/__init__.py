@@ -1,0 +1,5 @@
+"""The `compress` command."""
+
+from compressor.cli.app import cli, main
+
+__all__ = ["cli", "main"]

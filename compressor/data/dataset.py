@@ -1,0 +1,241 @@
+"""A dataset as the recipe names it: read, with its columns, labels and splits found."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from pydantic import Field, model_validator
+
+from compressor.data.columns import Columns, find_columns, is_class, is_image, label_words
+from compressor.data.labels import Labels, from_values, rename
+from compressor.data.options import Augment
+from compressor.data.table import scale
+from compressor.errors import InputError, first_line, listed
+from compressor.model import hub
+from compressor.nets.tabular import Features
+from compressor.options import Base
+
+BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
+SPLIT_SEED = 0  # of splits that we make: the same for every seed of a recipe, so that runs can be compared
+REPORTED_SHARE = 0.1  # of train, where no other split is labelled
+SKLEARN = "sklearn:"
+TOYS = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's own small datasets of classes
+
+
+class Dataset(Base):
+    """Recipe key `data`: what to train, choose and report on."""
+
+    dataset: str
+    """Hub id, folder, a .csv/.jsonl/.parquet file, or one that scikit-learn brings: `sklearn:digits`, and as tables
+    `sklearn:digits`, `sklearn:breast_cancer`, `sklearn:iris`, `sklearn:wine`."""
+    config: str | None = None
+    """The dataset's configuration, such as `mrpc` of nyu-mll/glue."""
+    revision: str = "main"
+    """Branch, tag or commit on the Hub."""
+    columns: Columns = Columns()
+    """Names of the columns; found from the features when absent."""
+    labels: dict[int | str, int | str] | None = None
+    """Dataset label to model label; by default by name where both sides have real names, else by index."""
+    train_split: str = "train"
+    """Split to train on."""
+    report_split: str | None = None
+    """Accuracy is reported on it, nothing is chosen on it: validation if labelled, else test, else a tenth of train."""
+    held_out: float = Field(default=0.02, gt=0, lt=1)
+    """Share of the training split on which every choice of the run is made."""
+    max_length: int = Field(default=128, ge=2)
+    """Longer texts are cut to this many tokens, or to as many as the model can read."""
+    mirror: bool = False
+    """Train on the mirror image of each image as well: twice the examples, where left and right mean the same."""
+
+    augment: Augment | None = None
+    """Synthetic sentences for distillation; none by default."""
+
+    @model_validator(mode="after")
+    def _unseen_report(self) -> "Dataset":
+        if self.report_split == self.train_split:
+            raise ValueError("'report_split' is what is trained on; choose another split, or leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The labelled rows of a dataset, before any model's words are known."""
+
+    train: datasets.Dataset
+    report: datasets.Dataset
+    report_split: str
+    columns: tuple[str, ...]
+    """Of the text, of the text and its pair, of the image, or of the features."""
+    label: str
+    """Column of the label."""
+    classes: Labels
+    renamed: Mapping[str, str]
+    """From what the label column says to the name of the class."""
+    digest: str
+    """Of the content; what the recipe says of it is no part."""
+    features: Features | None = None
+    """Of a table: the names of its features and their scale, for a network that is new."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, for a head that is new."""
+        return self.classes.names
+
+    def class_names(self, rows: datasets.Dataset) -> list[str]:
+        """Class of each row."""
+        return [self.renamed[name] for name in label_words(rows, self.label) if name is not None]
+
+
+def open_dataset(options: Dataset, task_name: str) -> Raw:
+    """Read the training split and the reported one, and find out what their columns and labels are."""
+    with _quiet():
+        splits = _read(options, task_name)
+        if options.train_split not in splits:
+            raise InputError(f"data.train_split: not there, got {options.train_split!r}; choose from {listed(splits)}")
+        columns, label = find_columns(splits[options.train_split], options.columns, task_name)
+        train, report, report_split = _choose_splits(splits, options, label)
+        classes = _classes((train, report), label)
+        renamed = {name: name for name in classes.names}
+        if options.labels is not None:
+            classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
+        digest = _digest((train, report), (*columns, label))
+        features = scale(train, columns) if task_name == "tabular-classification" else None
+        return Raw(train, report, report_split, columns, label, classes, renamed, digest, features)
+
+
+def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Take a share of the rows out at random, one at least; gives what stays and what was taken."""
+    n_taken = max(1, round(share * len(rows)))
+    if n_taken >= len(rows):
+        raise InputError(f"data: {len(rows)} labelled rows are too few to keep some for the choices and the report")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return rows.select(order[n_taken:]), rows.select(order[:n_taken])
+
+
+def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
+    """Read all splits from wherever the name points to."""
+    name = options.dataset
+    if name.startswith(SKLEARN):
+        return _toy(name.removeprefix(SKLEARN), task_name)
+    local = Path(name).expanduser()
+    if local.is_file() and local.suffix not in BUILDERS:
+        raise InputError(
+            f"data.dataset: cannot read a {local.suffix or 'bare'} file, got {name!r}; give {listed(BUILDERS)}"
+        )
+    if not local.exists():
+        hub.folder("data.dataset", name, options.revision, "dataset", CARD)
+    try:
+        if local.is_file():
+            found = datasets.load_dataset(BUILDERS[local.suffix], data_files=str(local))
+        elif local.is_dir():
+            found = datasets.load_dataset(str(local.resolve()), options.config)
+        else:
+            found = datasets.load_dataset(name, options.config, revision=options.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
+        ) from error
+    splits: Mapping[str, datasets.Dataset] = found
+    return splits
+
+
+def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
+    """Make a dataset of one of scikit-learn's own, a table or the 8x8 digits as images.
+
+    A fifth of each class is the validation split.
+    """
+    import sklearn.datasets
+    from sklearn.model_selection import train_test_split
+
+    known = TOYS if task_name == "tabular-classification" else ("digits",)
+    if name not in known:
+        what = f"scikit-learn has no such dataset for {task_name}"
+        raise InputError(
+            f"data.dataset: {what}, got {SKLEARN + name!r}; choose from {listed(SKLEARN + x for x in known)}"
+        )
+    toy = getattr(sklearn.datasets, f"load_{name}")()
+    columns: dict[str, Any] = {"label": toy.target}
+    features = datasets.Features(label=datasets.ClassLabel(names=[str(each) for each in toy.target_names]))
+    if task_name == "tabular-classification":
+        columns |= zip(toy.feature_names, toy.data.T, strict=True)
+        features |= dict.fromkeys(toy.feature_names, datasets.Value("float32"))
+    else:
+        columns["image"] = [_drawn(pixels) for pixels in toy.images]
+        features["image"] = datasets.Image()
+    rows = datasets.Dataset.from_dict(columns, features)
+    parts = train_test_split(range(len(rows)), test_size=0.2, stratify=toy.target, random_state=SPLIT_SEED)
+    return {name: rows.select(part) for name, part in zip(("train", "validation"), parts, strict=True)}
+
+
+def _drawn(pixels: Any) -> Any:
+    from PIL import Image
+
+    return Image.fromarray((pixels * (255 / 16)).round().astype("uint8"))
+
+
+def _choose_splits(
+    splits: Mapping[str, datasets.Dataset], options: Dataset, label: str
+) -> tuple[datasets.Dataset, datasets.Dataset, str]:
+    """Give the labelled rows of the training split and of the reported one, and the latter's name."""
+    train = _labelled(splits[options.train_split], label)
+    if not len(train):
+        raise InputError(f"data.train_split: all rows of {options.train_split!r} are without a label")
+    for name in (options.report_split,) if options.report_split else ("validation", "test"):
+        if name in splits and name != options.train_split and len(report := _labelled(splits[name], label)):
+            return train, report, name
+    if options.report_split:
+        held = f"choose a labelled one from {listed(splits)}"
+        raise InputError(f"data.report_split: missing or without labels, got {options.report_split!r}; {held}")
+    return *parted(train, REPORTED_SHARE, SPLIT_SEED), f"{REPORTED_SHARE:.0%} of {options.train_split}"
+
+
+def _labelled(rows: datasets.Dataset, label: str) -> datasets.Dataset:
+    if label not in rows.features:
+        return rows.select([])
+    names = label_words(rows, label)
+    return rows if None not in names else rows.select([i for i, name in enumerate(names) if name is not None])
+
+
+def _classes(splits: Sequence[datasets.Dataset], label: str) -> Labels:
+    feature = splits[0].features[label]
+    if is_class(feature):
+        return Labels(tuple(feature.names), is_ordered=True)
+    return from_values({name for rows in splits for name in label_words(rows, label) if name is not None})
+
+
+def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str]) -> str:
+    """Hash of the content: no path and no date enters it."""
+    content = hashlib.sha256()
+    for rows in splits:
+        for name in columns:
+            feature = rows.features[name]
+            content.update(f"{name}: {feature.names if is_class(feature) else len(rows)}".encode())
+            values = rows.cast_column(name, datasets.Image(decode=False)) if is_image(feature) else rows
+            for value in values[name]:
+                content.update(hashlib.sha256(_bytes(value)).digest())
+    return content.hexdigest()
+
+
+def _bytes(value: Any) -> bytes:
+    """Content of a cell; that of an image is its file."""
+    return (value["bytes"] or Path(value["path"]).read_bytes()) if isinstance(value, dict) else repr(value).encode()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the bars and remarks of `datasets` off."""
+    verbosity, has_bars = datasets.logging.get_verbosity(), not datasets.are_progress_bars_disabled()
+    datasets.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+        if has_bars:
+            datasets.enable_progress_bars()

@@ -1,0 +1,72 @@
+"""Which output of a network a dataset's label means: matched by name or by index, and never by luck."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from compressor.errors import InputError, listed
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a dataset."""
+
+    names: tuple[str, ...]
+    is_ordered: bool
+    """Whether position k is class k, as in a ClassLabel or in plain integers from 0; words in a CSV have no order."""
+
+
+def has_real_names(names: Sequence[str]) -> bool:
+    """Whether labels are words, rather than integers or `LABEL_0`, `LABEL_1`."""
+    return not all(re.fullmatch(r"(LABEL_)?\d+", name) for name in names)
+
+
+def from_values(values: set[str]) -> Labels:
+    """Labels of a column that holds plain integers or words."""
+    if has_real_names(sorted(values)):
+        return Labels(tuple(sorted(values)), is_ordered=False)
+    by_index = sorted(values, key=_index)
+    return Labels(tuple(by_index), is_ordered=[_index(name) for name in by_index] == list(range(len(by_index))))
+
+
+def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str, str]]:
+    """Apply the recipe's map; gives the labels it leads to, and the map from each name the dataset has."""
+    spelled = _common_spelling(labels.names, tuple(mapping))
+    if spelled is None:
+        names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
+        raise InputError(f"data.labels: must name each label of the dataset once, which are {names}, got {keys}")
+    targets = {spelled(name): target for name, target in mapping.items()}
+    renamed = {name: targets[spelled(name)] for name in labels.names}
+    return from_values(set(renamed.values())), renamed
+
+
+def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:
+    """Index of the network's output for each label of the dataset.
+
+    Equal names decide, whatever their case. Where either side has no real names, position decides, if the dataset
+    declares positions. All else is refused: swapped labels would look like a bad model.
+    """
+    if (spelled := _common_spelling(labels.names, outputs)) is not None:
+        places = {spelled(output): index for index, output in enumerate(outputs)}
+        return {name: places[spelled(name)] for name in labels.names}
+    both = f"the dataset has {listed(labels.names, most=12)}, the model {listed(outputs, most=12)}"
+    if len(labels.names) != len(outputs):
+        raise InputError(f"data: {len(labels.names)} labels for a head of {len(outputs)} outputs, {both}")
+    if has_real_names(labels.names) and has_real_names(outputs):
+        raise InputError(f"data: the names of the labels differ, {both}; map them with data.labels")
+    if not labels.is_ordered:
+        raise InputError(f"data: neither names nor positions match the labels, {both}; map them with data.labels")
+    return {name: index for index, name in enumerate(labels.names)}
+
+
+def _index(name: str) -> int:
+    return int(name.removeprefix("LABEL_"))
+
+
+def _common_spelling(names: Sequence[str], others: Sequence[str]) -> Callable[[str], str] | None:
+    """Tell how to spell two lists so that they hold the same names, each once: as they are, or whatever the case."""
+    for spelled in (str, str.casefold):
+        here, there = {spelled(name) for name in names}, {spelled(name) for name in others}
+        if here == there and len(here) == len(names) == len(others):
+            return spelled
+    return None

@@ -1,0 +1,16 @@
+"""Options of what is made of the data."""
+
+from pydantic import Field
+
+from compressor.options import Base
+
+
+class Augment(Base):
+    """Synthetic sentences for distillation: the original labels them."""
+
+    copies: int = Field(default=2, ge=1)
+    """Synthetic examples for each real one."""
+    replace: float = Field(default=0.2, ge=0, le=1)
+    """Share of the words that are swapped for one with a like embedding."""
+    join: float = Field(default=0.3, ge=0, le=1)
+    """Share of the copies that go on with the text of another example; single texts only."""

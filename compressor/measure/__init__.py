@@ -1,0 +1,1 @@
+"""Files measured: in a process of their own, on a board, or against a baseline."""

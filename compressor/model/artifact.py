@@ -1,0 +1,186 @@
+"""The two kinds of artifact: loaded, saved, loaded back at shrunk widths, and asked for logits."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model as load_tensors_
+from safetensors.torch import save_model as save_tensors
+from transformers import PreTrainedModel
+
+from compressor.errors import InputError, first_line
+from compressor.model import pretrained
+from compressor.model.checkpoint import (
+    HEADS,
+    Source,
+    arch_of,
+    fetch,
+    fetch_processor,
+    has_head,
+    read_config,
+)
+from compressor.nets.tabular import Features
+from compressor.surgery import Width
+
+INPUT_NAMES = {
+    "text-classification": ("input_ids", "attention_mask", "token_type_ids"),
+    "image-classification": ("pixel_values",),
+    "tabular-classification": ("features",),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network does, with the words and the preprocessing that belong to it."""
+
+    name: str
+    labels: tuple[str, ...]
+    processor: Any
+    """Tokenizer or image processor; None for a table."""
+    input_names: tuple[str, ...]
+    """In this order: `input_ids, attention_mask, token_type_ids` as far as they are taken, or the only one."""
+    features: tuple[str, ...] = ()
+    """Names of the numbers in a row of a table, in order."""
+
+
+@dataclass
+class Model:
+    """A network, the file that knows its family, and its task."""
+
+    net: PreTrainedModel
+    arch: ModuleType
+    task: Task
+
+    def widths(self) -> list[Width]:
+        """Every width of the network that can be cut."""
+        found: list[Width] = self.arch.widths(self.net)
+        return found
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Indices of the kept layers within the original."""
+        recorded = getattr(self.net.config, "compressor", None)
+        return tuple(recorded["layers"] if recorded else range(len(self.arch.blocks(self.net))))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features of a table that are still read; none of text and images."""
+        found: tuple[str, ...] = getattr(self.net, "kept_features", ())
+        return found
+
+    def copy(self) -> "Model":
+        """Copy the network; the rest is shared."""
+        return replace(self, net=deepcopy(self.net))
+
+    def record(self, layers: Sequence[int]) -> None:
+        """Write into the config what is left: the unit count of each width, and which layers of the original."""
+        pretrained.record(self.net, {width.name: width.size for width in self.widths()}, layers)
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """An exported network: one ONNX file in a complete folder."""
+
+    path: Path
+    task: Task
+
+
+def load_model(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> Model:
+    """Load a checkpoint, or build its config with random weights.
+
+    `labels` name the outputs of a head that is new, `features` are the inputs of a network that is. What is random
+    comes from torch's global generator, so seed that first.
+    """
+    folder = fetch(source)
+    if folder is None:
+        net = pretrained.new_net(source, labels, features)
+    else:
+        config = read_config(folder, source.trust_remote_code)
+        net = pretrained.read_net(folder, config, source.task, labels, source.trust_remote_code)
+        if hasattr(net.config, "compressor"):
+            del net.config.compressor  # whatever was cut before: to this run the checkpoint is the original
+    return Model(net, arch_of(net.config.model_type), _task(source, net))
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a complete folder that `open_model` and `load` read back to the bit."""
+    model.record(model.layers)
+    pretrained.write(model.net, model.task.processor, folder)
+
+
+def open_model(folder: Path, task: Task) -> Model:
+    """Load what `save_model` wrote, at its recorded widths."""
+    config = read_config(folder)
+    return Model(pretrained.read_net(folder, config, task.name), arch_of(config.model_type), task)
+
+
+def open_task(folder: Path, task: Task) -> Task:
+    """Give the same task with the tokenizer of another folder, where its vocabulary was trimmed."""
+    return replace(task, processor=pretrained.read_processor(folder, task.name))
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """Load a network at the widths that this toolkit recorded beside it, ready for inference.
+
+    Parameters
+    ----------
+    folder : path
+        What a run wrote as ``model/``, or any local checkpoint of a supported family.
+
+    Returns
+    -------
+    PreTrainedModel
+        In evaluation mode, float32, on the CPU; saving it with ``save_pretrained`` and loading it again changes no bit.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, damaged, or holds no network of a supported family.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    task = next((name for name in HEADS if has_head(config, name)), None)  # without one: a language model, for example
+    net = pretrained.read_net(folder, config, task)
+    net.eval()
+    return net
+
+
+def save_weights(net: PreTrainedModel, file: Path) -> None:
+    """Write the weights alone; tensors that are tied are written once."""
+    save_tensors(net, str(file))
+
+
+def load_weights_(net: PreTrainedModel, file: Path) -> None:
+    """Read back what `save_weights` wrote, into a network of the same widths."""
+    try:
+        load_tensors_(net, file)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise InputError(f"{file}: not the weights of this network ({first_line(error)})") from error
+
+
+def _task(source: Source, net: PreTrainedModel) -> Task:
+    """Read the processor and the words that go with a network."""
+    names: Any = net.config.id2label
+    labels = tuple(names[index] for index in range(len(names)))
+    if source.task == "tabular-classification":
+        return Task(source.task, labels, None, INPUT_NAMES[source.task], tuple(net.config.feature_names))
+    folder = fetch_processor(source)
+    if folder is None:
+        processor = pretrained.new_image_processor(net.config)
+    else:
+        processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
+    if source.task == "text-classification":
+        if len(processor) > net.config.vocab_size:
+            raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")
+        most = getattr(net.config, "max_position_embeddings", processor.model_max_length)  # T5 knows no positions
+        processor.model_max_length = min(processor.model_max_length, most)
+        pretrained.add_padding_(net.config, processor)
+    if source.task == "image-classification":
+        pretrained.note_image_size_(net.config, processor)
+    known = set(signature(net.forward).parameters).intersection(processor.model_input_names)
+    return Task(source.task, labels, processor, tuple(name for name in INPUT_NAMES[source.task] if name in known))

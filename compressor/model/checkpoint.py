@@ -1,0 +1,148 @@
+"""A checkpoint as the recipe names it: found, hashed and looked over before any weight is read."""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from huggingface_hub.errors import StrictDataclassError
+from pydantic import model_validator
+from safetensors import SafetensorError, safe_open
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+from compressor import archs
+from compressor.errors import InputError, first_line
+from compressor.model import hub
+from compressor.nets import tabular
+from compressor.options import Base
+from compressor.plugins import discover
+
+WEIGHTS = "model*.safetensors"
+WORDS = ("*.json", "*.txt", "*.model")  # config, tokenizer, image processor
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
+HEADS = {
+    "text-classification": "ForSequenceClassification",
+    "image-classification": "ForImageClassification",
+    "tabular-classification": "ForTabularClassification",
+}
+
+
+class Source(Base):
+    """Recipe key `model`: a checkpoint, or a config to start from with random weights."""
+
+    checkpoint: str | None = None
+    """Hub id or local folder; safetensors only."""
+    config: dict[str, Any] | None = None
+    """In place of `checkpoint`: `model_type` and what differs from its defaults; the weights are random."""
+    processor: str | None = None
+    """Hub id or local folder of the tokenizer or image processor that goes with `config`."""
+    revision: str = "main"
+    """Branch, tag or commit on the Hub."""
+    task: Literal["text-classification", "image-classification", "tabular-classification"]
+    """What the network does."""
+    trust_remote_code: bool = False
+    """Run Python code that the checkpoint brings; never on by itself."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "Source":
+        if (self.checkpoint is None) == (self.config is None):
+            raise ValueError("give either 'checkpoint' or 'config'")
+        if self.config is not None and not isinstance(self.config.get("model_type"), str):
+            raise ValueError("'config' needs a 'model_type', such as vit")
+        if self.checkpoint is not None and self.processor is not None:
+            raise ValueError("'processor' goes with 'config'; a checkpoint brings its own")
+        if self.processor is not None and self.task == "tabular-classification":
+            raise ValueError("a table needs no 'processor': the network standardises its features itself")
+        if self.config is not None and self.processor is None and self.task == "text-classification":
+            raise ValueError("'config' of a text model needs a 'processor': a tokenizer's hub id or folder")
+        return self
+
+
+def fetch(source: Source) -> Path | None:
+    """Local folder of the checkpoint; None when the recipe starts from a config."""
+    return None if source.checkpoint is None else _folder("model.checkpoint", source.checkpoint, source)
+
+
+def fetch_processor(source: Source) -> Path | None:
+    """Local folder of the tokenizer or image processor; None when it is made from the config."""
+    return fetch(source) if source.processor is None else _folder("model.processor", source.processor, source)
+
+
+def digest(source: Source) -> str:
+    """Hash of the content that the model is made of: no path and no date enters it."""
+    content = hashlib.sha256(json.dumps([source.config, source.task], sort_keys=True).encode())
+    folder = fetch_processor(source)
+    for file in sorted({file for pattern in _files(source) for file in folder.glob(pattern)} if folder else ()):
+        with file.open("rb") as stream:
+            content.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return content.hexdigest()
+
+
+def is_fine_tuned(source: Source) -> bool:
+    """Whether the checkpoint brings a classification head for its task."""
+    folder = fetch(source)
+    return folder is not None and has_head(read_config(folder, source.trust_remote_code), source.task)
+
+
+def has_head(config: PreTrainedConfig, task: str) -> bool:
+    """Whether the weights that belong to this config end in a head for the task."""
+    return any(HEADS[task] in name for name in config.architectures or ())
+
+
+def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """Read config.json of a family that is supported."""
+    tabular.register()
+    file = folder / "config.json"
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if not trust_remote_code:
+            require_family(settings["model_type"])
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no config.json there; give the folder of a checkpoint") from error
+    except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
+        raise InputError(f"{file}: not a usable config ({first_line(error)})") from error
+    return config
+
+
+def arch_of(model_type: str) -> ModuleType:
+    """Find the file that knows the family; for one that none knows, the file that traces."""
+    files = discover(archs)
+    families = {family: arch for arch in files.values() for family in arch.MODEL_TYPES}
+    return families.get(model_type, files["traced"])
+
+
+def require_family(model_type: object) -> None:
+    """Refuse a family that transformers does not know, in fewer words than it has for that."""
+    if model_type not in CONFIG_MAPPING:
+        close = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"model: transformers knows no family {model_type!r}{hint}")
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a folder without whole safetensors; nothing else is ever opened."""
+    files = sorted(folder.glob(WEIGHTS))
+    if not files:
+        pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+        found = f"only {pickles[0]!r}" if pickles else "no weights"
+        raise InputError(f"{folder}: no model.safetensors, found {found}; pickles are never opened, convert them first")
+    for file in files:
+        try:
+            with safe_open(file, "pt"):  # compares the header with the length of the file
+                pass
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file}: damaged or truncated ({first_line(error)}); fetch it again") from error
+
+
+def _folder(place: str, name: str, source: Source) -> Path:
+    return hub.folder(place, name, source.revision, "model", _files(source))
+
+
+def _files(source: Source) -> tuple[str, ...]:
+    """Patterns of the files that the source is made of; no pickle is among them, and code only on demand."""
+    return (*WORDS, *([WEIGHTS] if source.checkpoint else []), *(["*.py"] if source.trust_remote_code else []))

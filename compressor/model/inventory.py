@@ -1,0 +1,124 @@
+"""What a saved network or an ONNX file is made of, layer by layer: widths, parameters, operations, bytes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compressor import surgery
+from compressor.bench.plan import size_name
+from compressor.errors import InputError
+from compressor.graphs import bounds, content, flops
+from compressor.model import pretrained
+from compressor.model.artifact import load
+from compressor.model.checkpoint import WEIGHTS, arch_of
+from compressor.model.outputs import flops_by_module
+
+LENGTH = 32  # tokens of the text that operations are counted for
+
+Facts = dict[str, Any]
+
+
+def take(path: Path) -> Facts:
+    """Describe a folder with a network in it, or an ONNX file.
+
+    Parameters
+    ----------
+    path : Path
+        A checkpoint of a supported family, cut or not; a folder with ``model.onnx``; or an ONNX file.
+
+    Returns
+    -------
+    dict
+        What ``compress inspect --json`` prints; ``kind`` is "model" or "onnx".
+
+    Raises
+    ------
+    InputError
+        If there is nothing at the path, or it is damaged or of a family that is not supported.
+    """
+    if path.is_file():
+        return _graph(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: neither a folder nor a file; give a folder with a network, or an ONNX file")
+    if (path / "model.onnx").is_file() and not any(path.glob(WEIGHTS)):
+        return _graph(path / "model.onnx")
+    return _network(path)
+
+
+def _graph(file: Path) -> Facts:
+    """Describe an ONNX file: what is in it, and what follows from that."""
+    found = content.describe(file)
+    rows, longest = bounds.input_facts(file), bounds.max_length(file)
+    batch_size, length = _own_shape(found["inputs"], min(LENGTH, longest or LENGTH))
+    return {
+        **found,
+        "inputs": [{**each, "below": rows.get(each["name"], {}).get("below")} for each in found["inputs"]],
+        "max_length": longest,
+        "n_flops": flops.count(file, batch_size, length),
+        "flops_at": size_name(batch_size, length),
+    }
+
+
+def _own_shape(inputs: Iterable[Facts], length: int) -> tuple[int, int | None]:
+    """Give the batch size and the length that a file fixes; else a batch of one, and the length that is given.
+
+    Only inputs of two axes have a length, and those whose second axis counts features have none.
+    """
+    shapes = [each["shape"] for each in inputs]
+    fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
+    texts = [each["shape"][1] for each in inputs if len(each["shape"]) == 2 and _is_text(each)]
+    lengths = [size if isinstance(size, int) and size else length for size in texts]
+    return max(fixed, default=1), max(lengths, default=None)
+
+
+def _is_text(declared: Facts) -> bool:
+    second = declared["shape"][1]
+    return "int" in declared["type"] or not (isinstance(second, int) and second)
+
+
+def _network(folder: Path) -> Facts:
+    net = load(folder)
+    original = pretrained.uncut(net)
+    arch = arch_of(net.config.model_type)
+    is_text = net.main_input_name == "input_ids"
+    flops = flops_by_module(net, 1, LENGTH)
+    parameters = list(net.named_parameters())  # tied ones once
+    sizes_before = {width.name: width.size for width in arch.widths(original)}
+    return {
+        "kind": "model",
+        "family": net.config.model_type,
+        "class": type(net).__name__,
+        "n_params": surgery.n_params(net),
+        "n_params_original": surgery.n_params(original),
+        "n_flops": flops[""],
+        "flops_at": f"1x{LENGTH}" if is_text else "1",
+        "size_bytes": sum(weights.nbytes for _, weights in parameters),
+        "widths": [
+            {
+                "name": width.name,
+                "kind": width.kind,
+                "n_units": width.size,
+                "n_units_original": sizes_before[width.name],
+                "n_dead": int(surgery.dead_units(net, width).sum()),
+            }
+            for width in arch.widths(net)
+        ],
+        "layers": [
+            {
+                "name": name,
+                "n_params": sum(weights.numel() for weights in members),
+                "n_flops": flops.get(name, 0),
+                "size_bytes": sum(weights.nbytes for weights in members),
+            }
+            for name, members in _grouped(parameters).items()
+        ],
+    }
+
+
+def _grouped(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
+    layers: dict[str, list[nn.Parameter]] = {}
+    for name, weights in parameters:
+        layers.setdefault(content.layer_of(name), []).append(weights)
+    return layers

@@ -1,0 +1,222 @@
+"""Networks and processors through transformers: new ones, and those of a folder, at the widths recorded there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ViTConfig,
+)
+from transformers import logging as chatter
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+from compressor import surgery
+from compressor.errors import InputError, first_line
+from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
+from compressor.nets import tabular
+from compressor.nets.tabular import AutoModelForTabularClassification, Features
+
+AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do
+    "text-classification": AutoModelForSequenceClassification,
+    "image-classification": AutoModelForImageClassification,
+    "tabular-classification": AutoModelForTabularClassification,
+}
+DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
+FORMAT = 1  # of the block `compressor` in config.json
+IMAGE_SIZE = "image_size"  # of a config; ResNet's has none of its own
+UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bars and remarks off; what matters in them is checked and raised here."""
+    verbosity, has_bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(verbosity)
+        if has_bars:
+            chatter.enable_progress_bar()
+
+
+@_quiet()
+def new_net(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> PreTrainedModel:
+    """Build the network of a config with random weights."""
+    tabular.register()
+    settings = dict(source.config or {})
+    require_family(settings["model_type"])
+    known = AutoConfig.for_model(settings["model_type"])
+    for key in settings:
+        if key in DATASETS_OWN or not (hasattr(known, key) or key == IMAGE_SIZE):
+            what = "labels and features are the dataset's"
+            raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; {what}")
+    try:
+        config = AutoConfig.for_model(**settings)
+        config.architectures = config.architectures or []  # transformers 5.23 trips over None where a family has two
+        _name_outputs_(config, labels)
+        if features is not None:
+            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
+        net: PreTrainedModel = AUTO_CLASSES[source.task].from_config(config, dtype=torch.float32)
+    except UNUSABLE as error:
+        raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
+    return net
+
+
+def _name_outputs_(config: PreTrainedConfig, labels: Sequence[str] | None) -> None:
+    if labels is None or len(labels) < 2:
+        raise InputError(f"model: a new classification head needs at least two labels, the dataset has {labels}")
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+@_quiet()
+def read_net(
+    folder: Path,
+    config: PreTrainedConfig,
+    task: str | None,
+    labels: Sequence[str] | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load the weights, at the recorded widths, into the class for the task; without one, into that of the config.
+
+    All of them must be there, but for those of a head that is new.
+    """
+    check_weights(folder)
+    is_complete = task is None or has_head(config, task)
+    if not is_complete:
+        _name_outputs_(config, labels)
+    try:
+        original = _named(folder, config) if task is None else _for_task(config, task, trust_remote_code)
+        chosen: Any = _at_recorded_widths(original, config)
+        net, info = chosen.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except UNUSABLE as error:
+        raise InputError(f"{folder}: the weights do not fit config.json ({first_line(error)})") from error
+    body = f"{net.base_model_prefix}."
+    missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
+    if missing:
+        raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently off alignment
+    loaded: PreTrainedModel = net
+    return loaded
+
+
+def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
+    with torch.device("meta"):
+        return type(AUTO_CLASSES[task].from_config(config, trust_remote_code=trust_remote_code))
+
+
+def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Find the class that the config names: a language model, an encoder alone, or anything else of transformers."""
+    named = getattr(transformers, (config.architectures or ("",))[0], None)
+    if not (isinstance(named, type) and issubclass(named, PreTrainedModel)):
+        raise InputError(f"{folder}: no network of transformers, config.json names {config.architectures}")
+    return named
+
+
+def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Derive a class of the same name that is born with the widths in the config; the original if it has none.
+
+    Plain `from_pretrained` then loads what fits exactly, with all that transformers does about renamed keys, tied
+    weights and buffers; replaying on the meta device fails for most families.
+    """
+    recorded = getattr(config, "compressor", None)
+    if recorded is None:
+        return original
+    if recorded["format"] != FORMAT:
+        raise ValueError(f"format {recorded['format']} of another version of compressor")
+
+    def born_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        original.__init__(self, config, *args, **kwargs)
+        surgery.resize_(self, arch_of(config.model_type), recorded["widths"], recorded.get("biases", ()))
+
+    return type(original.__name__, (original,), {"__init__": born_cut, "__module__": original.__module__})
+
+
+def uncut(net: PreTrainedModel) -> PreTrainedModel:
+    """Build, without its weights, the network that a loaded one was cut from; itself if it was not."""
+    config = deepcopy(net.config)
+    if not hasattr(config, "compressor"):
+        return net
+    del config.compressor
+    original: Any = type(net).__base__  # see `_at_recorded_widths`
+    with torch.device("meta"):
+        return original(config)  # type: ignore[no-any-return]
+
+
+@_quiet()
+def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer or image processor of a folder."""
+    auto = AutoTokenizer if task == "text-classification" else AutoImageProcessor
+    try:
+        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except UNUSABLE as error:
+        raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
+
+
+def add_padding_(config: PreTrainedConfig, processor: Any) -> None:
+    """Let the end of a text pad it, where a network that was made to write knows no padding."""
+    if processor.pad_token is None:
+        processor.pad_token = processor.eos_token
+    if config.pad_token_id is None:
+        config.pad_token_id = processor.pad_token_id
+
+
+def new_image_processor(config: PreTrainedConfig) -> Any:
+    """Build the image processor of a new network: images are brought to its size, whole, and scaled to [-1, 1]."""
+    if not hasattr(config, IMAGE_SIZE):
+        raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
+    n_channels, height, width = image_shape(config)
+    half = [0.5] * n_channels
+    backends: Any = IMAGE_PROCESSOR_MAPPING[ViTConfig]  # the plain one: ResNet's zooms in, DeiT's crops
+    return backends["pil"](  # the one that does not need torchvision
+        size={"height": height, "width": width}, image_mean=half, image_std=half
+    )
+
+
+def note_image_size_(config: PreTrainedConfig, processor: Any) -> None:
+    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    if not hasattr(config, IMAGE_SIZE):
+        square = Image.new("RGB", (256, 256))
+        config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
+
+
+def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
+    """Note in the config what `_at_recorded_widths` needs to load the network back."""
+    recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+    biases = surgery.new_biases(net)
+    net.config.compressor = {**recorded, "biases": biases} if biases else recorded
+
+
+@_quiet()
+def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
+    """Write a complete folder: weights, config, tokenizer or image processor where there is one."""
+    net.save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
+
+
+def image_shape(config: PreTrainedConfig) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a network takes."""
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return config.num_channels, height, width

@@ -1,0 +1,221 @@
+"""Small networks of our own for tables: a multilayer perceptron, and the supervised autoencoder."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, smooth_l1_loss
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
+from transformers.utils.generic import ModelOutput
+
+
+@dataclass(frozen=True)
+class Features:
+    """The columns of a table that a network reads, with the scale of each in the training data."""
+
+    names: tuple[str, ...]
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+
+
+@strict
+class TabularConfig(PreTrainedConfig):
+    """What the networks for tables have in common: the features of a row, and the hidden layers."""
+
+    hidden_sizes: list[int] | tuple[int, ...] = (96,)
+    hidden_act: str = "silu"
+    batch_norm: bool = False
+    feature_names: list[str] | tuple[str, ...] = ()
+    feature_means: list[float] | tuple[float, ...] | None = None
+    """What is subtracted from each feature; zeros by default."""
+    feature_stds: list[float] | tuple[float, ...] | None = None
+    """What it is then divided by; ones by default."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        n_features = len(self.feature_names)
+        self.feature_means = [0.0] * n_features if self.feature_means is None else self.feature_means
+        self.feature_stds = [1.0] * n_features if self.feature_stds is None else self.feature_stds
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+
+
+@strict
+class MlpConfig(TabularConfig):
+    """Settings of the multilayer perceptron."""
+
+    model_type = "mlp"
+
+
+@strict
+class AutoencoderConfig(TabularConfig):
+    """Settings of the supervised autoencoder; the decoder mirrors the encoder's hidden layers."""
+
+    model_type = "autoencoder"
+
+    reconstruction_weight: float = 1.0
+    """Factor of the reconstruction loss, whose unit is the standard deviation of a feature."""
+
+
+@dataclass
+class AutoencoderOutput(ModelOutput):
+    """What the supervised autoencoder gives."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    reconstruction: Tensor | None = None
+    """Of all features of a row, in their own units."""
+    reconstruction_loss: Tensor | None = None
+    """The weighted reconstruction loss; absent in inference."""
+
+
+class Inputs(nn.Module):
+    """Picks the features that are read out of a whole row, and standardises them.
+
+    Both are part of the network, so that whoever runs its ONNX file passes rows as they are in the table, whichever
+    features are left: no scaler has to travel with the file, and none can be forgotten.
+    """
+
+    features: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__()
+        self.register_buffer("features", torch.arange(len(config.feature_names)))
+        self.register_buffer("mean", torch.tensor(config.feature_means))
+        self.register_buffer("std", torch.tensor(config.feature_stds))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Give the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""
+        if len(self.features) == len(self.mean):  # nothing to pick: the exported graph is spared the operation
+            return self.standardized(rows)
+        picked = rows.index_select(1, self.features)  # one Gather in ONNX, where indexing becomes three operations
+        return (picked - self.mean[self.features]) / self.std[self.features]
+
+    def standardized(self, rows: Tensor) -> Tensor:
+        """Bring all features to mean zero and standard deviation one."""
+        return (rows - self.mean) / self.std
+
+    def restored(self, rows: Tensor) -> Tensor:
+        """Undo `standardized`."""
+        return rows * self.std + self.mean
+
+
+class Hidden(nn.Module):
+    """One hidden layer: neurons, and the normalisation and the activation that they pass."""
+
+    def __init__(self, n_inputs: int, n_neurons: int, config: TabularConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(n_inputs, n_neurons)
+        self.norm = nn.BatchNorm1d(n_neurons) if config.batch_norm else None
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the activations of the neurons."""
+        neurons = self.dense(inputs)
+        activated: Tensor = self.activation(neurons if self.norm is None else self.norm(neurons))
+        return activated
+
+
+class Perceptron(nn.Module):
+    """Hidden layers and a linear output."""
+
+    def __init__(self, sizes: list[int], config: TabularConfig) -> None:
+        super().__init__()
+        *hidden, last = pairwise(sizes)
+        self.layers = nn.ModuleList([Hidden(*ends, config) for ends in hidden])
+        self.output = nn.Linear(*last)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run all layers."""
+        for layer in self.layers:
+            inputs = layer(inputs)
+        output: Tensor = self.output(inputs)
+        return output
+
+
+class TabularModel(PreTrainedModel):
+    """A network on rows of a table: its inputs, and an encoder from them to the classes."""
+
+    main_input_name = "features"
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__(config)
+        self.inputs = Inputs(config)
+        self.encoder = Perceptron([len(config.feature_names), *config.hidden_sizes, config.num_labels or 0], config)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start from torch's own scale, which follows the number of inputs; transformers' 0.02 suits wide layers."""
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            module.reset_parameters()
+
+    @property
+    def kept_features(self) -> tuple[str, ...]:
+        """Names of the features that are still read."""
+        return tuple(self.config.feature_names[index] for index in self.inputs.features.tolist())
+
+
+class MlpForTabularClassification(TabularModel):
+    """A multilayer perceptron that classifies rows of a table."""
+
+    config_class = MlpConfig
+
+    def __init__(self, config: MlpConfig) -> None:
+        super().__init__(config)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(self, features: Tensor, labels: Tensor | None = None, **_: Any) -> SequenceClassifierOutput:
+        """Classify rows, shape (batch, n_features), given in the units of the table."""
+        logits = self.encoder(self.inputs(features))
+        return SequenceClassifierOutput(loss=None if labels is None else cross_entropy(logits, labels), logits=logits)
+
+
+class AutoencoderForTabularClassification(TabularModel):
+    """An encoder whose latent space is the classes, and a decoder that reconstructs the row from them.
+
+    Trained on cross-entropy plus a weighted smooth-l1 reconstruction loss (Barlaud and Guyard, "Learning a sparse
+    generative non-parametric supervised autoencoder", ICASSP 2021). The decoder reconstructs every feature of the row,
+    those too that the encoder no longer reads.
+    """
+
+    config_class = AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__(config)
+        self.decoder = Perceptron(
+            [config.num_labels or 0, *reversed(config.hidden_sizes), len(config.feature_names)], config
+        )
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(self, features: Tensor, labels: Tensor | None = None, **_: Any) -> AutoencoderOutput:
+        """Classify and reconstruct rows, shape (batch, n_features), given in the units of the table."""
+        logits = self.encoder(self.inputs(features))
+        decoded = self.decoder(logits)
+        output = AutoencoderOutput(logits=logits, reconstruction=self.inputs.restored(decoded))
+        if self.training or labels is not None:
+            loss = smooth_l1_loss(decoded, self.inputs.standardized(features))
+            output["reconstruction_loss"] = reconstruction_loss = self.config.reconstruction_weight * loss
+            if labels is not None:
+                output["loss"] = cross_entropy(logits, labels) + reconstruction_loss
+        return output
+
+
+class AutoModelForTabularClassification(_BaseAutoModelClass):
+    """transformers' way from a config to its network, for the one task that it has no such class for."""
+
+    _model_mapping: Any = _LazyAutoMapping(OrderedDict(), OrderedDict())
+
+
+def register() -> None:
+    """Make these networks known to transformers' auto classes; whoever loads networks calls it first."""
+    for net in (MlpForTabularClassification, AutoencoderForTabularClassification):
+        AutoConfig.register(net.config_class.model_type, net.config_class, exist_ok=True)
+        for auto in (AutoModel, AutoModelForTabularClassification):
+            auto.register(net.config_class, net, exist_ok=True)

@@ -1,0 +1,79 @@
+"""What is written down of an artifact: its size, its work, its sparsity, and what was measured."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from compressor import surgery
+from compressor.data.batches import accuracy
+from compressor.model.artifact import Model, OnnxGraph
+from compressor.model.outputs import logits_of, n_flops
+from compressor.recipe.schema import Bench
+from compressor.training.context import Context
+
+Facts = dict[str, Any]
+
+
+def facts_of(model: Model, bench: Bench) -> Facts:
+    """Size, work and sparsity of a model."""
+    weights = list(model.net.parameters())
+    n_params = surgery.n_params(model.net)
+    counted = [width for width in model.widths() if width.kind != "dimension"]  # those cross the units of the others
+    return {
+        "n_params": n_params,
+        "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
+        "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
+        "column_sparsity": surgery.column_sparsity(model.net, counted),
+        "size_bytes": sum(each.nbytes for each in weights),
+        "widths": n_units(model),
+        "layers": list(model.layers),
+        "features": list(model.features),
+    }
+
+
+def n_units(model: Model) -> dict[str, int]:
+    """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
+    tokens = {"vocabulary": model.net.config.vocab_size} if model.task.name == "text-classification" else {}
+    return {width.name: width.size for width in model.widths()} | tokens
+
+
+def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Shapes at which the files are measured, under the names that the bench gives them."""
+    for batch_size in bench.batch_sizes:
+        if model.task.name == "text-classification":
+            yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
+        else:
+            yield str(batch_size), (batch_size, 0)
+
+
+def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
+    """Facts of an exported file; parameters, work and widths are those of the model it was made of."""
+    inherited = {
+        name: before[name]
+        for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers", "features")
+    }
+    file = f"{context.folder.name}/{graph.path.name}"
+    return {**inherited, "file": file, **context.evaluate(graph), **measured(graph, context)}
+
+
+def measured(graph: OnnxGraph, context: Context) -> Facts:
+    """Accuracy of the file itself on the reported split.
+
+    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
+    and padding would colour the answer.
+    """
+    report = context.data.for_task(graph.task).report
+    found = accuracy(logits_of(graph), report, batch_size=1)
+    files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
+    return {
+        "accuracy": found,
+        "n_examples": len(report),
+        "split": context.data.report_name,
+        "size_bytes": sum(each.stat().st_size for each in files),
+    }
+
+
+def variant(file: str, kind: str, is_quantized: bool, facts: Facts) -> Facts:
+    """Entry of the bench plan."""
+    name = f"{'original' if kind == 'original' else 'compressed'} {'int8' if is_quantized else 'fp32'}"
+    copied = {key: facts[key] for key in ("accuracy", "n_examples", "split", "n_params", "n_flops")}
+    return {"name": name, "kind": kind, "file": file, "quantized": is_quantized, **copied}

@@ -1,0 +1,177 @@
+"""YAML to Recipe: strict and typed, every problem with its line, and stages that fit together."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+import yaml
+from pydantic import Field, PositiveInt, ValidationError, field_validator
+
+from compressor import stages
+from compressor.bench import meters
+from compressor.data import Dataset
+from compressor.errors import RecipeError
+from compressor.model import Model, Source
+from compressor.options import Base
+from compressor.plugins import discover, names
+from compressor.recipe import packaged
+from compressor.recipe.messages import complaints
+from compressor.recipe.strict_yaml import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
+
+STAGES = discover(stages)
+
+if TYPE_CHECKING:
+
+    class AnyStage(Base):
+        """Options of any file in `compressor.stages`."""
+
+        stage: Any
+else:
+    AnyStage = Annotated[reduce(or_, (module.Options for module in STAGES.values())), Field(discriminator="stage")]
+
+
+class Bench(Base):
+    """What is measured at the end, on the original and on the results."""
+
+    batch_sizes: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
+    """Inputs per inference."""
+    lengths: tuple[PositiveInt, ...] = Field(default=(32, 128), min_length=1)
+    """Tokens per input; images have the size that the model takes."""
+    threads: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
+    """Threads of the runtime."""
+    meter: str = "auto"
+    """Energy meter; `auto` takes the first that works here, else no joules are given."""
+
+    @field_validator("meter")
+    @classmethod
+    def _is_known(cls, meter: str) -> str:
+        if meter not in (known := ["auto", *names(meters)]):
+            raise ValueError(f"no such file in {meters.__name__}; {nearest(meter, known)}")
+        return meter
+
+
+class Gates(Base):
+    """Limits on the result; a missed one is exit code 6, and each compares like with like."""
+
+    max_accuracy_drop: float | None = Field(default=None, ge=0, le=1)
+    """Fraction that the last file may lose against the original's fp32 file."""
+    max_p50_ratio: float | None = Field(default=None, gt=0)
+    """p50 of the last file over that of the original of its kind, at every measured point."""
+    max_size_ratio: float | None = Field(default=None, gt=0)
+    """Size of the last file over that of the original of its kind."""
+    max_energy_ratio: float | None = Field(default=None, gt=0)
+    """J/inference of the last file over the original of its kind; measured joules only."""
+
+
+class Recipe(Base):
+    """A whole run: what is compressed, on which data, by which stages, and what it must reach."""
+
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Fixes every random choice of the run."""
+    model: Source
+    """What is compressed."""
+    data: Dataset
+    """What it is trained and judged on."""
+    stages: tuple[AnyStage, ...] = Field(min_length=1)
+    """The steps, in order."""
+    bench: Bench = Bench()
+    """What is measured at the end."""
+    gates: Gates = Gates()
+    """Limits on the result."""
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a path, or a packaged one by its name, and apply overrides such as `seed=1`.
+
+    Raises
+    ------
+    RecipeError
+        With every problem, one a line, as `file:line: place: what is wrong; what to do`.
+    """
+    found = packaged.find(path)
+    try:
+        document = read(found.read_text(encoding="utf-8-sig"), str(found))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{found}: cannot be read as UTF-8 text, {error}; mend the file") from error
+    return _validated(document, overrides)
+
+
+def parse(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Build a recipe from plain data, as strictly as from a file."""
+    plain = json.loads(json.dumps(data, default=str))
+    return _validated(Document(plain, {(): Origin(0, "")}), overrides)
+
+
+def dump(recipe: Recipe) -> str:
+    """Write a recipe with all its defaults as YAML that loads back to an equal one."""
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that `document` reads as numbers and plain YAML 1.1 does not, such as 1e-4."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({NUMBER.pattern}|[-+]?[0-9]+)$"), None)
+
+
+def _validated(document: Document, overrides: Sequence[str]) -> Recipe:
+    for setting in overrides:
+        override_(document, setting)
+    problems = [*document.problems, *_misfits(document), *_untrained(document)]
+    text = json.dumps(document.data)
+    try:
+        recipe = Recipe.model_validate_json(text, strict=True)  # strict: "3" and true are no numbers, 3 is no text
+    except ValidationError as error:
+        refuse(problems + list(complaints(error, Recipe, document)))
+        raise
+    refuse(problems)
+    return recipe
+
+
+# Stages that do not fit together: the types of their `run` functions are the wiring.
+
+
+def _misfits(document: Document) -> Iterator[Problem]:
+    given: Any = Model
+    giver = "the first stage is given Model"
+    for index, name in enumerate(_stage_names(document)):
+        if name not in STAGES:
+            given = None  # a problem of its own; nothing is known about what follows
+            continue
+        origin = document.origin(("stages", index, "stage"))
+        takes, gives = _wiring(name)
+        if given and given not in takes:
+            wanted = " or ".join(kind.__name__ for kind in takes)
+            yield Problem(origin, ("stages", index), f"'{name}' takes {wanted}, but {giver}")
+        line = origin.text.rpartition(":")[2]
+        said = f"on line {line}" if line.isdecimal() else f"in stages[{index}]"
+        given, giver = gives, f"'{name}' {said} gives {gives.__name__}"
+
+
+def _wiring(name: str) -> tuple[tuple[type, ...], type]:
+    """Return the kinds of artifact that a stage takes, and the one that it gives."""
+    hints = get_type_hints(STAGES[name].run)
+    taken = next(iter(hints.values()))
+    return get_args(taken) or (taken,), hints["return"]
+
+
+def _untrained(document: Document) -> Iterator[Problem]:
+    first = next(iter(_stage_names(document)), None)
+    model = _under(document.data, "model")
+    if _under(model, "config") is not None and first in STAGES and first != "finetune":
+        what = f"'{first}' comes first, but model.config starts from random weights; put 'finetune' before it"
+        yield Problem(document.origin(("stages", 0, "stage")), ("stages", 0), what)
+
+
+def _stage_names(document: Document) -> list[str]:
+    entries = _under(document.data, "stages")
+    return [str(_under(entry, "stage")) for entry in entries] if isinstance(entries, list) else []
+
+
+def _under(data: Any, key: str) -> Any:
+    """Value of a key, where the schema has not yet said that there is one."""
+    return data.get(key) if isinstance(data, dict) else None

@@ -1,0 +1,27 @@
+"""Cut units out of a network: find them dead, fold what they emit, remove them, and prove that nothing changed."""
+
+from compressor.surgery.layers import Constant
+from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_
+from compressor.surgery.units import columns, constants, dead_units, holds, write_columns_, zero_units_
+from compressor.surgery.widths import Cut, Kind, Side, Width, select
+
+__all__ = [
+    "Constant",
+    "Cut",
+    "Kind",
+    "Side",
+    "Width",
+    "column_sparsity",
+    "columns",
+    "constants",
+    "dead_units",
+    "holds",
+    "n_params",
+    "new_biases",
+    "prove_equal",
+    "resize_",
+    "select",
+    "shrink_",
+    "write_columns_",
+    "zero_units_",
+]

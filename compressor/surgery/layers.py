@@ -1,0 +1,165 @@
+"""The layers that can be cut: which of their tensors a cut takes, along which axis, and what they are told after it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from compressor.surgery.widths import Cut, Width
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_STATISTICS = ("running_mean", "running_var")
+
+
+class Constant(nn.Module):
+    """What is left of a linear layer that reads no unit any more: its bias, at every position.
+
+    An empty product would compute the same, but its empty inputs would be exported with it, and onnxruntime 1.31 dies
+    of an attention without heads. The layer's parameters keep their names, so that a checkpoint keeps its keys.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.in_axis = _axes(layer, "in")["weight"]
+        self.weight, self.bias = layer.weight, layer.bias
+        self.has_new_bias = has_new_bias(layer)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Repeat the bias over the leading dimensions of ``inputs``."""
+        emitted: Tensor = self.weight.sum(dim=self.in_axis) if self.bias is None else self.bias  # of nothing: zero
+        return emitted.expand(*inputs.shape[:-1], -1).clone()  # torch 2.13 trips over a view of a parameter in no_grad
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of a layer, and the axis of it that a cut takes."""
+
+    owner: nn.Module
+    name: str
+    axis: int
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor as it is now."""
+        found: Tensor = getattr(self.owner, self.name)
+        return found
+
+    def units(self, width: Width, cut: Cut) -> Tensor:
+        """View the entries of a cut as (unit, repeat, block, the other dimensions)."""
+        return by_unit(self.tensor.detach().movedim(self.axis, 0), width, cut)
+
+
+def by_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
+    """View the entries of a cut, which index the first axis, as (unit, repeat, block, the other dimensions)."""
+    mine = entries.narrow(0, cut.offset, cut.repeat * width.size * cut.block)
+    return mine.view(cut.repeat, width.size, cut.block, *entries.shape[1:]).transpose(0, 1)
+
+
+def slots(net: nn.Module, width: Width, cut: Cut) -> list[Slot]:
+    """Tensors of a cut, the weight first; ValueError when the declaration does not fit the network."""
+    owner, axes = _look_up(net, width, cut)
+    found = [Slot(owner, name, axis) for name, axis in axes.items() if getattr(owner, name) is not None]
+    end = cut.offset + cut.repeat * width.size * cut.block
+    for slot in found:
+        if end > slot.tensor.shape[slot.axis]:
+            n_entries = slot.tensor.shape[slot.axis]
+            raise ValueError(f"{width.name}: needs {end} entries of {cut.module!r}, {cut.side} side, found {n_entries}")
+    return found
+
+
+def weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
+    """View the weights of a cut as (unit, repeat, block, the other dimensions)."""
+    return slots(net, width, cut)[0].units(width, cut)
+
+
+def shifts(net: nn.Module, width: Width, cut: Cut) -> list[Tensor]:
+    """View the biases of a cut as (unit, repeat, block); none where it has none."""
+    return [slot.units(width, cut) for slot in slots(net, width, cut) if slot.name == "bias"]
+
+
+def layer_of(net: nn.Module, width: Width, cut: Cut) -> Any:
+    """Look up the layer of a cut."""
+    return slots(net, width, cut)[0].owner
+
+
+def unit_axis(layer: nn.Module) -> int:
+    """Axis of a layer's inputs that its `in` side reads."""
+    return 1 if isinstance(layer, _CONVOLUTIONS) else -1
+
+
+def can_take_constants(layer: nn.Module) -> bool:
+    """Tell whether a constant input is the same at every position: zero padding makes another one of the borders."""
+    return not isinstance(layer, _CONVOLUTIONS) or layer.padding in ("valid", (0,), (0, 0))
+
+
+def has_new_bias(layer: nn.Module) -> bool:
+    """Tell whether the layer got its bias from `add_bias_`."""
+    return getattr(layer, "has_new_bias", False)
+
+
+def add_bias_(layer: Any) -> None:
+    """Give a layer that was built without a bias one of zeros."""
+    n_out = layer.weight.shape[_axes(layer, "out")["weight"]]
+    layer.bias = nn.Parameter(layer.weight.new_zeros(n_out), requires_grad=layer.weight.requires_grad)
+    layer.has_new_bias = True
+
+
+def tell_(layer: nn.Module) -> None:
+    """Bring the numbers that a layer keeps about its shape up to date after a cut."""
+    match layer:
+        case nn.Linear():
+            layer.out_features, layer.in_features = layer.weight.shape
+        case Conv1D():
+            layer.nx, layer.nf = layer.weight.shape
+        case nn.Conv1d() | nn.Conv2d():
+            layer.out_channels, n_in = layer.weight.shape[:2]
+            layer.in_channels = layer.out_channels if layer.groups > 1 else n_in
+            layer.groups = layer.out_channels if layer.groups > 1 else 1
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            layer.num_features = len(layer.weight)
+        case nn.LayerNorm():
+            layer.normalized_shape = tuple(layer.weight.shape)
+        case nn.Embedding():
+            layer.embedding_dim = layer.weight.shape[1]
+
+
+def _look_up(net: nn.Module, width: Width, cut: Cut) -> tuple[nn.Module, dict[str, int]]:
+    """Find what owns the tensors of a cut, and the axis of each."""
+    parent, _, name = cut.module.rpartition(".")
+    try:
+        owner = net.get_submodule(parent)
+        found = getattr(owner, name)
+    except AttributeError as error:
+        raise ValueError(f"{width.name}: there is no module {cut.module!r}") from error
+    if isinstance(found, Tensor) and cut.side == "out":
+        return owner, {name: found.ndim - 1}
+    axes = _axes(found, cut.side)
+    if not axes:
+        raise ValueError(f"{width.name}: {cut.module!r} is a {type(found).__name__}; its {cut.side} side cannot be cut")
+    return found, axes
+
+
+def _axes(layer: Any, side: str) -> dict[str, int]:
+    """Axis of each tensor that belongs to a side of a layer; nothing where it cannot be cut."""
+    out: dict[str, int]
+    match layer:
+        case Constant():
+            out, into = {"weight": 1 - layer.in_axis, "bias": 0}, {"weight": layer.in_axis}
+        case Conv1D():
+            out, into = {"weight": 1, "bias": 0}, {"weight": 0}
+        case nn.Linear():
+            out, into = {"weight": 0, "bias": 0}, {"weight": 1}
+        case nn.Conv1d() | nn.Conv2d() if layer.groups == 1:
+            out, into = {"weight": 0, "bias": 0}, {"weight": 1}
+        case nn.Conv1d() | nn.Conv2d() if layer.groups == layer.in_channels == layer.out_channels:
+            out, into = {"weight": 0, "bias": 0}, {}
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            out, into = dict.fromkeys(("weight", "bias", *_STATISTICS), 0), {}
+        case nn.Embedding():
+            out, into = {"weight": 1}, {}
+        case nn.Module() if type(layer).__name__.endswith("Norm") and layer.weight.ndim == 1:
+            out, into = {"weight": 0, **({"bias": 0} if hasattr(layer, "bias") else {})}, {}
+        case _:
+            out, into = {}, {}
+    return out if side == "out" else into

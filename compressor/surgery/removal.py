@@ -1,0 +1,188 @@
+"""Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from compressor.errors import NumericsError
+from compressor.surgery import layers
+from compressor.surgery.layers import Constant
+from compressor.surgery.units import (
+    constants,
+    dead_units,
+    foldable_units,
+)
+from compressor.surgery.widths import Cut, Width
+
+
+def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Tensor] | None) -> None:
+    """Remove all units but ``keep``: fold the constants they emit into the consumers' biases, then cut the layers.
+
+    The outputs do not change when every removed unit is dead. A live one is cut as well, with whatever it
+    contributed; `prove_equal` tells.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Changed in place. Layers get new, smaller parameters: optimizers must be rebuilt. A consumer without a bias
+        gets one if it must take a constant; one left without units becomes a `Constant`.
+    width : Width
+        The width to cut; its ``size`` describes the network before the cut.
+    keep : Tensor, int64 indices or a bool mask of shape (width.size,)
+        Units that stay, in their present order.
+    example : mapping of Tensor, optional
+        Keyword arguments of one forward call; needed if a constant must be folded.
+
+    Raises
+    ------
+    ValueError
+        If ``keep`` does not fit the width, a constant must be folded without ``example``, or its reader pads with
+        zeros.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    >>> for parameter, values in zip(net.parameters(), ([[3.0], [0.0]], [0.0, 5.0], [[1.0, 2.0]], [1.0])):
+    ...     parameter.data = torch.tensor(values)
+    >>> hidden = Width("hidden", "neuron", 2, producers=(Cut("0", "out"),), consumers=(Cut("2", "in"),))
+    >>> dead_units(net, hidden)
+    tensor([False,  True])
+    >>> shrink_(net, hidden, ~dead_units(net, hidden), {"input": torch.ones(1, 1)})
+    >>> net[2].weight.tolist(), net[2].bias.tolist()
+    ([[1.0]], [11.0])
+    """
+    mask = _mask(width, keep)
+    _fold_(net, width, ~mask, example)
+    _cut_(net, width, mask)
+
+
+def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
+    """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
+
+    The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
+    meta device.
+    """
+    for name in biases:
+        layers.add_bias_(net.get_submodule(name))
+    for name, n_units in widths.items():
+        known = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
+        if name not in known:
+            raise ValueError(f"no width {name!r}; there are {', '.join(known) or 'none'}")
+        if not 0 <= n_units <= known[name].size:
+            raise ValueError(f"{name}: cannot have {n_units} units, the network has {known[name].size}")
+        if n_units < known[name].size:
+            _cut_(net, known[name], _mask(known[name], torch.arange(n_units, device="cpu")))
+            arch.resized_(net, known[name], n_units)
+
+
+def new_biases(net: nn.Module) -> list[str]:
+    """Name the layers that got a bias to take a constant."""
+    return [name for name, module in net.named_modules() if layers.has_new_bias(module)]
+
+
+def n_params(net: nn.Module) -> int:
+    """Count the parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
+    """Fraction of dead units over all units of the widths."""
+    n_units = sum(width.size for width in widths)
+    return sum(int(dead_units(net, width).sum()) for width in widths) / n_units if n_units else 0.0
+
+
+def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
+    """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
+    error, largest = float((after - before).abs().max()), float(before.abs().max())
+    if not error <= rtol * largest:  # NaN is no agreement
+        raise NumericsError(
+            f"{name}: removing units changed the outputs by {error:.1e} where they reach {largest:.1e}, "
+            f"more than {rtol:.0e} of it; check that they were dead and that the width names every layer they touch"
+        )
+
+
+def _mask(width: Width, keep: Tensor) -> Tensor:
+    """Mask, on the CPU even where the default device is meta, of the units to keep."""
+    mask = torch.zeros(width.size, dtype=torch.bool, device="cpu")
+    try:
+        mask[keep.cpu()] = True
+    except IndexError as error:
+        raise ValueError(f"{width.name}: has {width.size} units; {error}") from error
+    return mask
+
+
+@torch.no_grad()
+def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, Tensor] | None) -> None:
+    """Add what the removed units emit, where it is constant and read, to the consumers' biases."""
+    folded = foldable_units(net, width)
+    folded &= removed.to(folded.device)
+    if not folded.any():
+        return
+    if example is None:
+        raise ValueError(f"{width.name}: {int(folded.sum())} removed units emit constants; give an example to see them")
+    shifts = [(cut, _shift(net, width, cut, folded, example)) for cut in width.consumers]
+    for cut, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
+        layer = layers.layer_of(net, width, cut)
+        if layer.bias is None and shift.any():
+            layers.add_bias_(layer)
+        if layer.bias is not None:
+            layer.bias.add_(shift)
+
+
+def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Mapping[str, Tensor]) -> Tensor:
+    """Sum what a consumer makes of the constants of the folded units."""
+    emitted = constants(net, width, example, cut)[folded].double().flatten()
+    read = layers.weights(net, width, cut)[folded].double().flatten(0, 2)  # (entries, outputs, kernel)
+    shift = torch.tensordot(emitted, read, dims=1).flatten(1).sum(1) if read.ndim > 2 else emitted @ read
+    if not layers.can_take_constants(layers.layer_of(net, width, cut)) and shift.any():
+        raise ValueError(
+            f"{width.name}: removed units emit constants, which {cut.module!r} pads with zeros; zero their biases too"
+        )
+    return shift
+
+
+def _cut_(net: nn.Module, width: Width, mask: Tensor) -> None:
+    """Give the layers of a width new parameters, without the entries of the units where ``mask`` is false."""
+    emptied = [] if mask.any() or width.size == 0 else _emptied(net, width)
+    smaller = _smaller(net, width, mask)
+    for module in net.modules():
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in tensors:
+            if tensor in smaller:
+                setattr(module, name, smaller[tensor])
+                layers.tell_(module)
+    for name in emptied:
+        net.set_submodule(name, Constant(net.get_submodule(name)))
+
+
+def _emptied(net: nn.Module, width: Width) -> list[str]:
+    """Name the consumers that read nothing else; a convolution among them is refused."""
+    found = []
+    for cut in width.consumers:
+        weight = layers.slots(net, width, cut)[0]
+        n_entries = cut.repeat * width.size * cut.block
+        if n_entries and weight.tensor.shape[weight.axis] == n_entries:
+            if not isinstance(weight.owner, nn.Linear | Conv1D):
+                raise ValueError(f"{width.name}: {cut.module!r} would read nothing any more; keep a unit")
+            found.append(cut.module)
+    return found
+
+
+def _smaller(net: nn.Module, width: Width, mask: Tensor) -> dict[Tensor, Tensor]:
+    """Map each tensor of a width to what the cut leaves of it; one that layers share is cut once."""
+    kept: dict[tuple[Tensor, int], Tensor] = {}
+    for cut in width.everywhere:
+        for slot in layers.slots(net, width, cut):
+            everything = torch.ones(slot.tensor.shape[slot.axis], dtype=torch.bool, device="cpu")
+            layers.by_unit(kept.setdefault((slot.tensor, slot.axis), everything), width, cut)[~mask] = False
+
+    smaller: dict[Tensor, Tensor] = {}
+    for (tensor, axis), entries in kept.items():
+        index = entries.nonzero().squeeze(1).to(tensor.device)
+        values = smaller.get(tensor, tensor).detach().index_select(axis, index)
+        is_trained = isinstance(tensor, nn.Parameter)
+        smaller[tensor] = nn.Parameter(values, requires_grad=tensor.requires_grad) if is_trained else values
+    return smaller

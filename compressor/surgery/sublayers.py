@@ -1,0 +1,177 @@
+"""The widths of the sub-layers that most families share, from the paths of their layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from compressor.surgery.widths import Cut, Width
+
+
+def neurons(net: nn.Module, name: str, producers: str | Sequence[str], consumer: str) -> Width:
+    """Neurons of a feed-forward block; a gated one has two producers."""
+    paths = (producers,) if isinstance(producers, str) else tuple(producers)
+    size = _n_out(net, paths[0])
+    return Width(name, "neuron", size, tuple(Cut(path, "out") for path in paths), (Cut(consumer, "in"),))
+
+
+def heads(net: nn.Module, name: str, query: str, key: str, value: str, output: str, span: int) -> Width:
+    """Heads of an attention, each ``span`` entries of every layer."""
+    return Width(
+        name,
+        "head",
+        _n_out(net, query) // span,
+        (Cut(query, "out", span, role="routes"), Cut(key, "out", span, role="routes"), Cut(value, "out", span)),
+        (Cut(output, "in", span),),
+    )
+
+
+def groups(
+    prefix: str,
+    query: str,
+    key: str,
+    value: str,
+    output: str,
+    *,
+    n_groups: int,
+    n_sharing: int,
+    span: int,
+    offsets: tuple[int, int, int] = (0, 0, 0),
+) -> list[Width]:
+    """Key-value groups of an attention; then its query heads, of which ``n_sharing`` share a group, one of every group.
+
+    In a fused layer ``offsets`` are the first rows of query, key and value.
+    """
+    at_query, at_key, at_value = offsets
+    shared = n_sharing * span
+    whole = Width(
+        f"{prefix}.heads",
+        "group",
+        n_groups,
+        (
+            Cut(query, "out", shared, at_query, role="routes"),
+            Cut(key, "out", span, at_key, role="routes"),
+            Cut(value, "out", span, at_value),
+        ),
+        (Cut(output, "in", shared),),
+    )
+    sharing = Width(
+        f"{prefix}.group_heads",
+        "head",
+        n_sharing,
+        (Cut(query, "out", span, at_query, repeat=n_groups, role="routes"),),
+        (Cut(output, "in", span, repeat=n_groups),),
+    )
+    return [whole, sharing]
+
+
+def head_dims(net: nn.Module, name: str, query: str, key: str, value: str, output: str, span: int) -> Width:
+    """Dimensions that all heads of an attention have; not where positions rotate pairs of them."""
+    n_heads = _n_out(net, query) // span
+    return Width(
+        name,
+        "dimension",
+        span if n_heads else 0,
+        (
+            Cut(query, "out", repeat=n_heads, role="scores"),
+            Cut(key, "out", repeat=n_heads, role="scores"),
+            Cut(value, "out", repeat=n_heads),
+        ),
+        (Cut(output, "in", repeat=n_heads),),
+    )
+
+
+def residual(
+    name: str, size: int, producers: Sequence[str], carriers: Sequence[str], consumers: Sequence[str]
+) -> Width:
+    """Dimensions of a sum that every layer adds to and reads, mostly through a normalisation."""
+    return Width(
+        name,
+        "dimension",
+        size,
+        tuple(Cut(path, "out") for path in producers),
+        tuple(Cut(path, "in") for path in consumers),
+        tuple(Cut(path, "out") for path in carriers),
+        exact=not carriers,
+    )
+
+
+def streams(
+    net: nn.Module, entry: Sequence[list[str]], projection: str | None, inner: Sequence[list[str]]
+) -> list[Width]:
+    """List the residual width; and that of the embeddings, where a projection stands between the two.
+
+    ``entry`` holds the producers, the carriers and the consumers of the embeddings, a table first, ``inner`` those of
+    the sum.
+    """
+    table: Any = net.get_submodule(entry[0][0])
+    if projection is None:
+        both = (at_entry + within for at_entry, within in zip(entry, inner, strict=True))
+        return [residual("residual", table.embedding_dim, *both)]
+    writers, norms, readers = entry
+    embedding = residual("embedding", table.embedding_dim, writers, norms, [projection, *readers])
+    return [embedding, residual("residual", _n_out(net, projection), [projection, *inner[0]], *inner[1:])]
+
+
+def channels(
+    net: nn.Module,
+    name: str,
+    producers: Sequence[str],
+    carriers: Sequence[str],
+    consumers: Sequence[str],
+    exact: bool = True,
+) -> Width:
+    """Channels that convolutions write and read; batch norms and depthwise convolutions between them carry them."""
+    first: Any = net.get_submodule(producers[0])
+    return Width(
+        name,
+        "channel",
+        int(first.out_channels),
+        tuple(Cut(path, "out") for path in producers),
+        tuple(Cut(path, "in") for path in consumers),
+        tuple(Cut(path, "out") for path in carriers),
+        exact,
+    )
+
+
+def named(net: nn.Module, *names: str) -> list[str]:
+    """Paths of the body's layers with one of these names, in the network's order."""
+    paths = (path for path, _ in net.named_modules() if path.startswith(body(net)))
+    return [path for path in paths if path.rpartition(".")[2] in names]
+
+
+def number_slots_(attentions: Sequence[Any], n_heads: Sequence[int], types: Sequence[str] | None = None) -> None:
+    """Assign attentions their slots in a cache of keys and values, those without heads last of their type.
+
+    transformers 5 reads the length of a dynamic cache from its first slot, and takes it for unused while it is empty.
+    ``types`` are those of the slots, where they differ: a sliding window stays one.
+    """
+    types = types or [""] * len(attentions)
+    for kind in set(types):
+        slots = [slot for slot, each in enumerate(types) if each == kind]
+        for slot, index in zip(slots, sorted(slots, key=lambda slot: n_heads[slot] == 0), strict=True):
+            attentions[index].layer_idx = slot
+
+
+def body(net: nn.Module) -> str:
+    """Path of the network without its head, to put before the paths of its layers."""
+    return "" if net.base_model is net else f"{net.base_model_prefix}."
+
+
+def head(net: nn.Module) -> list[str]:
+    """Paths of the layers outside the body, for heads that are one layer on each output of it."""
+    at = body(net)
+    is_layer = {name: isinstance(module, nn.Linear | nn.Conv2d) for name, module in net.named_modules()}
+    return [name for name in is_layer if is_layer[name] and at and not name.startswith(at)]
+
+
+def present(net: nn.Module, *paths: str) -> list[str]:
+    """Pick the paths that lead to a layer with weights: heads differ in what they are made of."""
+    modules = dict(net.named_modules())
+    return [path for path in paths if hasattr(modules.get(path), "weight")]
+
+
+def _n_out(net: nn.Module, path: str) -> int:
+    layer: Any = net.get_submodule(path)
+    return int(layer.nf if isinstance(layer, Conv1D) else layer.out_features)

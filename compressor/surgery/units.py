@@ -1,0 +1,184 @@
+"""Units of a network, as its weights show them: read, zeroed, found dead, and what they emit."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from compressor.surgery import layers
+from compressor.surgery.layers import Slot
+from compressor.surgery.widths import Cut, Side, Width
+
+
+def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
+    """Gather the weights of a width as a matrix with one column per unit.
+
+    Column k holds every weight (biases left out) that writes unit k, reads it, or both: the matrix that a ball's
+    ``project`` takes, so that a column it zeroes is a unit that `shrink_` can remove.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network that the width was found in.
+    width : Width
+        One of its widths.
+    side : {"producer", "consumer", "both"}
+        Layers whose weights form the column.
+
+    Returns
+    -------
+    Tensor, shape (n_rows, width.size)
+        A fresh tensor of the weights' dtype and device.
+
+    Raises
+    ------
+    ValueError
+        If the width has no layer on that side, names a layer that is not there, or is wider than one of its layers.
+    """
+    cuts = width.cuts(side)
+    if not cuts:
+        raise ValueError(f"{width.name}: has no {side}")
+    return torch.cat([layers.weights(net, width, cut).flatten(1) for cut in cuts], dim=1).T
+
+
+@torch.no_grad()
+def write_columns_(net: nn.Module, width: Width, matrix: Tensor, side: Side = "both") -> None:
+    """Write the weights of a width from a matrix laid out as `columns` gives it."""
+    views = [layers.weights(net, width, cut) for cut in width.cuts(side)]
+    for view, rows in zip(views, torch.split(matrix, [view.shape[1:].numel() for view in views]), strict=True):
+        view.copy_(rows.T.reshape(view.shape))
+
+
+@torch.no_grad()
+def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both") -> None:
+    """Zero the weights of the units where the mask ``units``, shape (width.size,), is true.
+
+    With side ``both`` the producers' biases go as well: the unit then emits what its activation makes of zero. With
+    side ``producer`` they stay, the unit emits a constant, and `shrink_` folds it. Whatever the side, normalisations
+    and depthwise convolutions that carry the units lose their weights and shifts, of a pair of scoring layers the
+    first goes, and where no layer of the width writes the units, their readers do.
+    """
+    for cut in width.cuts(side if _writers(width) else "both"):
+        layers.weights(net, width, cut)[units] = 0
+        if side == "both" and cut.side == "out":
+            for shift in layers.shifts(net, width, cut):
+                shift[units] = 0
+    for cut in (*_carrying(net, width), *_scoring(width)[:1]):
+        layers.weights(net, width, cut)[units] = 0
+        for shift in layers.shifts(net, width, cut):
+            shift[units] = 0
+
+
+def dead_units(net: nn.Module, width: Width) -> Tensor:
+    """Find the units that can be removed without changing the outputs.
+
+    A unit is dead when no consumer reads it, or when what it emits does not depend on the input, because all the
+    weights that write it are zero; then `shrink_` folds the constant. Zero query and key rows alone do not count:
+    they make a head look everywhere alike, not at nothing. A dimension of all heads must leave the scores as well.
+
+    Returns
+    -------
+    Tensor of bool, shape (width.size,)
+        On the weights' device.
+    """
+    return (_untouched(net, width, width.consumers) | _constant(net, width)) & ~_scores(net, width)
+
+
+def foldable_units(net: nn.Module, width: Width) -> Tensor:
+    """Mask of the units that emit a constant which some consumer reads."""
+    return _constant(net, width) & ~_untouched(net, width, width.consumers)
+
+
+def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
+    """List the tensors that must stay zero for dead units to stay dead, each with its cut and the units' indices.
+
+    These are the weights that write them, and what is zero already of that which carries or scores them: the units
+    then emit constants at most, which `shrink_` folds, whatever becomes of the weights that read them. Inputs of the
+    network, which nothing writes, are held by the weights that read them.
+    """
+    dead = dead_units(net, width)
+    if not dead.any():
+        return []
+    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
+    for cut in (*_carrying(net, width), *_scoring(width)):
+        for slot in layers.slots(net, width, cut):
+            if slot.name in ("weight", "bias"):
+                found.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
+    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in found]
+
+
+def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reader: Cut | None = None) -> Tensor:
+    """Record what each unit emits, as a consumer sees it at the first position of ``example``.
+
+    For a unit whose producers have zero weights this is all it ever emits: act(b) of a neuron, the value bias of a
+    head. For any other unit it means nothing.
+
+    Parameters
+    ----------
+    example : mapping of Tensor
+        Keyword arguments of one forward call.
+    reader : Cut, optional
+        The consumer that looks; the first one by default. Across a residual sum they see different constants.
+
+    Returns
+    -------
+    Tensor, shape (width.size, repeat, block)
+        What the consumer's cut reads of each unit.
+    """
+    cut = reader or width.consumers[0]
+    seen: list[Tensor] = []
+    modes = [(module, module.training) for module in net.modules()]
+    layer = layers.layer_of(net, width, cut)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with torch.no_grad():
+            net.eval()(**example)  # dropout would blur a constant
+    finally:
+        hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    if not seen:  # no input reaches the layer: an attention without heads needs no queries
+        return layers.weights(net, width, cut).new_zeros(width.size, cut.repeat, cut.block)
+    entries = seen[0].movedim(layers.unit_axis(layer), 0).flatten(1)[:, 0]
+    return layers.by_unit(entries, width, cut).clone()
+
+
+def _untouched(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:
+    """Mask of the units whose weights are zero in all of the layers."""
+    return torch.stack([_is_zero(layers.weights(net, width, cut)) for cut in cuts]).all(dim=0)
+
+
+def _is_zero(entries: Tensor) -> Tensor:
+    return entries.flatten(1).eq(0).all(dim=1)
+
+
+def _constant(net: nn.Module, width: Width) -> Tensor:
+    """Mask of the units whose emission no input changes; where no layer writes the units they are inputs."""
+    if not _writers(width):
+        return torch.zeros_like(_untouched(net, width, width.consumers))
+    return _untouched(net, width, _writers(width))
+
+
+def _writers(width: Width) -> list[Cut]:
+    """Pick the producers that decide what the units emit."""
+    return [cut for cut in width.producers if cut.role == "writes"]
+
+
+def _carrying(net: nn.Module, width: Width) -> list[Cut]:
+    """Pick the carriers with a shift of their own, by which a unit would emit something still."""
+    return [cut for cut in width.carriers if layers.shifts(net, width, cut)]
+
+
+def _scoring(width: Width) -> list[Cut]:
+    """Pick the layers whose product weighs the units in the scores of an attention."""
+    return [cut for cut in width.producers if cut.role == "scores"]
+
+
+def _scores(net: nn.Module, width: Width) -> Tensor:
+    """Mask of the units that no scoring layer leaves out: one must, with its bias, for the product to vanish."""
+    is_live = torch.zeros(width.size, dtype=torch.bool, device=layers.weights(net, width, width.everywhere[0]).device)
+    for index, cut in enumerate(_scoring(width)):
+        entries = [layers.weights(net, width, cut), *layers.shifts(net, width, cut)]
+        is_zero = torch.stack([_is_zero(each) for each in entries]).all(dim=0)
+        is_live = ~is_zero if index == 0 else is_live & ~is_zero
+    return is_live

@@ -1,0 +1,60 @@
+"""Options of a training phase, which every stage that trains takes as `retrain`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from compressor.options import Base
+
+
+class Distill(Base):
+    """Weights of the distillation losses; the teacher is the original model."""
+
+    logits: float = Field(default=0.7, ge=0)
+    """Weight of the KL divergence between softened logits."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Temperature that softens both logits."""
+    hidden_states: float = Field(default=0.0, ge=0)
+    """Weight of the mean squared error of each kept layer against its own teacher layer."""
+    attention_relations: float = Field(default=0.0, ge=0)
+    """Weight of the KL divergence between query, key and value relations of the last layer."""
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether any of the losses counts."""
+        return any((self.logits, self.hidden_states, self.attention_relations))
+
+
+class Retrain(Base):
+    """One training phase: how long, how fast, and against which losses."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Number of optimizer updates; or say `epochs`."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training split, in place of `steps`."""
+    batch_size: int = Field(default=32, ge=1)
+    """Examples per step, over all processes."""
+    lr: float = Field(default=5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    """Fraction of the steps that warm up; the rest decays linearly to zero."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay; biases and normalisation weights have none."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this global norm."""
+    freeze: tuple[str, ...] = ()
+    """Patterns over parameter names that are not trained, such as `*word_embeddings*`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` takes bf16 autocast where the device computes in it."""
+    labels: float = Field(default=1.0, ge=0)
+    """Weight of the task's own loss."""
+    distill: Distill | None = None
+    """Losses against the original model; none by default."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Retrain":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either 'steps' or 'epochs'")
+        if self.labels == 0 and (self.distill is None or not self.distill.has_weight):
+            raise ValueError("every loss has weight zero; raise 'labels' or 'distill'")
+        return self

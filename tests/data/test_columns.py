@@ -1,0 +1,82 @@
+"""Columns are found where the features leave no doubt, and asked for where they do."""
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image, Value
+
+from compressor.data.columns import Columns, find_columns, label_words
+from compressor.errors import InputError
+
+TEXT, IMAGE = "text-classification", "image-classification"
+WORD, NUMBER, CLASS = Value("string"), Value("int64"), ClassLabel(names=["no", "yes"])
+
+
+def rows(**features):
+    return Dataset.from_dict({name: [] for name in features}, Features(**features))
+
+
+@pytest.mark.parametrize(
+    ("features", "task", "found"),
+    [
+        ({"idx": NUMBER, "sentence": WORD, "label": CLASS}, TEXT, (("sentence",), "label")),
+        ({"title": WORD, "text": WORD, "label": NUMBER}, TEXT, (("text",), "label")),
+        ({"review": WORD, "verdict": CLASS}, TEXT, (("review",), "verdict")),
+        ({"words": WORD, "label": WORD}, TEXT, (("words",), "label")),
+        ({"sentence2": WORD, "sentence1": WORD, "label": CLASS}, TEXT, (("sentence1", "sentence2"), "label")),
+        ({"premise": WORD, "hypothesis": WORD, "label": CLASS}, TEXT, (("premise", "hypothesis"), "label")),
+        ({"text": Value("large_string"), "label": CLASS}, TEXT, (("text",), "label")),
+        ({"img": Image(), "label": CLASS}, IMAGE, (("img",), "label")),
+    ],
+)
+def test_columns_are_found(features, task, found):
+    assert find_columns(rows(**features), Columns(), task) == found
+
+
+def test_named_columns_win():
+    table = rows(sentence1=WORD, sentence2=WORD, label=CLASS, other=CLASS)
+    assert find_columns(table, Columns(text="sentence1", label="other"), TEXT) == (("sentence1",), "other")
+    pair = Columns(text="sentence2", text_pair="sentence1")
+    assert find_columns(table, pair, TEXT) == (("sentence2", "sentence1"), "label")
+
+
+@pytest.mark.parametrize(
+    ("features", "columns", "task", "said"),
+    [
+        ({"title": WORD, "body": WORD, "label": CLASS}, {}, TEXT, "columns.text: 'title', 'body' could all be it"),
+        ({"title": WORD, "body": WORD}, {}, TEXT, "columns.label: no column looks like it, there are 'title', 'body'"),
+        ({"text": WORD, "fine": CLASS, "coarse": CLASS}, {}, TEXT, "columns.label: 'fine', 'coarse' could all be it"),
+        ({"text": WORD, "label": CLASS}, {"text": "txt"}, TEXT, "columns.text: no such column, got 'txt'"),
+        ({"text": NUMBER, "label": CLASS}, {}, TEXT, "'text' is no column for text-classification"),
+        ({"text": WORD, "label": CLASS}, {}, IMAGE, "columns.image: no column looks like it"),
+        ({"path": WORD, "label": CLASS}, {"image": "path"}, IMAGE, "'path' is no column for image-classification"),
+        ({"img": Image(), "label": CLASS}, {"text": "img"}, IMAGE, "columns.text: not read in image-classification"),
+    ],
+)
+def test_doubt_is_an_error(features, columns, task, said):
+    with pytest.raises(InputError, match=said):
+        find_columns(rows(**features), Columns(**columns), task)
+
+
+def test_a_pair_needs_its_first_text():
+    with pytest.raises(ValueError, match="'text_pair' needs 'text'"):
+        Columns(text_pair="hypothesis")
+
+
+@pytest.mark.parametrize(
+    ("values", "feature", "words"),
+    [
+        ([1, 0, -1, None], CLASS, ["yes", "no", None, None]),
+        ([3, -1, None], NUMBER, ["3", None, None]),
+        ([1.0, 0.0, None], Value("float64"), ["1", "0", None]),
+        ([True, False], Value("bool"), ["1", "0"]),
+        (["pos", "neg", None], WORD, ["pos", "neg", None]),
+    ],
+)
+def test_labels_in_words(values, feature, words):
+    table = Dataset.from_dict({"label": values}, Features(label=feature))
+    assert label_words(table, "label") == words
+
+
+@pytest.mark.parametrize("values", [[0.5, 1.0], [[0, 1], [1]]])
+def test_scores_and_lists_are_no_classes(values):
+    with pytest.raises(InputError, match="one class per row is needed"):
+        label_words(Dataset.from_dict({"label": values}), "label")

@@ -1,0 +1,120 @@
+"""A small recipe from start to end, and killed at random moments: the resumed run ends in the same bits."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+RETRAIN = {"steps": 12, "batch_size": 16, "lr": 1e-3, "distill": {"logits": 0.7, "hidden_states": 1.0}}
+RECIPE = {
+    "seed": 3,
+    "model": {
+        "task": "image-classification",
+        "config": {
+            "model_type": "vit",
+            "image_size": 8,
+            "patch_size": 4,
+            "num_channels": 1,
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 24,
+            "hidden_dropout_prob": 0.1,
+        },
+    },
+    "data": {"dataset": "sklearn:digits"},
+    "stages": [
+        {"stage": "finetune", "retrain": {**RETRAIN, "steps": 40, "distill": None}},
+        {"stage": "project", "column_sparsity": 0.5, "importance": "taylor", "rounds": 3, "retrain": RETRAIN},
+        {"stage": "shrink"},
+        {"stage": "finetune", "retrain": {**RETRAIN, "steps": 30}},
+    ],
+}
+# The command with saves so frequent that a kill falls between two of them.
+COMMAND = """
+import sys
+import compressor.training.context
+compressor.training.context.SECONDS_BETWEEN_SAVES = 0.05
+from compressor.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(recipe, run_dir):
+    command = [sys.executable, "-c", COMMAND, "--recipe", recipe, "--run-dir", run_dir, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    file = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    file.write_text(json.dumps(RECIPE))
+    return file
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
+    process = start(recipe, run_dir)
+    out, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    return run_dir, json.loads(out)
+
+
+def weights(run_dir):
+    return (run_dir / "03-finetune" / "model" / "model.safetensors").read_bytes()
+
+
+def test_layers_shrink_and_the_report_says_so(undisturbed):
+    run_dir, report = undisturbed
+    widths = [width for width in report["widths"] if width["name"].endswith((".heads", ".ffn"))]
+    assert {width["n_units"] for width in widths} == {2, 12}
+    assert {width["n_units_original"] for width in widths} == {4, 24}
+    assert [stage["name"] for stage in report["stages"]] == ["finetune", "project", "shrink", "finetune"]
+    n_params = [stage["n_params"] for stage in report["stages"]]
+    assert n_params[0] == n_params[1] > n_params[2] == n_params[3]
+    assert report["stages"][1]["column_sparsity"] == 0.5
+    assert (run_dir / "report" / "index.html").exists()
+
+
+def test_running_again_does_nothing_and_changes_nothing(recipe, undisturbed):
+    run_dir, report = undisturbed
+    before = {file: file.stat().st_mtime_ns for file in run_dir.rglob("model.safetensors")}
+    process = start(recipe, run_dir)
+    out, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    assert json.loads(out)["widths"] == report["widths"]
+    assert {file: file.stat().st_mtime_ns for file in run_dir.rglob("model.safetensors")} == before
+
+
+def test_ctrl_c_says_how_to_resume(recipe, tmp_path):
+    process = start(recipe, tmp_path / "run")
+    while not (tmp_path / "run" / "00-finetune").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert b"resume with: compress --recipe" in err
+
+
+@pytest.mark.slow
+def test_killed_ten_times_ends_in_the_same_bits(recipe, undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    chance = random.Random(0)
+    n_kills = 0
+    while n_kills < 10:
+        process = start(recipe, run_dir)
+        while not (run_dir / "run.json").exists() and process.poll() is None:
+            time.sleep(0.02)  # until the run itself begins: imports cannot be harmed
+        time.sleep(chance.uniform(5.0, 8.0) if n_kills else chance.uniform(0.5, 2.0))
+        process.kill()
+        process.communicate()
+        n_kills += 1
+    process = start(recipe, run_dir)
+    _, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    assert weights(run_dir) == weights(undisturbed[0])
