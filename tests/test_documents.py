@@ -74,6 +74,12 @@ def test_the_readme_and_the_site_list_every_page():
         assert f": {page.relative_to(ROOT / 'docs')}\n" in site
 
 
+def test_the_readme_says_where_every_folder_of_the_package_is():
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "compressor").glob("*/*.py")}
+    assert len(folders) > 10
+    assert [str(folder) for folder in sorted(folders) if f"| `{folder}/` |" not in README] == []
+
+
 def test_the_options_in_the_guide_are_those_of_the_command_line():
     page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     reference = runpy.run_path(str(ROOT / "docs/cli_reference.py"))["reference"]
