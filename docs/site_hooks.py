@@ -30,6 +30,16 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def _relinked(text: str) -> str:
-    """Make links relative to the docs folder; links to other files of the root, such as LICENSE, become plain text."""
-    text = re.sub(r"(?<=\]\()docs/", "", text).replace("](CONTRIBUTING.md", "](contributing.md")
-    return re.sub(r"\[([^\]]+)\]\([A-Z][\w./-]*\)", r"\1", text)
+    """Make the links of a file of the root relative to the docs folder."""
+    return re.sub(r"\[(?P<label>[^\]]+)\]\((?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)", _link, text)
+
+
+def _link(match: re.Match[str]) -> str:
+    """Rewrite one link; one to a file that the site does not have, such as LICENSE, becomes plain text."""
+    label, target, anchor = match["label"], match["target"], match["anchor"] or ""
+    if target.startswith("https:"):
+        return match[0]
+    if target.startswith("docs/"):
+        return f"[{label}]({target.removeprefix('docs/')}{anchor})"
+    pages = {source: page for page, source in ROOT_PAGES.items()}
+    return f"[{label}]({pages[target]}{anchor})" if target in pages else label
