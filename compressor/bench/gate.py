@@ -23,7 +23,7 @@ from .plan import FORMAT, Points, check_counter, check_seconds, check_shapes, re
 
 @dataclass(frozen=True)
 class GatePlan(Points):
-    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/gate.md` explains each key."""
+    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/how-to/gate.md` explains each key."""
 
     new: str
     baseline: str

@@ -12,7 +12,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """At which points files are measured, and what they are fed with; `docs/measuring.md` explains each key."""
+    """Points at which files are measured, and their inputs; `docs/explanation/measuring.md` explains each key."""
 
     batch_sizes: list[int] = field(default_factory=lambda: [1])
     lengths: list[int] = field(default_factory=lambda: [32, 128])
