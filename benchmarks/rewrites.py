@@ -18,7 +18,6 @@ from transformers import AttentionMaskInterface
 from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 from transformers.masking_utils import sdpa_mask
 
-from compressor.data.batches import example_inputs
 from compressor.graphs import rewrite
 from compressor.measure import launch
 from compressor.model import OnnxGraph, Source, load_model, logits_of
@@ -87,7 +86,8 @@ def _measured(folders, precision, seconds):
 
 def _rows(model, batch_size, length):
     """Make random inputs; the later rows end in padding."""
-    return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(length))
+    generator = torch.Generator().manual_seed(length)
+    return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
 def _largest_gap(model, file, other):

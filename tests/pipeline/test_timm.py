@@ -12,6 +12,7 @@ import compressor
 try:
     with warnings.catch_warnings(action="ignore"):  # torchvision's, where it cannot read image files
         import timm  # noqa: F401
+        from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 except (ImportError, RuntimeError) as error:  # the latter of a torchvision that does not fit torch
     pytest.skip(f"timm cannot be imported: {error}", allow_module_level=True)
 
@@ -66,4 +67,17 @@ def test_a_cut_checkpoint_is_cut_again(cut, tmp_path):
     folder, _ = cut
     model = {"task": "image-classification", "checkpoint": str(folder / "02-shrink" / "model")}
     report = compressor.run({**RECIPE, "model": model, "stages": [PROJECT, {"stage": "shrink"}]}, tmp_path / "run")
+    assert all(2 * width["n_units"] == width["n_units_original"] for width in report["widths"])
+
+
+def test_a_checkpoint_with_timms_own_processor_is_trained(tmp_path):
+    how = {"input_size": [1, 32, 32], "mean": [0.5], "std": [0.5], "interpolation": "bicubic", "crop_pct": 1.0}
+    config = TimmWrapperConfig(
+        architecture="resnet18", num_labels=10, model_args=CONFIG["model_args"], pretrained_cfg=how
+    )
+    config.id2label = {index: str(index) for index in range(10)}
+    TimmWrapperForImageClassification(config).save_pretrained(tmp_path / "timm")
+    model = {"task": "image-classification", "checkpoint": str(tmp_path / "timm")}
+    report = compressor.run({**RECIPE, "model": model, "stages": [PROJECT, {"stage": "shrink"}]}, tmp_path / "run")
+    assert len(report["widths"]) == 9
     assert all(2 * width["n_units"] == width["n_units_original"] for width in report["widths"])
