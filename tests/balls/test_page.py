@@ -1,4 +1,4 @@
-"""What docs/explanation/balls.md says: its examples run, and its table has one row for each ball, in agreement with the file."""
+"""docs/explanation/balls.md: its examples run, and its table has one row for each ball, in agreement with the file."""
 
 import re
 from pathlib import Path
