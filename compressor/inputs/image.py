@@ -1,16 +1,17 @@
 """Images: processed when a batch asks for them, and kept while they fit."""
 
+import io
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import datasets
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from transformers import AutoImageProcessor, PreTrainedConfig, ViTConfig
+from transformers import AutoImageProcessor, PreTrainedConfig, PreTrainedModel, ViTConfig
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-from compressor.errors import InputError
+from compressor.errors import InputError, first_line
 from compressor.inputs import Encode, Reader
 from compressor.inputs.columns import Columns, is_image, only
 
@@ -31,6 +32,31 @@ def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
     return (named.image or only("image", rows, (), is_image),)
 
 
+def check(rows: datasets.Dataset, columns: Sequence[str], split: str) -> None:
+    """Open every image once, so that a broken one is named before anything is trained."""
+    images = rows.cast_column(columns[0], datasets.Image(decode=False))[columns[0]]
+    broken = [(index, reason) for index, cell in enumerate(images) if (reason := _complaint(cell))]
+    if broken:
+        index, reason = broken[0]
+        name = (images[index] or {}).get("path")
+        where = f"row {index} of {split}, counted from 0" + (f", {name!r}" if name else "")
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise InputError(f"data: {where}{more}: {reason}; repair or remove what does not open")
+
+
+def _complaint(cell: dict[str, Any] | None) -> str:
+    """Say why an image does not open; nothing of one that does."""
+    if cell is None:
+        return "there is no image"
+    try:
+        with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as found:
+            found.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # pillow's own: OSErrors mostly
+        what = "not an image" if isinstance(error, UnidentifiedImageError) else first_line(error)
+        return f"the image cannot be read ({what})"
+    return ""
+
+
 def read_processor(folder: str, **settings: Any) -> Any:
     """Load an image processor."""
     return AutoImageProcessor.from_pretrained(folder, **settings)
@@ -48,8 +74,9 @@ def new_processor(config: PreTrainedConfig) -> Any:
     )
 
 
-def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
+def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    config = net.config
     if not hasattr(config, SIZE):
         square = Image.new("RGB", (256, 256))
         config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import datasets
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from compressor.errors import InputError, RecipeError
 from compressor.inputs import Encode, Reader
@@ -60,6 +60,10 @@ def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
     return pair or (only("text", rows, ("text", "sentence"), is_text),)
 
 
+def check(rows: datasets.Dataset, columns: Sequence[str], split: str) -> None:
+    """Find nothing: texts are read at once, and with them what is wrong with them."""
+
+
 def read_processor(folder: str, **settings: Any) -> Any:
     """Load a tokenizer."""
     return AutoTokenizer.from_pretrained(folder, **settings)
@@ -70,11 +74,12 @@ def new_processor(config: PreTrainedConfig) -> Any:
     raise NotImplementedError
 
 
-def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
+def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     """Check the vocabulary, limit the length to what the network reads, and give both a padding token.
 
     The end of a text pads it where a network that was made to write has no padding.
     """
+    config = net.config
     if len(processor) > config.vocab_size:
         raise InputError(f"{place}: {len(processor)} tokens for a network that knows {config.vocab_size}")
     most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions

@@ -25,7 +25,15 @@ from compressor.nets import tabular
 from compressor.nets.tabular import Features
 from compressor.tasks import auto_class, task_file
 
-DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
+DATASETS_OWN = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "feature_names",
+    "feature_means",
+    "feature_stds",
+    "feature_origins",
+)
 FORMAT = 1  # of the block `compressor` in config.json
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
@@ -46,7 +54,8 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         config.architectures = config.architectures or []  # transformers 5.23 trips over None where a family has two
         _name_outputs_(config, labels)
         if features is not None:
-            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
+            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features)[:3])
+            config.feature_origins = features.origins and list(features.origins)
         net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error

@@ -34,6 +34,8 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
     with rundir.open_run(run_dir) as home, explained(run_dir):
         say(f"run directory: {run_dir}")
         start = begin(recipe)
+        for remark in start.summary()["dataset"]["remarks"]:
+            say(remark)
         list(walk_dry(recipe, start))  # refuses what does not fit
         metadata = provenance.metadata(recipe)
         write_text(home.recipe, dump(recipe))

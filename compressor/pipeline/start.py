@@ -11,6 +11,7 @@ from compressor import __version__, rundir, surgery
 from compressor.data import open_dataset, prepare
 from compressor.data.augment import augmented
 from compressor.data.batches import Data
+from compressor.data.overview import overview, remarks
 from compressor.errors import InputError, RecipeError
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
@@ -31,6 +32,8 @@ class Start:
     key: str
     is_trained: bool
     """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
+    overview: dict[str, Any]
+    """What was read of the dataset."""
 
     def summary(self) -> dict[str, Any]:
         """Say what `check` says of the model and the data."""
@@ -42,12 +45,14 @@ class Start:
                 "is_trained": self.is_trained,
             },
             "data": {name: len(split) for name, split in n_examples.items()},
+            "dataset": {**self.overview, "remarks": remarks(self.overview)},
         }
 
 
 def begin(recipe: Recipe) -> Start:
     """Load the data and the model, and let them agree on the labels."""
     raw = open_dataset(recipe.data, recipe.model.task)
+    read = overview(raw)
     torch.manual_seed(recipe.seed)
     model = load_model(recipe.model, raw.labels, raw.features)
     for name, weights in model.net.named_parameters():
@@ -62,7 +67,7 @@ def begin(recipe: Recipe) -> Start:
     is_trained = is_fine_tuned(recipe.model)
     if not is_trained:
         _check_first(recipe)
-    return Start(model, data, key, is_trained)
+    return Start(model, data, key, is_trained, read)
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:

@@ -52,6 +52,8 @@ class Task:
     """In the order of `Inputs.NAMES`, as far as they are taken."""
     features: tuple[str, ...] = ()
     """Names of the numbers in a row of a table, in order."""
+    is_double: bool = False
+    """Whether the rows of a table are float64, as large numbers need; else float32."""
 
     @property
     def file(self) -> TaskFile:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -354,7 +355,7 @@ def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     config = transformers.GPT2Config(**sizes)
-    text.agree_(config, tokenizer, "there")
+    text.agree_(SimpleNamespace(config=config), tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).net.config.pad_token_id == tokenizer.vocab["[PAD]"]
