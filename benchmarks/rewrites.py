@@ -39,8 +39,7 @@ def main() -> None:
         files = {name: _export(model, Path(folder, str(i)), names) for i, (name, names) in enumerate(left_out.items())}
         for precision, file in (("fp32", "model.onnx"), ("int8", "model-int8.onnx")):
             variants = [
-                {"name": name, "file": str(made / file), "quantized": precision == "int8"}
-                for name, made in files.items()
+                {"name": name, "file": str(made / file), "precision": precision} for name, made in files.items()
             ]
             found = launch.measure({"format": 1, "variants": variants, "seconds": given.seconds, "meter": "none"})
             _print(precision, found["variants"])

@@ -30,6 +30,7 @@ from .gate import gate, read_gate_plan
 from .load import weigh
 from .measure import measure
 from .plan import read_plan
+from .result import GateResult, Result
 
 INTERRUPTED = 130
 BESIDE = Path(__file__).parent.parent  # the folder of a bundle, if this is its program
@@ -64,7 +65,7 @@ def _found(given: argparse.Namespace) -> object:
     return _measure(given.plan, given.out, given.gate)
 
 
-def _measure(plan: Path, out: Path, is_gate: bool) -> dict[str, object]:
+def _measure(plan: Path, out: Path, is_gate: bool) -> Result | GateResult:
     """Run a plan and write the result beside its place before moving it there."""
     result = gate(read_gate_plan(plan), _say) if is_gate else measure(read_plan(plan), _say)
     beside = out.with_name(f".{out.name}.{os.getpid()}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def _best(scores: np.ndarray) -> int:
     return -1 if np.isnan(scores).any() else int(scores.argmax())
 
 
-def _scores(outputs: Mapping[str, Any], file: Path) -> np.ndarray:
+def _scores(outputs: Mapping[str, object], file: Path) -> np.ndarray:
     """Take the scores of one example, shape (n_classes,)."""
     for value in outputs.values():
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f":

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from . import sessions
 from .errors import InputError
 from .inputs import read_inputs
-from .plan import size_name
+from .result import InputFacts
+from .shape import Shape
 
 CALLGRIND = "callgrind"
 N_WARM_UPS = 2  # the first runs plan and reserve memory
@@ -40,7 +40,9 @@ def find_valgrind() -> str:
     return found
 
 
-def count(file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], None], **inputs: Any) -> dict[Size, int]:
+def count(
+    file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], None], **inputs: object
+) -> dict[Size, int]:
     """Count the instructions of one warm inference at each size, on one thread.
 
     Parameters
@@ -68,13 +70,13 @@ def count(file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], Non
     """
     counts = {}
     for batch_size, length in sizes:
-        say(f"counting instructions of {name} at {size_name(batch_size, length)}, slow under valgrind")
+        say(f"counting instructions of {name} at {Shape(batch_size, length).name}, slow under valgrind")
         job = {"file": str(file.resolve()), "batch_size": batch_size, "length": length, **inputs}
         counts[batch_size, length] = _count(file, job)
     return counts
 
 
-def _count(file: Path, job: Mapping[str, Any]) -> int:
+def _count(file: Path, job: Mapping[str, object]) -> int:
     program = [sys.executable, str(Path(__file__).absolute().parent), "--count", json.dumps(job)]
     with tempfile.TemporaryDirectory(prefix="count-") as folder:
         out = Path(folder, "out")
@@ -91,7 +93,7 @@ def _count(file: Path, job: Mapping[str, Any]) -> int:
 
 
 def run_marked(
-    file: str, batch_size: int, length: int | None, inputs: Mapping[str, Any], inputs_file: str | None, seed: int
+    file: str, batch_size: int, length: int | None, inputs: Mapping[str, InputFacts], inputs_file: str | None, seed: int
 ) -> dict[str, int]:
     """Be the process that is counted: mark the beginning of each inference, and the end of the last one."""
     gc.disable()
@@ -124,10 +126,10 @@ def least(counts: Sequence[int], file: Path) -> int:
 
 
 def _refuse(child: subprocess.CompletedProcess[str], file: Path) -> None:
-    """Pass on in one line why nothing was counted."""
+    """Say in one line why nothing was counted."""
     if not child.returncode:
         return
-    last = (child.stderr.strip().splitlines() or ["no word why"])[-1]
+    last = (child.stderr.strip().splitlines() or ["no error message"])[-1]
     if last.startswith("bench: "):
         raise InputError(last.removeprefix("bench: "))
     said = re.sub(r"^(==\d+==|valgrind:)\s*", "", last)

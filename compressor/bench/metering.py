@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import thermal
 from .clock import HOST_CLOCK, Clock
 from .energy import MIN_UPDATES, MIN_WINDOWS, Meter, Window, account, chosen, stood_still, unavailable
 from .errors import InputError
+from .result import Energy, HostState, Marks
 
 IDLE_S = 10.0
 IDLE_UPDATES = 20
@@ -36,9 +36,7 @@ class Idle:
     stop_s: float
 
 
-def energies(
-    runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")
-) -> dict[str, dict[str, Any]]:
+def energies(runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")) -> dict[str, Energy]:
     """Compare with the meter that a word means, or say why there is none; it is open only meanwhile.
 
     Readings in the background would disturb what is timed before and after.
@@ -53,7 +51,7 @@ def compare(
     rng: random.Random,
     clock: Clock = HOST_CLOCK,
     root: Path = Path("/"),
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Energy]:
     """Measure the energy of callables side by side.
 
     Idle power is taken before and after. Each callable warms up until its power is steady, then all
@@ -169,18 +167,18 @@ def _run_for(run: Run, seconds: float, clock: Clock) -> int:
 
 
 def _entry(
-    windows: Sequence[Window], idles: tuple[Idle, Idle], meter: Meter, host: Mapping[str, Any], warnings: list[str]
-) -> dict[str, Any]:
+    windows: Sequence[Window], idles: tuple[Idle, Idle], meter: Meter, host: HostState, warnings: list[str]
+) -> Energy:
     """One `energy` entry: joules, what speaks against them, and the marks by which a record is joined."""
     before, after = idles
-    found = account(windows, (before.watts + after.watts) / 2, meter)
-    if found["kind"] == "measured":
-        found |= {"idle_before_w": before.watts, "idle_after_w": after.watts}
-    marks = {
+    energy = account(windows, (before.watts + after.watts) / 2, meter)
+    if energy["kind"] == "measured":
+        energy |= {"idle_before_w": before.watts, "idle_after_w": after.watts}
+    marks: Marks = {
         "idle": [[each.start_s, each.stop_s] for each in idles],
-        "windows": [[w.start_s, w.start_s + w.seconds, w.n_runs, w.cpu_s] for w in windows],
+        "windows": [(w.start_s, w.start_s + w.seconds, w.n_runs, w.cpu_s) for w in windows],
     }
-    return {**found, "warnings": found.get("warnings", []) + warnings, "host": dict(host), "marks": marks}
+    return {**energy, "warnings": energy.get("warnings", []) + warnings, "host": host, "marks": marks}
 
 
 def _doubts(before: Idle, after: Idle, is_unsteady: bool) -> list[str]:
@@ -191,5 +189,5 @@ def _doubts(before: Idle, after: Idle, is_unsteady: bool) -> list[str]:
     return found
 
 
-def _nothing(names: Mapping[str, Run], reason: str) -> dict[str, dict[str, Any]]:
+def _nothing(names: Mapping[str, Run], reason: str) -> dict[str, Energy]:
     return {name: unavailable(reason) for name in names}

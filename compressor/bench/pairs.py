@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import sessions
 from .decision import Block
 from .latency import no_garbage_collection
+from .shape import Shape
 
 N_WARM_UPS = 3
 N_PAIRS = 12
@@ -22,16 +24,11 @@ ROLES = ("new", "baseline")
 Run = Callable[[], object]
 
 
-class Shape(NamedTuple):
-    """At what the files are measured; the length is None where no length is free."""
-
-    batch_size: int
-    length: int | None
-    threads: int
-
-
 def fresh(
-    shapes: Sequence[Shape], files: Mapping[str, Path], inputs: Mapping[Shape, dict[str, Any]], rng: random.Random
+    shapes: Sequence[Shape],
+    files: Mapping[str, Path],
+    inputs: Mapping[Shape, dict[str, np.ndarray]],
+    rng: random.Random,
 ) -> dict[Shape, Block]:
     """Open both files anew and take a block at each shape.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -31,7 +30,7 @@ def has_free_length(session: ort.InferenceSession) -> bool:
     return any(len(each.shape) == 2 and not isinstance(each.shape[1], int) for each in session.get_inputs())
 
 
-def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, Any]:
+def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, object]:
     """Run the first inference, where inputs that do not fit are found, and give the outputs by name."""
     try:
         outputs = session.run(None, dict(inputs))

@@ -2,17 +2,17 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .energy import MIN_UPDATES, Window, account
 from .errors import InputError
-from .meters.external import Marks
+from .meters import external
+from .result import Energy, Entry, Marks, Result, Variant, entries
 
 COLUMNS = {"time": "time", "timestamp": "time", "t": "time", "seconds": "time"}
 COLUMNS |= {"power": "power", "watts": "power", "w": "power", "p": "power"}
@@ -49,7 +49,7 @@ class Span:
     end_s: float
 
 
-def joined(result: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def joined(result: Result, path: Path) -> Result:
     """Give a result the joules that an external meter recorded while it was taken.
 
     Parameters
@@ -70,11 +70,14 @@ def joined(result: Mapping[str, Any], path: Path) -> dict[str, Any]:
         If the file is no such record, or is shorter than the run.
     """
     trace = read_trace(path)
-    marks = [entry["energy"]["marks"] for entry in _entries(result) if "marks" in entry["energy"]]
+    marks = [entry["energy"]["marks"] for _, entry in entries(result["variants"]) if "marks" in entry["energy"]]
     if not marks:
         raise InputError(f"{path}: nothing to join it to; measure with the meter 'external' first")
     offset_s = align(trace, _spans(marks), path)
-    variants = [{**v, "bench": [_rejoined(e, trace, offset_s) for e in v["bench"]]} for v in result["variants"]]
+    variants: list[Variant] = [
+        {**variant, "bench": [_rejoined(entry, trace, offset_s) for entry in variant["bench"]]}
+        for variant in result["variants"]
+    ]
     return {**result, "variants": variants}
 
 
@@ -137,7 +140,7 @@ def _best(trace: Trace, spans: Sequence[Span], offsets_s: np.ndarray) -> float:
     return float(offsets_s[np.argmax(work_j / work_s - (all_j - work_j) / (all_s - work_s))])
 
 
-def _spans(marks: Iterable[Mapping[str, Any]]) -> list[Span]:
+def _spans(marks: Iterable[Marks]) -> list[Span]:
     """Join the marks of files that were measured side by side: they share their idle times."""
     together: dict[tuple[float, float, float], float] = {}
     for mark in marks:
@@ -147,21 +150,26 @@ def _spans(marks: Iterable[Mapping[str, Any]]) -> list[Span]:
     return [Span(rest_s, work_s, stop_s, end_s) for (rest_s, work_s, end_s), stop_s in sorted(together.items())]
 
 
-def _rejoined(entry: Mapping[str, Any], trace: Trace, offset_s: float) -> dict[str, Any]:
+def _rejoined(entry: Entry, trace: Trace, offset_s: float) -> Entry:
     """Measure one entry by its marks; one without marks stays as it is."""
     marks = entry["energy"].get("marks")
     if marks is None:
-        return dict(entry)
+        return entry
     idle = np.array(marks["idle"]) + offset_s
     idle_w = float(trace.energy_j(idle[:, 0], idle[:, 1]).sum() / (idle[:, 1] - idle[:, 0]).sum())
     windows = [
         Window(n_runs, stop_s - start_s, float(trace.energy_j(start_s + offset_s, stop_s + offset_s)), start_s, cpu_s)
         for start_s, stop_s, n_runs, cpu_s in marks["windows"]
     ]
-    found = account(windows, idle_w, Marks())
+    energy = account(windows, idle_w, external.Marks())
     sparse = [_sparse(trace, windows, offset_s)] if _n_samples(trace, windows, offset_s) < MIN_UPDATES else []
-    kept = {"host": entry["energy"]["host"], "marks": marks}
-    return {**entry, "energy": {**found, "warnings": found.get("warnings", []) + sparse, **kept}}
+    joined: Energy = {
+        **energy,
+        "warnings": energy.get("warnings", []) + sparse,
+        "host": entry["energy"]["host"],
+        "marks": marks,
+    }
+    return {**entry, "energy": joined}
 
 
 def _n_samples(trace: Trace, windows: Sequence[Window], offset_s: float) -> int:
@@ -172,10 +180,6 @@ def _n_samples(trace: Trace, windows: Sequence[Window], offset_s: float) -> int:
 
 def _sparse(trace: Trace, windows: Sequence[Window], offset_s: float) -> str:
     return f"{_n_samples(trace, windows, offset_s)} samples in a window; {MIN_UPDATES} are needed to trust it"
-
-
-def _entries(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (entry for variant in result["variants"] for entry in variant["bench"])
 
 
 def _columns(rows: Sequence[Sequence[str]], path: Path) -> dict[str, np.ndarray]:

@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import get_type_hints
 
 import torch
 
 from compressor import __version__, rundir, surgery
+from compressor.bench.result import PlannedVariant, PlanSettings, Precision
 from compressor.data.augment import augmented
 from compressor.data.batches import Data, prepare
 from compressor.data.dataset import open_dataset
@@ -20,11 +21,13 @@ from compressor.model.artifact import Model, OnnxGraph, Task, load_model, open_m
 from compressor.model.checkpoint import digest, is_fine_tuned
 from compressor.options import Base
 from compressor.pipeline import provenance
-from compressor.pipeline.record import Facts, facts_of, measured, n_units, onnx_facts, variant
+from compressor.pipeline.record import file_record, n_units, onnx_record, record_of, variant
 from compressor.progress import say
 from compressor.recipe.schema import STAGES, Bench, Recipe, dump
 from compressor.report import card, page
-from compressor.rundir import RunDir
+from compressor.report import document as documents
+from compressor.report.document import CardKind, PlannedStage, RecipePlan, Report, Verdict
+from compressor.rundir import FileRecord, HeldOut, RunDir, StepRecord
 from compressor.stages import export, finetune, quantize
 from compressor.training.context import Context, Originals
 from compressor.training.options import Retrain
@@ -43,11 +46,11 @@ class Start:
     key: str
     is_trained: bool
     """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
-    report: dict[str, Any]
+    report: documents.Start
     """What `check` says of the model and the data."""
 
 
-def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, Any]:
+def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
     """Run what is left of a recipe and return the report; `GateMissed` comes after everything is written."""
     with rundir.open_run(run_dir) as files, explained(run_dir):
         say(f"run directory: {run_dir}")
@@ -55,9 +58,9 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
         list(_walk_dry(recipe, start))
         metadata = provenance.metadata(recipe)
         write_text(files.recipe, dump(recipe))
-        write_json(files.facts, provenance.facts(recipe, recipe_file, metadata))
+        rundir.write_run_record(files, provenance.run_record(recipe, recipe_file, metadata))
         variants = list(_run_stages(recipe, files, start, metadata))
-        launch.measure_run(files, variants, recipe.bench.model_dump(mode="json"))
+        launch.measure_run(files, variants, _bench_settings(recipe.bench))
         report = page.write(run_dir)
         for folder, kind in _folders(recipe, files):
             card.write_card(folder, report, kind)
@@ -66,7 +69,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
     return report
 
 
-def check(recipe: Recipe) -> dict[str, Any]:
+def check(recipe: Recipe) -> RecipePlan:
     """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
     start = _start(recipe)
     return {**start.report, "stages": list(_walk_dry(recipe, start))}
@@ -89,7 +92,7 @@ def _start(recipe: Recipe) -> Start:
     is_trained = is_fine_tuned(recipe.model)
     if not is_trained:
         _check_first(recipe)
-    report = {
+    report: documents.Start = {
         "model": {
             "family": model.net.config.model_type,
             "n_params": surgery.n_params(model.net),
@@ -112,7 +115,7 @@ def _check_first(recipe: Recipe) -> None:
         raise RecipeError("stages[0] (finetune): it makes the original, so it has none to learn from; remove 'distill'")
 
 
-def _walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
+def _walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     """Take a copy of the model through the stages without training; what does not fit is found here."""
     model = start.model.copy()
     for index, options in enumerate(recipe.stages):
@@ -132,18 +135,18 @@ def _gives(options: Base) -> type[Artifact]:
     return found
 
 
-def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[str, str]) -> Iterator[Facts]:
+def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[str, str]) -> Iterator[PlannedVariant]:
     """Run the stages that are not done; yield the files to measure: the original's, then the results."""
     folders = [files.stage(index, options.stage) for index, options in enumerate(recipe.stages)]
     _keep_only(folders, files)
-    key, facts = start.key, facts_of(start.model, recipe.bench)
+    key, facts = start.key, record_of(start.model, recipe.bench)
     artifact: Artifact = start.model
     n_distilled = sum(_n_distilled(options, start.data) for options in recipe.stages)
     originals: Originals | None = None
     if start.is_trained:
         originals = Originals(start.model.copy(), start.data, n_distilled)
         yield from _original_files(recipe, files, start, originals, key, metadata)
-    results: dict[str, Facts] = {}
+    results: dict[str, PlannedVariant] = {}
     for index, options in enumerate(recipe.stages):
         settings = options.model_dump(mode="json")
         rounds_key = rundir.chain(key, {**settings, "retrain": None})
@@ -151,24 +154,25 @@ def _run_stages(recipe: Recipe, files: RunDir, start: Start, metadata: Mapping[s
         folder = folders[index]
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
         context = Context(folder, key, recipe.seed, start.data, originals, metadata, label=label)
-        done = rundir.facts_if_done(folder, key)
+        done = rundir.record_if_done(folder, key)
         if done is None:
             if (folder / rundir.DONE).exists():
-                say(f"{label:<24} changed, done anew")
+                say(f"{label:<24} settings changed, running again")
             rundir.start(folder, key, rounds_key)
-            _keep_only(folders[: index + 1], files)  # what follows is of an earlier form of the recipe
+            _keep_only(folders[: index + 1], files)  # what follows belongs to an earlier version of the recipe
             files.forget_bench()
             done = _run_stage(artifact, options, context, recipe.bench, facts, rounds_key)
         else:
             say(f"{label:<24} done before")
         is_trimmed = done["widths"].get("vocabulary") != facts["widths"].get("vocabulary")
         task = open_task(folder / "model", artifact.task) if is_trimmed else artifact.task
-        facts, artifact = done, _reopen(folder, options, task)
+        precision = rundir.precision_of(done, options.stage)
+        facts, artifact = done, _reopen(folder, options, task, precision)
         if originals is None and isinstance(artifact, Model):
             originals = Originals(artifact.copy(), start.data, n_distilled)
             yield from _original_files(recipe, files, start, originals, key, metadata)
         if isinstance(artifact, OnnxGraph):
-            results[options.stage] = variant(f"{folder.name}/model.onnx", "result", options.stage == "quantize", facts)
+            results[options.stage] = variant(f"{folder.name}/model.onnx", "result", precision, facts, facts)
     yield from results.values()
 
 
@@ -182,8 +186,8 @@ def _n_distilled(options: Base, data: Data) -> int:
 
 
 def _run_stage(
-    artifact: Artifact, options: Base, context: Context, bench: Bench, before: Facts, rounds_key: str
-) -> Facts:
+    artifact: Artifact, options: Base, context: Context, bench: Bench, before: StepRecord, rounds_key: str
+) -> StepRecord:
     """Run one stage, keep its result, and write down what it cost and gave."""
     began = time.monotonic()
     name = options.stage  # type: ignore[attr-defined]
@@ -195,9 +199,9 @@ def _run_stage(
     seconds = time.monotonic() - began
     if isinstance(result, Model):
         save_model(result, context.folder / "model")
-        facts = {**facts_of(result, bench), **context.evaluate(result)}
+        facts: StepRecord = {**record_of(result, bench), **_held_out(result, context)}
     else:
-        facts = onnx_facts(result, before, context)
+        facts = onnx_record(result, before, context)
     rundir.finish(context.folder, context.key, facts, stage=name, seconds=round(seconds, 3))
     for pattern in ("*.safetensors", "step.json", "round.json"):  # what resuming needed
         for leftover in context.folder.glob(pattern):
@@ -205,37 +209,52 @@ def _run_stage(
     return facts
 
 
-def _reopen(folder: Path, options: Base, task: Task) -> Artifact:
+def _held_out(model: Model, context: Context) -> HeldOut:
+    return {"accuracy_held_out": context.evaluate(model)["accuracy_held_out"]}
+
+
+def _bench_settings(bench: Bench) -> PlanSettings:
+    """Keys of the bench's plan that a recipe sets."""
+    return {
+        "batch_sizes": list(bench.batch_sizes),
+        "lengths": list(bench.lengths),
+        "threads": list(bench.threads),
+        "meter": bench.meter,
+    }
+
+
+def _reopen(folder: Path, options: Base, task: Task, precision: Precision) -> Artifact:
     """Open what a finished stage left on disk, so that a resumed run and an undisturbed one go on alike."""
     if _gives(options) is Model:
         return open_model(folder / "model", task)
-    return OnnxGraph(folder / "model.onnx", task)
+    return OnnxGraph(folder / "model.onnx", task, precision)
 
 
 def _original_files(
     recipe: Recipe, files: RunDir, start: Start, originals: Originals, key: str, metadata: Mapping[str, str]
-) -> Iterator[Facts]:
+) -> Iterator[PlannedVariant]:
     """Export and quantize the original as the result will be, for a fair comparison."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
     how = (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()
     key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(each.model_dump(mode="json") for each in how))
     context = Context(files.original, key, recipe.seed, start.data, originals, metadata, label="original")
-    facts = rundir.facts_if_done(files.original, key)
+    facts = rundir.record_if_done(files.original, key)
     if facts is None:
         rundir.start(files.original, key)
         model = originals.model
-        facts = {**facts_of(model, recipe.bench), **context.evaluate(model), "files": {}}
+        made: dict[str, FileRecord] = {}
+        facts = {**record_of(model, recipe.bench), **_held_out(model, context), "files": made}
         if how:
             graph = export.run(model, how[0], context)
             both = (graph, quantize.run(graph, how[1], context))
-            facts["files"] = {each.path.name: measured(each, context) for each in both}
+            made |= {each.path.name: file_record(each, context) for each in both}
         rundir.finish(files.original, key, facts)
-    for name, of_file in facts["files"].items():
-        yield variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
+    for name, of_file in facts.get("files", {}).items():
+        yield variant(f"original/{name}", "original", rundir.precision_of(of_file, name), facts, of_file)
 
 
-def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, Literal["model", "onnx"]]]:
+def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, CardKind]]:
     """Folders that can be used by themselves, and so carry a model card."""
     for index, options in enumerate(recipe.stages):
         folder = files.stage(index, options.stage)
@@ -243,14 +262,14 @@ def _folders(recipe: Recipe, files: RunDir) -> Iterator[tuple[Path, Literal["mod
 
 
 def _keep_only(folders: Sequence[Path], files: RunDir) -> None:
-    """Remove the folders of other stages, which an earlier form of the recipe left here."""
+    """Remove the folders of other stages, which an earlier version of the recipe left here."""
     for folder in files.path.iterdir():
         if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in folders:
-            say(f"{folder.name:<24} is of an earlier form of the recipe, removed")
+            say(f"{folder.name:<24} from an earlier version of the recipe, removed")
             rundir.remove(folder)
 
 
-def _sentence(verdict: Mapping[str, Any]) -> str:
+def _sentence(verdict: Verdict) -> str:
     value = "unknown" if verdict["value"] is None else f"{verdict['value']:.4g}"
     what = f"limit {verdict['limit']:g} missed, got {value} ({verdict['note']})"
     return f"gates.{verdict['name']}: {what}; change the stages, or the limit"

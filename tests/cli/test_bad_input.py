@@ -374,7 +374,9 @@ class TestRunDirectory:
         before = contents(RUN / "00-project", "*.[js]*")  # but for the card, which shows the whole run
         exit_code, _, shown = compress(capsys, "--set", "stages.1.multiple_of=2")
         assert exit_code == 0
-        assert "[1/2] project            done before\n[2/2] shrink             changed, done anew\n" in shown
+        assert (
+            "[1/2] project            done before\n[2/2] shrink             settings changed, running again\n" in shown
+        )
         assert contents(RUN / "00-project", "*.[js]*") == before != {}
 
     def test_another_recipe_takes_over_and_says_what_goes(self, capsys, recipe):
@@ -384,8 +386,8 @@ class TestRunDirectory:
         change(recipe, "stage: shrink", "stage: finetune\n    retrain: {steps: 1}")
         exit_code, report, shown = compress(capsys, "--set", "seed=1")
         assert exit_code == 0
-        assert "01-shrink                is of an earlier form of the recipe, removed\n" in shown
-        assert "[1/2] project            changed, done anew\n" in shown
+        assert "01-shrink                from an earlier version of the recipe, removed\n" in shown
+        assert "[1/2] project            settings changed, running again\n" in shown
         assert [stage["name"] for stage in report["stages"]] == ["project", "finetune"]
         assert not report["is_measured"]
         assert (RUN / "notes.txt").read_text() == "not ours"
