@@ -15,6 +15,7 @@ from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
 from compressor.files import explained, read_json, write_json
 
+FORMAT = 2  # of what steps leave in their folders; part of every key, so that another format is not resumed
 DONE = "done.json"
 KEY = "key.json"  # of what a step's folder holds, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
@@ -42,21 +43,26 @@ class RunRecord(TypedDict):
     source: str
 
 
-class FileRecord(TypedDict):
-    """What is recorded of an ONNX file."""
+class Metrics(TypedDict):
+    """How a file is judged on the reported split; a task's other metrics become keys here."""
 
     accuracy: float
+
+
+class HeldOut(TypedDict):
+    """The same on the held-out share, by which choices are made."""
+
+    accuracy_held_out: float
+
+
+class FileRecord(Metrics):
+    """What is recorded of an ONNX file."""
+
     n_examples: int
     split: str
     size_bytes: int
     precision: NotRequired[Precision]
     """Missing in files of earlier versions; `precision_of` knows."""
-
-
-class HeldOut(TypedDict):
-    """Accuracy on the held-out share, by which choices are made."""
-
-    accuracy_held_out: float
 
 
 class StepRecord(TypedDict):
@@ -74,6 +80,8 @@ class StepRecord(TypedDict):
     """Kept layers, as indices in the original."""
     features: NotRequired[list[str]]
     accuracy_held_out: NotRequired[float]
+    has_own_processor: NotRequired[bool]
+    """Whether a step changed the tokenizer, which then lies beside its model."""
     file: NotRequired[str]
     accuracy: NotRequired[float]
     n_examples: NotRequired[int]

@@ -2,7 +2,6 @@
 
 from inspect import signature
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,6 +10,7 @@ from tiny import arch_of, task_of
 
 from compressor.model import Model, Task
 from compressor.stages import export, quantize
+from compressor.training.context import Context
 
 N_WORDS = 12
 HEADER = '<ir_version: 10, opset_import: ["" : {}, "ai.onnx.ml" : 3, "com.microsoft" : 1, "mine" : 1]>'
@@ -54,6 +54,6 @@ def model_of(net):
 def exported(net, folder):
     """Export a network, and quantize it beside that."""
     folder.mkdir(exist_ok=True)
-    context = SimpleNamespace(folder=folder, seed=0, metadata={}, log=lambda **numbers: None)
+    context = Context(folder, "", 0, data=None, originals=None)
     graph = export.run(model_of(net), export.Options(stage="export"), context)
     return graph.path, quantize.run(graph, quantize.Options(stage="quantize"), context).path

@@ -9,8 +9,8 @@ from transformers import AutoConfig
 
 from compressor import surgery
 from compressor.model import checkpoint
-from compressor.model.outputs import OUTPUT_NAMES
-from compressor.model.pretrained import AUTO_CLASSES
+from compressor.nets import tabular
+from compressor.tasks import task_files
 
 TEXT = {"vocab_size": 64, "max_position_embeddings": 40, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 24}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4}
@@ -51,13 +51,15 @@ TINY = {
 }
 """What differs from the defaults of each family's config."""
 
+tabular.register()
+AUTO_CLASSES = [file.auto_class() for file in task_files().values()]
 NO_SDPA = ("autoencoder", "convnext", "deberta-v2", "mlp", "mobilenet_v2", "resnet")
 
 
 def build(family, attention="sdpa"):
     """Build a fresh network of a family with its own random weights."""
     config = AutoConfig.for_model(family, **TINY[family])
-    auto = next(auto for auto in AUTO_CLASSES.values() if type(config) in auto._model_mapping)
+    auto = next(auto for auto in AUTO_CLASSES if type(config) in auto._model_mapping)
     implementation = "eager" if family in NO_SDPA else attention
     return auto.from_config(config, attn_implementation=implementation).eval()
 
@@ -144,4 +146,4 @@ def logits(net, example):
     """Logits of a forward pass without gradients, with the reconstruction of an autoencoder beside them."""
     with torch.no_grad():
         output = net(**example)
-    return torch.cat([output[name] for name in OUTPUT_NAMES if name in output], dim=-1)
+    return torch.cat([output[name] for name in ("logits", "reconstruction") if name in output], dim=-1)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressor.data.batches import NO_LABEL, Split, Tokens
+from compressor.data.batches import Split
 from compressor.data.options import Augment
 from compressor.errors import RecipeError
+from compressor.inputs.text import Tokens
 from compressor.model import Model
+from compressor.numerics.classification import NO_LABEL
 
 N_NEIGHBOURS = 12
 CHUNK = 1024  # rows of the similarity matrix at a time
@@ -22,10 +24,10 @@ def augmented(split: Split, options: Augment, model: Model, seed: int) -> Split:
     A small student learns its training sentences by heart long before it has learnt the original's function; new
     sentences keep teaching it (Jiao et al., TinyBERT, 2020, arXiv:1909.10351, replace words in the same way).
     """
-    if not isinstance(split.encode, Tokens):
+    if split.tokens is None:
         raise RecipeError("data.augment: works on text, not on images; leave it out")
     generator = torch.Generator().manual_seed(seed)
-    source = split.encode
+    source = split.tokens
     table = neighbours(model, source.flat["input_ids"])
     parts = [source]
     for _ in range(options.copies):

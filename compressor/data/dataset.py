@@ -11,21 +11,21 @@ import datasets
 import torch
 from pydantic import Field, model_validator
 
-from compressor.data.columns import Columns, find_columns, is_class, is_image, label_words
+from compressor.data.columns import find_columns, label_words
 from compressor.data.labels import Labels, from_values, rename
 from compressor.data.options import Augment
-from compressor.data.table import scale
 from compressor.errors import InputError, first_line, listed
+from compressor.inputs.columns import Columns, is_class, is_image
 from compressor.model import hub
 from compressor.nets.tabular import Features
 from compressor.options import Base
+from compressor.tasks import task_file
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
 SPLIT_SEED = 0  # of splits that we make: the same for every seed of a recipe, so that runs can be compared
 REPORTED_SHARE = 0.1  # of train, where no other split is labelled
 SKLEARN = "sklearn:"
-TOYS = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's own small datasets of classes
 
 
 class Dataset(Base):
@@ -105,7 +105,7 @@ def open_dataset(options: Dataset, task_name: str) -> Raw:
         if options.labels is not None:
             classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
         digest = _digest((train, report), (*columns, label))
-        features = scale(train, columns) if task_name == "tabular-classification" else None
+        features = task_file(task_name).INPUTS.features(train, columns)
         return Raw(train, report, report_split, columns, label, classes, renamed, digest, features)
 
 
@@ -153,30 +153,21 @@ def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
     import sklearn.datasets
     from sklearn.model_selection import train_test_split
 
-    known = TOYS if task_name == "tabular-classification" else ("digits",)
+    inputs = task_file(task_name).INPUTS
+    known = inputs.SKLEARN
     if name not in known:
         what = f"scikit-learn has no such dataset for {task_name}"
         raise InputError(
             f"data.dataset: {what}, got {SKLEARN + name!r}; choose from {listed(SKLEARN + x for x in known)}"
         )
     toy = getattr(sklearn.datasets, f"load_{name}")()
-    columns: dict[str, Any] = {"label": toy.target}
-    features = datasets.Features(label=datasets.ClassLabel(names=[str(each) for each in toy.target_names]))
-    if task_name == "tabular-classification":
-        columns |= zip(toy.feature_names, toy.data.T, strict=True)
-        features |= dict.fromkeys(toy.feature_names, datasets.Value("float32"))
-    else:
-        columns["image"] = [_drawn(pixels) for pixels in toy.images]
-        features["image"] = datasets.Image()
-    rows = datasets.Dataset.from_dict(columns, features)
+    columns, features = inputs.from_sklearn(toy)
+    classes = datasets.ClassLabel(names=[str(name) for name in toy.target_names])
+    rows = datasets.Dataset.from_dict(
+        {"label": toy.target, **columns}, datasets.Features({"label": classes, **features})
+    )
     parts = train_test_split(range(len(rows)), test_size=0.2, stratify=toy.target, random_state=SPLIT_SEED)
     return {name: rows.select(part) for name, part in zip(("train", "validation"), parts, strict=True)}
-
-
-def _drawn(pixels: Any) -> Any:
-    from PIL import Image
-
-    return Image.fromarray((pixels * (255 / 16)).round().astype("uint8"))
 
 
 def _choose_splits(

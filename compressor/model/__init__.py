@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from compressor.plugins import lazily
 
 if TYPE_CHECKING:
-    from compressor.model.artifact import Model, OnnxGraph, Task, load, load_model, open_model, save_model
+    from compressor.model.artifact import Model, OnnxGraph, load, load_model, open_model, save_model
     from compressor.model.checkpoint import Source
     from compressor.model.outputs import logits_of, outputs_of
+    from compressor.tasks import Task
 
 __all__ = [
     "Model",

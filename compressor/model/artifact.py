@@ -17,7 +17,6 @@ from compressor.bench.result import Precision
 from compressor.errors import InputError, first_line
 from compressor.model import pretrained
 from compressor.model.checkpoint import (
-    HEADS,
     Source,
     arch_of,
     fetch,
@@ -27,26 +26,7 @@ from compressor.model.checkpoint import (
 )
 from compressor.nets.tabular import Features
 from compressor.surgery import Width
-
-INPUT_NAMES = {
-    "text-classification": ("input_ids", "attention_mask", "token_type_ids"),
-    "image-classification": ("pixel_values",),
-    "tabular-classification": ("features",),
-}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network does, with the words and the preprocessing that belong to it."""
-
-    name: str
-    labels: tuple[str, ...]
-    processor: Any
-    """Tokenizer or image processor; None for a table."""
-    input_names: tuple[str, ...]
-    """In this order: `input_ids, attention_mask, token_type_ids` as far as they are taken, or the only one."""
-    features: tuple[str, ...] = ()
-    """Names of the numbers in a row of a table, in order."""
+from compressor.tasks import Task, task_file, task_files
 
 
 @dataclass
@@ -146,7 +126,9 @@ def load(folder: str | Path) -> PreTrainedModel:
     """
     folder = Path(folder)
     config = read_config(folder)
-    task = next((name for name in HEADS if has_head(config, name)), None)  # without one: a language model, for example
+    task = next(
+        (name for name in task_files() if has_head(config, name)), None
+    )  # without one: a language model, for example
     net = pretrained.read_net(folder, config, task)
     net.eval()
     return net
@@ -169,20 +151,15 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
     """Read the processor and the words that go with a network."""
     names: Any = net.config.id2label
     labels = tuple(names[index] for index in range(len(names)))
-    if source.task == "tabular-classification":
-        return Task(source.task, labels, None, INPUT_NAMES[source.task], tuple(net.config.feature_names))
+    inputs = task_file(source.task).INPUTS
     folder = fetch_processor(source)
     if folder is None:
-        processor = pretrained.new_image_processor(net.config)
+        processor = inputs.new_processor(net.config)
     else:
         processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
-    if source.task == "text-classification":
-        if len(processor) > net.config.vocab_size:
-            raise InputError(f"{folder}: {len(processor)} tokens for a network that knows {net.config.vocab_size}")
-        most = getattr(net.config, "max_position_embeddings", processor.model_max_length)  # T5 knows no positions
-        processor.model_max_length = min(processor.model_max_length, most)
-        pretrained.add_padding_(net.config, processor)
-    if source.task == "image-classification":
-        pretrained.note_image_size_(net.config, processor)
-    known = set(signature(net.forward).parameters).intersection(processor.model_input_names)
-    return Task(source.task, labels, processor, tuple(name for name in INPUT_NAMES[source.task] if name in known))
+    inputs.agree_(net.config, processor, str(folder))
+    taken = set(signature(net.forward).parameters)
+    if processor is not None:
+        taken &= set(processor.model_input_names)
+    names_taken = tuple(name for name in inputs.NAMES if name in taken)
+    return Task(source.task, labels, processor, names_taken, tuple(getattr(net.config, "feature_names", ())))

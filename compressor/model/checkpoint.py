@@ -5,10 +5,10 @@ import hashlib
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from huggingface_hub.errors import StrictDataclassError
-from pydantic import model_validator
+from pydantic import AfterValidator, WithJsonSchema, model_validator
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
@@ -18,15 +18,11 @@ from compressor.model import hub
 from compressor.nets import tabular
 from compressor.options import Base
 from compressor.plugins import discover
+from compressor.tasks import known, task_file, task_files
 
 WEIGHTS = "model*.safetensors"
 WORDS = ("*.json", "*.txt", "*.model")  # config, tokenizer, image processor
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
-HEADS = {
-    "text-classification": "ForSequenceClassification",
-    "image-classification": "ForImageClassification",
-    "tabular-classification": "ForTabularClassification",
-}
 
 
 class Source(Base):
@@ -40,7 +36,7 @@ class Source(Base):
     """Hub id or local folder of the tokenizer or image processor that goes with `config`."""
     revision: str = "main"
     """Branch, tag or commit on the Hub."""
-    task: Literal["text-classification", "image-classification", "tabular-classification"]
+    task: Annotated[str, AfterValidator(known), WithJsonSchema({"type": "string", "enum": list(task_files())})]
     """What the network does."""
     trust_remote_code: bool = False
     """Run Python code that the checkpoint brings; never on by itself."""
@@ -53,9 +49,10 @@ class Source(Base):
             raise ValueError("'config' needs a 'model_type', such as vit")
         if self.checkpoint is not None and self.processor is not None:
             raise ValueError("'processor' goes with 'config'; a checkpoint brings its own")
-        if self.processor is not None and self.task == "tabular-classification":
+        inputs = task_file(self.task).INPUTS
+        if self.processor is not None and inputs.PROCESSOR == "none":
             raise ValueError("a table needs no 'processor': the network standardises its features itself")
-        if self.config is not None and self.processor is None and self.task == "text-classification":
+        if self.config is not None and self.processor is None and inputs.PROCESSOR == "needed":
             raise ValueError("'config' of a text model needs a 'processor': a tokenizer's hub id or folder")
         return self
 
@@ -88,7 +85,7 @@ def is_fine_tuned(source: Source) -> bool:
 
 def has_head(config: PreTrainedConfig, task: str) -> bool:
     """Whether the weights that belong to this config end in a head for the task."""
-    return any(HEADS[task] in name for name in config.architectures or ())
+    return any(task_file(task).HEAD in name for name in config.architectures or ())
 
 
 def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConfig:

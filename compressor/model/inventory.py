@@ -15,6 +15,7 @@ from compressor.model.artifact import load
 from compressor.model.checkpoint import WEIGHTS, arch_of
 from compressor.model.outputs import flops_by_module
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
+from compressor.tasks import inputs_of
 
 LENGTH = 32  # tokens of the text that operations are counted for
 
@@ -81,7 +82,7 @@ def _network(folder: Path) -> NetworkInventory:
     net = load(folder)
     original = pretrained.uncut(net)
     arch = arch_of(net.config.model_type)
-    is_text = net.main_input_name == "input_ids"
+    has_length = inputs_of(net.main_input_name).HAS_LENGTH
     flops = flops_by_module(net, 1, LENGTH)
     parameters = list(net.named_parameters())  # tied ones once
     sizes_before = {width.name: width.size for width in arch.widths(original)}
@@ -92,7 +93,7 @@ def _network(folder: Path) -> NetworkInventory:
         "n_params": surgery.n_params(net),
         "n_params_original": surgery.n_params(original),
         "n_flops": flops[""],
-        "flops_at": Shape(1, LENGTH if is_text else None).name,
+        "flops_at": Shape(1, LENGTH if has_length else None).name,
         "size_bytes": sum(weights.nbytes for _, weights in parameters),
         "widths": [
             {

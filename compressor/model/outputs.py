@@ -1,6 +1,6 @@
 """What a network or a file answers: its outputs for a batch, and how many operations that takes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ from transformers import PreTrainedModel
 
 from compressor.errors import InputError, first_line
 from compressor.model.artifact import Model, OnnxGraph
-from compressor.model.pretrained import image_shape
+from compressor.tasks import inputs_of
 
-OUTPUT_NAMES = ("logits", "reconstruction")  # what is proved, compared and exported, as far as a network gives it
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
 Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
@@ -22,12 +21,16 @@ Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 def logits_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Logits:
     """Give the function from inputs to logits; `n_threads` is for onnxruntime, torch keeps its own number."""
     outputs = outputs_of(artifact, n_threads)
-    return lambda inputs: outputs(inputs)["logits"]
+    judged = artifact.task.file.OUTPUT_NAMES[0]
+    return lambda inputs: outputs(inputs)[judged]
 
 
 def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Outputs:
     """Give the function from inputs to all that is answered: the logits, and the reconstruction of an autoencoder."""
-    return _torch_outputs(artifact.net) if isinstance(artifact, Model) else _onnx_outputs(artifact.path, n_threads)
+    names = artifact.task.file.OUTPUT_NAMES
+    if isinstance(artifact, Model):
+        return _torch_outputs(artifact.net, names)
+    return _onnx_outputs(artifact.path, names, n_threads)
 
 
 def n_flops(model: Model, batch_size: int, length: int) -> int:
@@ -42,7 +45,8 @@ def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:
-            net.eval()(**{name: tensor.to(net.device) for name, tensor in _plain_inputs(net, batch_size, length)})
+            inputs = inputs_of(net.main_input_name).plain(net.config, batch_size, length)
+            net.eval()(**{name: tensor.to(net.device) for name, tensor in inputs.items()})
     finally:
         net.set_attn_implementation(attention)
         net.train(was_training)
@@ -50,33 +54,19 @@ def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[
     return {**counts, "": int(counter.get_total_flops())}
 
 
-def _plain_inputs(net: PreTrainedModel, batch_size: int, length: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield valid inputs whose values do not matter."""
-    if net.main_input_name == "features":
-        yield "features", torch.zeros(batch_size, len(net.config.feature_names))
-    elif net.main_input_name == "pixel_values":
-        yield "pixel_values", torch.zeros(batch_size, *image_shape(net.config))
-    else:
-        ids = torch.ones(batch_size, length, dtype=torch.long)
-        if net.config.is_encoder_decoder:
-            ids[:, -1] = net.config.eos_token_id  # where a classifier reads
-            yield "decoder_input_ids", ids
-        yield "input_ids", ids
-
-
-def _torch_outputs(net: PreTrainedModel) -> Outputs:
+def _torch_outputs(net: PreTrainedModel, names: Sequence[str]) -> Outputs:
     @torch.no_grad()
     def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         was_training = net.training
         net.eval()
         output: Any = net(**{name: tensor.to(net.device) for name, tensor in inputs.items() if name != "labels"})
         net.train(was_training)
-        return {name: output[name].cpu() for name in OUTPUT_NAMES if name in output}
+        return {name: output[name].cpu() for name in names if name in output}
 
     return outputs
 
 
-def _onnx_outputs(file: Path, n_threads: int | None) -> Outputs:
+def _onnx_outputs(file: Path, output_names: Sequence[str], n_threads: int | None) -> Outputs:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = n_threads or 0  # 0: as many as there are cores
     settings.log_severity_level = 3  # errors only
@@ -85,7 +75,7 @@ def _onnx_outputs(file: Path, n_threads: int | None) -> Outputs:
     except Exception as error:  # onnxruntime's exceptions share no base
         raise InputError(f"{file}: onnxruntime cannot open it ({first_line(error)})") from error
     names = [node.name for node in session.get_inputs()]
-    wanted = [node.name for node in session.get_outputs() if node.name in OUTPUT_NAMES]
+    wanted = [node.name for node in session.get_outputs() if node.name in output_names]
 
     def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = session.run(wanted, {name: inputs[name].numpy() for name in names})

@@ -10,35 +10,24 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from PIL import Image
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    ViTConfig,
 )
 from transformers import logging as chatter
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
 from compressor import surgery
 from compressor.errors import InputError, first_line
+from compressor.inputs import image
 from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.nets import tabular
-from compressor.nets.tabular import AutoModelForTabularClassification, Features
+from compressor.nets.tabular import Features
+from compressor.tasks import task_file
 
-AUTO_CLASSES: dict[str, Any] = {  # Any: what transformers declares of them is not what they do
-    "text-classification": AutoModelForSequenceClassification,
-    "image-classification": AutoModelForImageClassification,
-    "tabular-classification": AutoModelForTabularClassification,
-}
 DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
 FORMAT = 1  # of the block `compressor` in config.json
-IMAGE_SIZE = "image_size"  # of a config; ResNet's has none of its own
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
@@ -64,7 +53,7 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
     require_family(settings["model_type"])
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
-        if key in DATASETS_OWN or not (hasattr(known, key) or key == IMAGE_SIZE):
+        if key in DATASETS_OWN or not (hasattr(known, key) or key == image.SIZE):
             what = "labels and features are the dataset's"
             raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; {what}")
     try:
@@ -73,7 +62,7 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
-        net: PreTrainedModel = AUTO_CLASSES[source.task].from_config(config, dtype=torch.float32)
+        net: PreTrainedModel = task_file(source.task).auto_class().from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
     return net
@@ -122,7 +111,7 @@ def read_net(
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
     with torch.device("meta"):
-        return type(AUTO_CLASSES[task].from_config(config, trust_remote_code=trust_remote_code))
+        return type(task_file(task).auto_class().from_config(config, trust_remote_code=trust_remote_code))
 
 
 def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -166,38 +155,11 @@ def uncut(net: PreTrainedModel) -> PreTrainedModel:
 @_quiet()
 def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> Any:
     """Load the tokenizer or image processor of a folder."""
-    auto = AutoTokenizer if task == "text-classification" else AutoImageProcessor
+    settings = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     try:
-        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+        return task_file(task).INPUTS.read_processor(str(folder), **settings)
     except UNUSABLE as error:
         raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
-
-
-def add_padding_(config: PreTrainedConfig, processor: Any) -> None:
-    """Let the end of a text pad it, where a network that was made to write knows no padding."""
-    if processor.pad_token is None:
-        processor.pad_token = processor.eos_token
-    if config.pad_token_id is None:
-        config.pad_token_id = processor.pad_token_id
-
-
-def new_image_processor(config: PreTrainedConfig) -> Any:
-    """Build the image processor of a new network: images are brought to its size, whole, and scaled to [-1, 1]."""
-    if not hasattr(config, IMAGE_SIZE):
-        raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
-    n_channels, height, width = image_shape(config)
-    half = [0.5] * n_channels
-    backends: Any = IMAGE_PROCESSOR_MAPPING[ViTConfig]  # the plain one: ResNet's zooms in, DeiT's crops
-    return backends["pil"](  # the one that does not need torchvision
-        size={"height": height, "width": width}, image_mean=half, image_std=half
-    )
-
-
-def note_image_size_(config: PreTrainedConfig, processor: Any) -> None:
-    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
-    if not hasattr(config, IMAGE_SIZE):
-        square = Image.new("RGB", (256, 256))
-        config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
@@ -213,10 +175,3 @@ def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
     net.save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)
-
-
-def image_shape(config: PreTrainedConfig) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a network takes."""
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return config.num_channels, height, width

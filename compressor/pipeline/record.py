@@ -1,15 +1,16 @@
 """What is recorded of an artifact: its size, its FLOPs, its sparsity, and what was measured."""
 
 from collections.abc import Iterator
+from typing import cast
 
 from compressor import surgery
 from compressor.bench.result import Kind, PlannedVariant, Precision, variant_name
 from compressor.bench.shape import Shape
-from compressor.data.batches import accuracy
+from compressor.data.batches import metrics
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import logits_of, n_flops
 from compressor.recipe.schema import Bench
-from compressor.rundir import FileRecord, StepRecord
+from compressor.rundir import FileRecord, HeldOut, Metrics, StepRecord
 from compressor.training.context import Context
 
 
@@ -30,16 +31,20 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
     }
 
 
+def model_record(model: Model, bench: Bench, context: Context) -> StepRecord:
+    """Record of a model that a step gave: its size, and how it is judged on the held-out share."""
+    return {**record_of(model, bench), **_held_out(model, context)}
+
+
 def n_units(model: Model) -> dict[str, int]:
     """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
-    tokens = {"vocabulary": model.net.config.vocab_size} if model.task.name == "text-classification" else {}
-    return {width.name: width.size for width in model.widths()} | tokens
+    return {width.name: width.size for width in model.widths()} | model.task.inputs.sizes(model.net.config)
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
     """Shapes at which the files are measured, each on one thread."""
     for batch_size in bench.batch_sizes:
-        if model.task.name == "text-classification":
+        if model.task.inputs.HAS_LENGTH:
             yield from (Shape(batch_size, length) for length in bench.lengths)
         else:
             yield Shape(batch_size)
@@ -57,7 +62,7 @@ def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepR
         "layers": before["layers"],
         "features": before.get("features", []),
         "file": f"{context.folder.name}/{graph.path.name}",
-        "accuracy_held_out": context.evaluate(graph)["accuracy_held_out"],
+        "accuracy_held_out": _held_out(graph, context)["accuracy_held_out"],
         "accuracy": file["accuracy"],
         "n_examples": file["n_examples"],
         "split": file["split"],
@@ -73,15 +78,19 @@ def file_record(graph: OnnxGraph, context: Context) -> FileRecord:
     and padding would distort the answer.
     """
     report = context.data.for_task(graph.task).report
-    fraction = accuracy(logits_of(graph), report, batch_size=1)
+    scores = cast(Metrics, metrics(graph.task, logits_of(graph), report, batch_size=1))
     files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
     return {
-        "accuracy": fraction,
+        **scores,
         "n_examples": len(report),
         "split": context.data.report_name,
         "size_bytes": sum(file.stat().st_size for file in files),
         "precision": graph.precision,
     }
+
+
+def _held_out(artifact: Model | OnnxGraph, context: Context) -> HeldOut:
+    return cast(HeldOut, context.trainer.evaluate(artifact))
 
 
 def variant(

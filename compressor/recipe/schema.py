@@ -21,15 +21,12 @@ from compressor.plugins import discover, names
 from compressor.recipe import packaged
 from compressor.recipe.messages import complaints
 from compressor.recipe.strict_yaml import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
+from compressor.training.options import StageOptions
 
 STAGES = discover(stages)
 
 if TYPE_CHECKING:
-
-    class AnyStage(Base):
-        """Options of any file in `compressor.stages`."""
-
-        stage: Any
+    AnyStage = StageOptions
 else:
     AnyStage = Annotated[reduce(or_, (module.Options for module in STAGES.values())), Field(discriminator="stage")]
 
@@ -143,7 +140,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
             given = None  # a problem of its own; nothing is known about what follows
             continue
         origin = document.origin(("stages", index, "stage"))
-        takes, gives = _wiring(name)
+        takes, gives = wiring(name)
         if given and given not in takes:
             wanted = " or ".join(kind.__name__ for kind in takes)
             yield Problem(origin, ("stages", index), f"'{name}' takes {wanted}, but {giver}")
@@ -152,7 +149,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
         given, giver = gives, f"'{name}' {said} gives {gives.__name__}"
 
 
-def _wiring(name: str) -> tuple[tuple[type, ...], type]:
+def wiring(name: str) -> tuple[tuple[type, ...], type]:
     """Return the kinds of artifact that a stage takes, and the one that it gives."""
     hints = get_type_hints(STAGES[name].run)
     taken = next(iter(hints.values()))

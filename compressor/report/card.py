@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -46,7 +46,17 @@ FrontMatter = TypedDict(
 )
 
 
-def write_card(folder: Path, report: Report, kind: CardKind) -> None:
+class Usage(Protocol):
+    """How an exported file is used; the file of a task says it."""
+
+    OPTIMUM: str
+    """Name of optimum's class that opens the folder; empty where there is none."""
+
+    def snippet(self, file: str) -> str:
+        """Write the few lines that run the file."""
+
+
+def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> None:
     """Write ``README.md`` into a folder that a stage left: a reloadable model, or an ONNX file with its processor.
 
     Parameters
@@ -57,6 +67,8 @@ def write_card(folder: Path, report: Report, kind: CardKind) -> None:
         What `page.write` returned.
     kind : "model" or "onnx"
         How the folder is loaded.
+    usage : Usage
+        How the file is used: the file of the run's task.
     """
     stage = _stage(folder, report, kind)
     files = [variant for variant in report["variants"] if Path(variant["file"]).parent.name == folder.name]
@@ -71,7 +83,7 @@ def write_card(folder: Path, report: Report, kind: CardKind) -> None:
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),
         dataset=_hub_id(report["recipe"]["data"]["dataset"]),
-        task=report["recipe"]["model"]["task"],
+        usage=usage,
         features=stage["features"],
         removed=removed(stage["widths"]),
         file=Path(files[0]["file"]).name if files else "model.onnx",

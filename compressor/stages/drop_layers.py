@@ -5,22 +5,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from compressor import surgery
-from compressor.data.batches import batch_order
 from compressor.errors import RecipeError
-from compressor.model import Model, logits_of
-from compressor.options import Base
+from compressor.model import Model
 from compressor.training.context import Context
-from compressor.training.losses import task_loss
-
-N_EXAMPLES = 512  # of the held-out share, for the damage of a removal
+from compressor.training.options import StageOptions
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `drop_layers` stage."""
 
     stage: Literal["drop_layers"]
@@ -67,7 +62,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     origin = model.layers
     _set_layers_(model, stack, keep)
     model.record([origin[i] for i in keep])
-    context.log(kept_layers=list(model.layers))
+    context.journal.log(kept_layers=list(model.layers))
     return model
 
 
@@ -89,31 +84,15 @@ def _tensors(layer: nn.Module) -> set[str]:
 def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:
     """Remove one layer at a time, each time the one without which the held-out loss is lowest."""
     keep = tuple(range(len(stack.layers)))
-    if context.is_dry:
-        return keep[:n_layers]
     while len(keep) > n_layers:
         losses = {}
         for fewer in combinations(keep, len(keep) - 1):
             if stack.fits(fewer):
                 _set_layers_(model, stack, fewer)
-                losses[fewer] = _held_out_loss(model, context)
+                losses[fewer] = context.trainer.held_out_loss(model)
         keep = min(losses, key=losses.__getitem__)
     _set_layers_(model, stack, range(len(stack.layers)))
     return keep
-
-
-def _held_out_loss(model: Model, context: Context) -> float:
-    """Mean cross-entropy on part of the held-out share."""
-    logits, split = logits_of(model), context.data.for_task(model.task).held_out
-    generator = torch.Generator().manual_seed(context.seed)
-    total, n_seen = 0.0, 0
-    for indices in batch_order(split, 64, generator):
-        batch = split.batch(indices)
-        total += float(task_loss(logits(batch), batch["labels"])) * len(indices)
-        n_seen += len(indices)
-        if n_seen >= N_EXAMPLES:
-            break
-    return total / n_seen
 
 
 def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:

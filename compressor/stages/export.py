@@ -19,15 +19,14 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
-from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
-from compressor.model.outputs import OUTPUT_NAMES, outputs_of
-from compressor.options import Base
+from compressor.model.outputs import outputs_of
 from compressor.rundir import Parity, ParityCheck, write_parity
 from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 _OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
@@ -36,7 +35,7 @@ _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the ``export`` stage."""
 
     stage: Literal["export"]
@@ -68,13 +67,14 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
             model.task.processor.save_pretrained(context.folder)
     parity: Parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     write_parity(context.folder, parity)
-    context.log(opset=opset, max_abs_diff=gap)
+    context.journal.log(opset=opset, max_abs_diff=gap)
     return OnnxGraph(path, model.task)
 
 
 def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
     """Make random inputs, padded rows among them where there are several."""
-    return example_inputs(model.task, model.net.config, batch_size, length, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
 def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> ONNXProgram:
@@ -91,8 +91,8 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
                 net,
                 kwargs=example,
                 input_names=list(example),
-                output_names=_output_names(net, example),
-                dynamic_shapes={name: _axes(values) for name, values in example.items()},
+                output_names=_output_names(model, example),
+                dynamic_shapes=dict.fromkeys(example, model.task.inputs.FREE_AXES),
                 opset_version=opset,
                 verbose=False,
             )
@@ -103,15 +103,9 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
     return program
 
 
-def _output_names(net: PreTrainedModel, example: dict[str, Tensor]) -> list[str]:
+def _output_names(model: Model, example: dict[str, Tensor]) -> list[str]:
     """Name the outputs that are of use, in the order in which the network gives them."""
-    output: Any = net(**example)
-    return [name for name in OUTPUT_NAMES if name in output]
-
-
-def _axes(values: Tensor) -> dict[int, str]:
-    """Name the free axes of an input: tokens, which are whole numbers, vary in number; pixels and features do not."""
-    return {0: "batch"} if values.is_floating_point() else {0: "batch", 1: "length"}
+    return list(outputs_of(model)(example))
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:

@@ -1,23 +1,27 @@
 """Train all weights for one long phase."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from compressor.model import Model
-from compressor.options import Base
 from compressor.training.context import Context
-from compressor.training.options import Retrain
+from compressor.training.options import Retrain, StageOptions
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `finetune` stage."""
 
     stage: Literal["finetune"]
     retrain: Retrain
     """The training phase."""
 
+    def phases(self) -> Sequence[Retrain]:
+        """Give the one phase."""
+        return (self.retrain,)
+
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Train the network, from wherever it stands; units that are dead stay dead."""
-    loss = context.fit(model, options.retrain)
-    context.log(loss=loss)
+    loss = context.trainer.fit(model, options.retrain)
+    context.journal.log(loss=loss)
     return model

@@ -15,16 +15,15 @@ from torch.nn import functional
 from compressor import balls, surgery
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
-from compressor.options import Base
 from compressor.plugins import discover, one_of
 from compressor.surgery import Width, importance
 from compressor.training.context import Context
-from compressor.training.options import Retrain
+from compressor.training.options import Retrain, StageOptions
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `project` stage."""
 
     stage: Literal["project"]
@@ -84,6 +83,10 @@ class Options(Base):
         """Number of projections."""
         return self.rounds or (8 if self.protocol == "rounds" else 1)
 
+    def phases(self) -> Sequence[Retrain]:
+        """Give the phase of each round."""
+        return (self.retrain,) * self.n_rounds
+
     def progress(self, round_: int) -> float:
         """Share of the way to the target after a round, 1 after the last."""
         share = (round_ + 1) / self.n_rounds
@@ -109,28 +112,29 @@ def run(model: Model, options: Options, context: Context) -> Model:
     """
     chosen = surgery.select(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
-    context.state |= importance.no_scores(chosen)
-    add_scores = partial(importance.add_taylor_, context.state, model.net, chosen)
+    scores = context.journal.state  # saved with each round
+    scores |= importance.no_scores(chosen)
+    add_scores = partial(importance.add_taylor_, scores, model.net, chosen)
 
     for round_ in context.rounds(model, options.n_rounds):
-        if not context.is_dry:
-            if options.importance == "activation":
-                with importance.adding_activations(context.state, model.net, chosen):
-                    context.look(model, options.retrain.batch_size)
-            elif options.importance == "taylor" and round_ == 0:  # later, retraining accumulates them
-                context.observe(model, options.retrain, add_scores)
+        if options.importance == "activation":
+            with importance.adding_activations(scores, model.net, chosen):
+                context.trainer.look(model, options.retrain.batch_size)
+        elif options.importance == "taylor" and round_ == 0:  # later, retraining accumulates them
+            context.trainer.observe(model, options.retrain, add_scores)
         for contest in contests:
-            _project_(model, contest, options, context.state, options.progress(round_))
+            _project_(model, contest, options, scores, options.progress(round_))
         if options.rewind_to is not None:
             _rewind_(model, chosen, options.rewind_to)
-        context.state |= importance.no_scores(chosen)
-        loss = context.fit(
+        scores |= importance.no_scores(chosen)
+        loss = context.trainer.fit(
             model, options.retrain, after_backward=add_scores if options.importance == "taylor" else None
         )
         dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
         units = sum(width.size for width in chosen)
         lr = options.retrain.lr  # written down, for it may be lowered after a divergence
-        context.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **context.evaluate(model))
+        score = context.trainer.evaluate(model)
+        context.journal.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **score)
     return model
 
 

@@ -1,6 +1,5 @@
 """Remove dead units from the layers, and prove at each width that can be cut exactly that no output changed."""
 
-import json
 from typing import Any, Literal
 
 import torch
@@ -8,18 +7,16 @@ from pydantic import Field
 from torch import Tensor
 
 from compressor import surgery
-from compressor.data.batches import example_inputs
 from compressor.errors import NumericsError
-from compressor.files import write_text
 from compressor.model import Model, outputs_of
-from compressor.options import Base
 from compressor.surgery import Width
 from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `shrink` stage."""
 
     stage: Literal["shrink"]
@@ -32,7 +29,7 @@ class Options(Base):
 def run(model: Model, options: Options, context: Context) -> Model:
     """Cut every width down to its live units."""
     generator = torch.Generator().manual_seed(context.seed)
-    probe = example_inputs(model.task, model.net.config, BATCH_SIZE, LENGTH, generator)
+    probe = model.task.inputs.example(model.task, model.net.config, BATCH_SIZE, LENGTH, generator)
     dropped: dict[str, list[int]] = {}
     errors: dict[bool, float] = {True: 0.0, False: 0.0}
     for name in [width.name for width in model.widths()]:
@@ -43,10 +40,9 @@ def run(model: Model, options: Options, context: Context) -> Model:
         errors[width.exact] = max(errors[width.exact], _cut_(model, width, keep, probe))
         dropped[name] = (~keep).nonzero().flatten().tolist()
     model.record(model.layers)
-    if not context.is_dry:
-        write_text(context.folder / "surgery.json", json.dumps(_provenance(dropped, context)) + "\n")
+    context.journal.write_json("surgery.json", _provenance(dropped, context))
     approximate = {"largest_approximate_error": errors[False]} if errors[False] else {}
-    context.log(
+    context.journal.log(
         removed_units=sum(map(len, dropped.values())),
         n_params=surgery.n_params(model.net),
         largest_error=errors[True],

@@ -12,18 +12,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from compressor import surgery
-from compressor.data.batches import Tokens, example_inputs
 from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
 from compressor.model.outputs import outputs_of
-from compressor.options import Base
 from compressor.training.context import Context
+from compressor.training.options import StageOptions
 
 BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
 
-class Options(Base):
+class Options(StageOptions):
     """Recipe keys of the `trim_vocabulary` stage; it comes behind the stages that train."""
 
     stage: Literal["trim_vocabulary"]
@@ -34,16 +33,15 @@ class Options(Base):
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Keep the common tokens: texts made of them are answered as before, other words are spelled with them."""
-    source = context.data.for_task(model.task).train.encode
-    if not isinstance(source, Tokens):
+    source = context.data.for_task(model.task).train.tokens
+    if source is None:
         raise ValueError("works on text, which alone has a vocabulary; leave it out")
     counts = torch.bincount(source.flat["input_ids"])
     trimmed, kept = _trimmed(model, (counts >= options.min_count).nonzero().flatten().tolist())
     _prove_answers(model, trimmed, kept, context.seed)
-    if not context.is_dry:
-        _prove_tokens(model, trimmed, kept, source.max_length, context)
+    _prove_tokens(model, trimmed, kept, source.max_length, context)
     n_before = model.net.config.vocab_size
-    context.log(tokens=len(kept), tokens_before=n_before, n_params=surgery.n_params(trimmed.net))
+    context.journal.log(tokens=len(kept), tokens_before=n_before, n_params=surgery.n_params(trimmed.net))
     return trimmed
 
 
@@ -88,7 +86,7 @@ def _named(config: PreTrainedConfig) -> dict[str, list[int]]:
 def _prove_answers(model: Model, trimmed: Model, kept: Tensor, seed: int) -> None:
     """Compare the outputs for random texts of tokens that stay."""
     generator = torch.Generator().manual_seed(seed)
-    probe = example_inputs(trimmed.task, trimmed.net.config, BATCH_SIZE, LENGTH, generator)
+    probe = trimmed.task.inputs.example(trimmed.task, trimmed.net.config, BATCH_SIZE, LENGTH, generator)
     before = outputs_of(model)({**probe, "input_ids": kept[probe["input_ids"]]})
     for name, values in outputs_of(trimmed)(probe).items():
         surgery.prove_equal(before[name], values, "vocabulary")

@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressor.data.batches import NO_LABEL
 from compressor.errors import RecipeError
 from compressor.model import Model
 from compressor.training.options import Distill
 
 Relations = dict[str, Tensor]
-
-
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits, shape (batch, n_labels), over the batch; examples without a label add nothing."""
-    return functional.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum") / len(labels)
 
 
 @dataclass(frozen=True)

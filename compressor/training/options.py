@@ -1,5 +1,6 @@
 """Options of a training phase, which every stage that trains takes as `retrain`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -58,3 +59,19 @@ class Retrain(Base):
         if self.labels == 0 and (self.distill is None or not self.distill.has_weight):
             raise ValueError("every loss has weight zero; raise 'labels' or 'distill'")
         return self
+
+    def n_steps(self, n_examples: int) -> int:
+        """Count the optimizer updates on a split of this size."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, round((self.epochs or 0) * n_examples / self.batch_size))
+
+
+class StageOptions(Base):
+    """What the options of every stage have in common."""
+
+    stage: str
+
+    def phases(self) -> Sequence[Retrain]:
+        """Give the training phases of the stage, in order."""
+        return ()

@@ -17,7 +17,7 @@ from compressor.errors import NumericsError, listed
 from compressor.model import Model
 from compressor.progress import steps
 from compressor.training import precision
-from compressor.training.losses import Answer, captured_relations, distillation_loss, task_loss
+from compressor.training.losses import Answer, captured_relations, distillation_loss
 from compressor.training.options import Retrain
 from compressor.training.teacher import RememberingTeacher, Teacher
 
@@ -40,14 +40,7 @@ class Phase:
     @property
     def n_steps(self) -> int:
         """Number of optimizer updates."""
-        return n_steps(self.retrain, self.split)
-
-
-def n_steps(retrain: Retrain, split: Split) -> int:
-    """Optimizer updates that a phase takes on this split."""
-    if retrain.steps is not None:
-        return retrain.steps
-    return max(1, round((retrain.epochs or 0) * len(split) / retrain.batch_size))
+        return self.retrain.n_steps(len(self.split))
 
 
 def fit(
@@ -224,9 +217,7 @@ def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]
             labels = batch.pop("labels")
             with precision.autocast(model.net, chosen):
                 output: Any = net(**batch, output_hidden_states=wants_states)
-            loss = phase.retrain.labels * task_loss(output.logits, labels)
-            if (own := getattr(output, "reconstruction_loss", None)) is not None:  # of an autoencoder
-                loss = loss + own
+            loss = model.task.file.loss(output, labels, phase.retrain.labels)
             if distill is not None and phase.teacher is not None:
                 ours = Answer(output.logits, output.hidden_states[1:] if wants_states else [], relations)
                 theirs = phase.teacher.answer(batch, indices)

@@ -1,5 +1,6 @@
 """What the original model says of the training examples, remembered where that fits in memory."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -8,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressor.data.batches import Split, batch_order
+from compressor.data.batches import Data, Split, batch_order
 from compressor.model import Model
 from compressor.progress import steps
+from compressor.training import precision
 from compressor.training.losses import Answer, captured_relations
-from compressor.training.options import Distill
-from compressor.training.precision import autocast
+from compressor.training.options import Distill, Retrain
 
 BATCH_SIZE = 128
 CACHE_SHARE = 0.4  # of the memory, for all remembered hidden states
@@ -33,7 +34,7 @@ class Teacher:
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         with ExitStack() as stack:
             relations = stack.enter_context(captured_relations(self.model, self.wanted.attention_relations > 0))
-            stack.enter_context(autocast(self.model.net, self.precision))
+            stack.enter_context(precision.autocast(self.model.net, self.precision))
             output: Any = self.model.net(**inputs, output_hidden_states=self.wanted.hidden_states > 0)
         states = [output.hidden_states[i + 1] for i in self.layers] if self.wanted.hidden_states else []
         return Answer(output.logits.float(), states, dict(relations))
@@ -51,7 +52,7 @@ class RememberingTeacher:
         self.lengths = torch.ones(len(split), dtype=torch.long)
         self.starts = torch.zeros(len(split), dtype=torch.long)
         end = 0
-        with steps("asking the original", len(order)) as progress:
+        with steps("caching teacher outputs", len(order)) as progress:
             for n_done, indices in enumerate(order, start=1):
                 batch = split.batch(indices)
                 logits, states, self.lengths[indices] = _packed(teacher.answer(batch, indices), batch)
@@ -99,3 +100,23 @@ def teacher_for(
 def _memory_bytes() -> int:
     """Memory of this machine: all of it, not what is free, so that a resumed run decides alike."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class Originals:
+    """The original model, and the teachers made of it: those that remember are shared by all stages."""
+
+    def __init__(self, model: Model, data: Data, n_examples: int = 0) -> None:
+        """``n_examples``: how many the distillations of the whole run will ask about."""
+        self.model, self.data, self.n_examples = model, data, n_examples
+        self._teachers: dict[str, Teacher | RememberingTeacher] = {}
+
+    def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
+        """Teacher for a student made of these layers."""
+        assert retrain.distill is not None
+        wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
+        key = json.dumps([layers, wanted.hidden_states > 0, wanted.attention_relations > 0, chosen])
+        if key not in self._teachers:
+            self._teachers = {
+                key: teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples)
+            }
+        return self._teachers[key]

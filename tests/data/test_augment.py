@@ -9,7 +9,7 @@ from compressor.data.options import Augment
 from compressor.errors import RecipeError
 from compressor.model import load_model
 from compressor.model.checkpoint import Source
-from compressor.training.losses import NO_LABEL, task_loss
+from compressor.numerics.classification import NO_LABEL, cross_entropy
 
 TASK = "text-classification"
 
@@ -73,5 +73,5 @@ def test_images_are_refused(train, model):
 def test_the_task_loss_ignores_examples_without_a_label():
     logits = torch.tensor([[2.0, -1.0], [0.3, 0.9]])
     labels = torch.tensor([1, NO_LABEL])
-    assert task_loss(logits, labels) == pytest.approx(float(task_loss(logits[:1], labels[:1])) / 2)
-    assert task_loss(logits, torch.full((2,), NO_LABEL)) == 0
+    assert cross_entropy(logits, labels) == pytest.approx(float(cross_entropy(logits[:1], labels[:1])) / 2)
+    assert cross_entropy(logits, torch.full((2,), NO_LABEL)) == 0

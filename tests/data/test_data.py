@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.data.batches import Split, accuracy, batch_order, example_inputs, prepare
+from compressor.data.batches import Split, batch_order, metrics, prepare
 from compressor.data.dataset import Dataset, open_dataset
 from compressor.errors import InputError, RecipeError
 from compressor.model import Source, load_model, logits_of
@@ -125,23 +125,23 @@ def test_without_a_generator_the_longest_come_first():
     assert order.tolist() == [1, 3, 4, 0, 2]
 
 
-def test_accuracy_is_the_share_of_right_answers(data):
+def test_accuracy_is_the_share_of_right_answers(model, data):
     def always(output):
         return lambda batch: torch.eye(2)[output].expand(len(batch["labels"]), 2)
 
     positive = data.train.labels.float().mean().item()
-    assert accuracy(always(1), data.train, 8) == pytest.approx(positive)
-    assert accuracy(always(0), data.train, 8) == pytest.approx(1 - positive)
+    assert metrics(model.task, always(1), data.train, 8) == {"accuracy": pytest.approx(positive)}
+    assert metrics(model.task, always(0), data.train, 8) == {"accuracy": pytest.approx(1 - positive)}
 
 
 @pytest.mark.parametrize(("batch_size", "length"), [(1, 4), (3, 32)])
 def test_example_inputs_are_valid(model, batch_size, length):
-    inputs = example_inputs(model.task, model.net.config, batch_size, length, generator())
+    inputs = model.task.inputs.example(model.task, model.net.config, batch_size, length, generator())
     assert tuple(inputs) == model.task.input_names
     assert inputs["attention_mask"][0].all()
     assert (inputs["input_ids"] * (1 - inputs["attention_mask"]) == model.task.processor.pad_token_id).all()
     assert logits_of(model)(inputs).shape == (batch_size, 2)
-    again = example_inputs(model.task, model.net.config, batch_size, length, generator())
+    again = model.task.inputs.example(model.task, model.net.config, batch_size, length, generator())
     assert all(torch.equal(inputs[name], again[name]) for name in inputs)
 
 
@@ -160,7 +160,7 @@ def test_images_are_processed_once(vit):
     assert batch["pixel_values"].max() == 1
     assert torch.equal(batch["pixel_values"], split.batch([0, 3, 1])["pixel_values"])
     assert torch.equal(batch["pixel_values"][2], split.batch([1])["pixel_values"][0])
-    inputs = example_inputs(vit.task, vit.net.config, 2, 0, generator())
+    inputs = vit.task.inputs.example(vit.task, vit.net.config, 2, 0, generator())
     assert logits_of(vit)(inputs).shape == (2, 10)
 
 
@@ -186,6 +186,7 @@ def test_real_accuracy_of_the_checkpoint_on_sst2(shared):
     )
     data = prepare(open_dataset(options, TEXT), options, model.task, seed=0)
     n_right = sum(
-        accuracy(logits_of(model), split, 32) * len(split) for split in (data.train, data.held_out, data.report)
+        metrics(model.task, logits_of(model), split, 32)["accuracy"] * len(split)
+        for split in (data.train, data.held_out, data.report)
     )
     assert round(n_right) == 780  # of 872, as the checkpoint's own page says

@@ -2,7 +2,6 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ from compressor.graphs import flops
 from compressor.model import Model, Task, inventory, pretrained
 from compressor.report import text
 from compressor.stages import export
+from compressor.training.context import Context
 
 SMALL = """g (int64[n, length] ids) => (y) {
     s = Shape <start = 1, end = 2> (ids)
@@ -48,7 +48,7 @@ def bert_graph_file(tmp_path_factory):
     net = tiny("bert")
     model = Model(net, arch_of(net), Task(*task_of(net)))
     folder = tmp_path_factory.mktemp("graph")
-    context = SimpleNamespace(folder=folder, seed=0, metadata={}, log=lambda **numbers: None)
+    context = Context(folder, "", 0, data=None, originals=None)
     return export.run(model, export.Options(stage="export"), context).path
 
 

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from compressor import surgery
 from compressor.errors import InputError
-from compressor.model import OnnxGraph, Source, load, load_model, open_model, pretrained, save_model
+from compressor.inputs import image, text
+from compressor.model import OnnxGraph, Source, load, load_model, open_model, save_model
 from compressor.model.artifact import load_weights_, save_weights
 from compressor.model.outputs import logits_of, n_flops
-from compressor.model.pretrained import image_shape
 
 TEXT, IMAGE = "text-classification", "image-classification"
 VIT = {
@@ -155,11 +155,11 @@ def test_a_resnet_learns_its_image_size_from_the_config_or_the_processor(tmp_pat
     source = Source(config={**RESNET, "image_size": 12}, task=IMAGE)
     model = load_model(source, ["no", "yes"])
     pixels = model.task.processor([Image.new("RGB", (40, 20))], return_tensors="pt")["pixel_values"]
-    assert image_shape(model.net.config) == (3, 12, 12) == pixels.shape[1:]
+    assert image.shape(model.net.config) == (3, 12, 12) == pixels.shape[1:]
     save_model(model, tmp_path)
     edit(tmp_path / "config.json", lambda config: config.pop("image_size"))
     edit(tmp_path / "preprocessor_config.json", lambda settings: settings.update(size={"height": 10, "width": 14}))
-    assert image_shape(load_model(Source(checkpoint=str(tmp_path), task=IMAGE), None).net.config) == (3, 10, 14)
+    assert image.shape(load_model(Source(checkpoint=str(tmp_path), task=IMAGE), None).net.config) == (3, 10, 14)
     with pytest.raises(InputError, match=r"model.config: ResNetConfig has no image size; add one"):
         load_model(Source(config=RESNET, task=IMAGE), ["no", "yes"])
 
@@ -354,7 +354,7 @@ def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     config = transformers.GPT2Config(**sizes)
-    pretrained.add_padding_(config, tokenizer)
+    text.agree_(config, tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).net.config.pad_token_id == tokenizer.vocab["[PAD]"]

@@ -37,8 +37,8 @@ RECIPE = {
 # The command with saves so frequent that a kill falls between two of them.
 COMMAND = """
 import sys
-import compressor.training.context
-compressor.training.context.SECONDS_BETWEEN_SAVES = 0.05
+import compressor.training.journal
+compressor.training.journal.SECONDS_BETWEEN_SAVES = 0.05
 from compressor.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -102,7 +102,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file():
         (1, "seed: -1", "seed: should be greater than or equal to 0, got -1"),
         (1, "seed:", "seed: should be a valid integer, got None"),
         (1, "model: {}", "model: duplicate key, first given at my.yaml:1; keep one"),
-        (2, "model: {checkpoint: a, task: speech}", "model.task: should be 'text-classification', "),
+        (2, "model: {checkpoint: a, task: speech}", "model.task: no such task; choose from image-classification, "),
         (2, "model: {checkpoint: a}", "model.task: required key is missing; add it"),
         (2, "model: text", "model: should be a mapping, got 'text'"),
         (2, "model: {checkpoint: 7, task: text-classification}", "model.checkpoint: should be text; put it in quotes"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from compressor.bench.result import PRECISIONS
 from compressor.bench.shape import Shape
 from compressor.report import card, compare, figures, limits, measured, page, spread, words
+from compressor.tasks import text_classification
 
 SIZES = {"": 1.0, "m": 1e-3, "µ": 1e-6, "k": 1e3, "M": 1e6, "G": 1e9}
 UNITS = ("J·s", "J", "W", "")
@@ -193,7 +194,7 @@ def test_a_card_spells_them_out_too(run):
     result = board({("original int8", 1): "unavailable"})
     result["variants"][0]["bench"][0]["energy"]["warnings"] = ["the power was not steady"]
     write(run.parent / "pi.json", result)
-    card.write_card(run / "03-quantize", page.write(run, run.parent / "pi.json"), "onnx")
+    card.write_card(run / "03-quantize", page.write(run, run.parent / "pi.json"), "onnx", text_classification)
     text = (run / "03-quantize/README.md").read_text()
     assert "Warning (original fp32 at 1×32): the power was not steady." in text
     assert "Energy unavailable (original int8 at 1×128): no meter." in text

@@ -14,6 +14,7 @@ from fake_run import ACCURACY, RECIPE, finished_run, unfinished_run, write
 from compressor.errors import InputError
 from compressor.report import card, compare, figures, limits, page, svg, text, words
 from compressor.report.gather import gather
+from compressor.tasks import text_classification
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def test_images_are_measured_by_the_batch(finished):
     text = (finished / "report/index.html").read_text()
     assert "p50, batch 1" in text
     assert "p50 in ms at batch 1" in text
-    card.write_card(finished / "03-quantize", report, "onnx")
+    card.write_card(finished / "03-quantize", report, "onnx", text_classification)
     assert "| batch | file | p50 |" in (finished / "03-quantize/README.md").read_text()
 
 
@@ -207,7 +208,7 @@ def front_matter(card_file: Path) -> dict[str, Any]:
 
 def test_the_card_of_an_onnx_folder(finished):
     report = page.write(finished)
-    card.write_card(finished / "03-quantize", report, "onnx")
+    card.write_card(finished / "03-quantize", report, "onnx", text_classification)
     front = front_matter(finished / "03-quantize/README.md")
     assert front["library_name"] == "onnx"
     assert front["tags"] == ["compressor", "pruned", "onnx", "int8"]
@@ -230,7 +231,7 @@ def test_the_card_of_an_onnx_folder(finished):
 def test_the_card_of_a_model_folder(finished):
     report = page.write(finished)
     (finished / "01-project/model").mkdir()
-    card.write_card(finished / "01-project/model", report, "model")
+    card.write_card(finished / "01-project/model", report, "model", text_classification)
     text = (finished / "01-project/model/README.md").read_text()
     front = front_matter(finished / "01-project/model/README.md")
     assert front["library_name"] == "compressor"
@@ -244,7 +245,7 @@ def test_no_path_of_this_machine_gets_into_a_card(finished):
     report = page.write(finished)
     report["recipe"]["model"]["checkpoint"] = str(finished)
     report["recipe"]["data"]["dataset"] = "../data/reviews.csv"
-    card.write_card(finished / "02-export", report, "onnx")
+    card.write_card(finished / "02-export", report, "onnx", text_classification)
     text = (finished / "02-export/README.md").read_text()
     assert not {"base_model", "datasets", "model-index"} & front_matter(finished / "02-export/README.md").keys()
     assert str(finished) not in text
@@ -254,7 +255,7 @@ def test_no_path_of_this_machine_gets_into_a_card(finished):
 def test_the_card_of_a_run_that_was_not_measured(unfinished):
     report = page.write(unfinished)
     (unfinished / "00-drop_layers/model").mkdir()
-    card.write_card(unfinished / "00-drop_layers/model", report, "model")
+    card.write_card(unfinished / "00-drop_layers/model", report, "model", text_classification)
     text = (unfinished / "00-drop_layers/model/README.md").read_text()
     assert "## Measured" not in text
     assert "whole layers" in text

@@ -1,6 +1,6 @@
 """What is left of any family after `drop_layers` is an ordinary checkpoint, or the stage refuses the family."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import tiny
@@ -12,6 +12,7 @@ import compressor
 from compressor.errors import RecipeError
 from compressor.model import Model, Task
 from compressor.stages import drop_layers
+from compressor.training.context import Context
 
 REFUSED = ("albert", "autoencoder", "bart", "convnext", "mlp", "mobilenet_v2", "resnet", "swin", "t5")
 
@@ -22,7 +23,7 @@ def model_of(family):
 
 
 def run(model, **settings):
-    context = SimpleNamespace(is_dry=False, log=lambda **numbers: None)
+    context = Context(Path(), "", 0, data=None, originals=None, is_dry=True)
     return drop_layers.run(model, drop_layers.Options(stage="drop_layers", **settings), context)
 
 

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer
 
 from compressor import surgery
-from compressor.data.batches import example_inputs
 from compressor.errors import InputError, ParityError
 from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.stages import export
@@ -25,7 +24,7 @@ def options(**settings):
 def assert_same_logits(graph, model):
     for batch_size, length in ((1, 1), (2, 5), (7, 19)):
         generator = torch.Generator().manual_seed(length)
-        rows = example_inputs(model.task, model.net.config, batch_size, length, generator)
+        rows = model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
         torch.testing.assert_close(logits_of(graph)(rows), logits_of(model)(rows), rtol=1e-5, atol=1e-6)
 
 

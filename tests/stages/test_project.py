@@ -98,8 +98,8 @@ def test_importance_saves_what_the_norm_would_kill(model, context):
         net.intermediate.dense.weight[5, 0] = 1e-3
     for importance, is_dead in (("none", False), ("taylor", True)):
         copy = model.copy()
-        context.folder = context.folder / importance
-        context.folder.mkdir()
+        context = replace(context, folder=context.folder / importance)
+        context.folder.mkdir(parents=True)
         run(copy, options(rounds=1, widths=("layer.0.ffn",), importance=importance, column_sparsity=0.5), context)
         neurons = surgery.select(copy.widths(), ["layer.0.ffn"])[0]
         assert bool(surgery.dead_units(copy.net, neurons)[5]) is is_dead
@@ -135,7 +135,7 @@ def test_options_that_do_not_fit_are_refused(settings, message):
 
 
 def test_a_dry_walk_writes_nothing(model, context):
-    context.is_dry, context.folder = True, Path("does-not-exist")
+    context = replace(context, is_dry=True, folder=Path("does-not-exist"))
     run(model, options(column_sparsity=0.5), context)
     assert set(n_dead(model).values()) == {2, 12}
 

@@ -5,7 +5,6 @@ import torch
 from onnx import numpy_helper
 from transformers import AutoConfig, AutoTokenizer
 
-from compressor.data.batches import example_inputs
 from compressor.model import OnnxGraph, logits_of
 from compressor.stages import export, quantize
 
@@ -25,7 +24,7 @@ def nodes(graph, *op_types):
 def assert_near(found, expected, model):
     for batch_size, length in ((1, 1), (1, 17), (3, 8)):
         generator = torch.Generator().manual_seed(length)
-        rows = example_inputs(model.task, model.net.config, batch_size, length, generator)
+        rows = model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
         torch.testing.assert_close(logits_of(found)(rows), logits_of(expected)(rows), rtol=0, atol=0.02)
 
 

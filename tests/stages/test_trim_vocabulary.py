@@ -84,7 +84,7 @@ def test_it_is_an_ordinary_checkpoint(bert, data, tmp_path):
 def test_accuracy_is_that_of_the_new_tokens(bert, data, tmp_path):
     context = context_of(bert, tmp_path, data)
     trimmed = trim(bert, context)
-    assert context.evaluate(trimmed) == context.evaluate(bert)
+    assert context.trainer.evaluate(trimmed) == context.trainer.evaluate(bert)
     again = data.for_task(trimmed.task)
     assert again is data.for_task(trimmed.task)
     assert again.train.lengths == data.train.lengths

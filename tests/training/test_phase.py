@@ -12,7 +12,7 @@ from compressor.errors import NumericsError
 from compressor.model import load_model, logits_of
 from compressor.model.checkpoint import Source
 from compressor.training.options import Distill, Retrain
-from compressor.training.phase import Phase, fit, lr_factor, n_steps, observe
+from compressor.training.phase import Phase, fit, lr_factor, observe
 from compressor.training.teacher import RememberingTeacher, Teacher, teacher_for
 
 TASK, IMAGES = "text-classification", "image-classification"
@@ -141,5 +141,5 @@ def test_warm_up_rises_and_decay_ends_above_zero():
 
 
 def test_epochs_count_in_batches(data):
-    assert n_steps(Retrain(epochs=2, batch_size=8), data.train) == round(2 * len(data.train) / 8)
-    assert n_steps(Retrain(steps=7), data.train) == 7
+    assert Retrain(epochs=2, batch_size=8).n_steps(len(data.train)) == round(2 * len(data.train) / 8)
+    assert Retrain(steps=7).n_steps(len(data.train)) == 7

@@ -1,0 +1,66 @@
+"""Columns of a dataset by their features: what the recipe names, and what each kind of column looks like."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import datasets
+from pydantic import Field, model_validator
+
+from compressor.errors import InputError, listed
+from compressor.options import Base
+
+
+class Columns(Base):
+    """Names of the columns; found from the features when absent."""
+
+    text: str | None = None
+    """The text."""
+    text_pair: str | None = None
+    """The text that goes with it, in a task on pairs."""
+    image: str | None = None
+    """The image."""
+    features: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Of a table: columns of numbers, or one column of lists of them; all numbers but the label by default."""
+    label: str | None = None
+    """The class."""
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> "Columns":
+        if self.text_pair is not None and self.text is None:
+            raise ValueError("'text_pair' needs 'text'")
+        return self
+
+
+def only(key: str, rows: datasets.Dataset, usual: Sequence[str], is_meant: Callable[[Any], bool]) -> str:
+    """Column of a usual name, or the only one of its kind."""
+    kin = [name for name, feature in rows.features.items() if is_meant(feature)]
+    found = [name for name in usual if name in rows.features][:1] or kin
+    if len(found) != 1:
+        what = f"{listed(kin)} could all be it" if kin else "no column looks like it"
+        raise InputError(f"data.columns.{key}: {what}, there are {listed(rows.features)}; name it in the recipe")
+    return found[0]
+
+
+def is_class(feature: Any) -> bool:
+    """Tell whether a column names its classes."""
+    return isinstance(feature, datasets.ClassLabel)
+
+
+def is_image(feature: Any) -> bool:
+    """Tell whether a column holds images."""
+    return isinstance(feature, datasets.Image)
+
+
+def is_number(feature: Any) -> bool:
+    """Tell whether a column holds one number in each row."""
+    return isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
+
+
+def is_list(feature: Any) -> bool:
+    """Tell whether a column holds a list of numbers in each row."""
+    return isinstance(feature, datasets.List | datasets.LargeList) and is_number(feature.feature)
+
+
+def is_text(feature: Any) -> bool:
+    """Tell whether a column holds text."""
+    return getattr(feature, "dtype", "") in ("string", "large_string")

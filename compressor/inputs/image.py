@@ -1,0 +1,126 @@
+"""Images: processed when a batch asks for them, and kept while they fit."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import datasets
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, PreTrainedConfig, ViTConfig
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+from compressor.errors import InputError
+from compressor.inputs import Encode, Reader
+from compressor.inputs.columns import Columns, is_image, only
+
+NAMES = ("pixel_values",)
+COLUMNS = ("image",)
+FREE_AXES = {0: "batch"}
+PROCESSOR: Literal["needed", "made", "none"] = "made"
+HAS_LENGTH = False
+SKLEARN = ("digits",)
+SIZE = "image_size"  # of a config; ResNet's has none of its own
+CACHE_BYTES = 2**30  # of processed images per split: CIFAR-10 takes 0.6 GB, and reading it again half a training step
+
+is_column = is_image
+
+
+def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
+    """Give the column of the image."""
+    return (named.image or only("image", rows, (), is_image),)
+
+
+def read_processor(folder: str, **settings: Any) -> Any:
+    """Load an image processor."""
+    return AutoImageProcessor.from_pretrained(folder, **settings)
+
+
+def new_processor(config: PreTrainedConfig) -> Any:
+    """Build an image processor: images are brought to the network's size, whole, and scaled to [-1, 1]."""
+    if not hasattr(config, SIZE):
+        raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
+    n_channels, height, width = shape(config)
+    half = [0.5] * n_channels
+    backends: Any = IMAGE_PROCESSOR_MAPPING[ViTConfig]  # the plain one: ResNet's zooms in, DeiT's crops
+    return backends["pil"](  # the one that does not need torchvision
+        size={"height": height, "width": width}, image_mean=half, image_std=half
+    )
+
+
+def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
+    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    if not hasattr(config, SIZE):
+        square = Image.new("RGB", (256, 256))
+        config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
+
+
+def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int) -> tuple[Encode, list[int]]:
+    """Process images on demand; ``max_length`` has no meaning for them."""
+    return Pixels(rows, columns[0], reader.processor), [1] * len(rows)
+
+
+def mirrored(encode: Encode, n_examples: int) -> Encode:
+    """Add the mirror image of each image, in the same order."""
+
+    def both(indices: Tensor) -> dict[str, Tensor]:
+        pixels = encode(indices % n_examples)["pixel_values"]
+        is_mirrored = indices[:, None, None, None] >= n_examples
+        return {"pixel_values": pixels.flip(-1).where(is_mirrored, pixels)}
+
+    return both
+
+
+def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
+    """Measure nothing: the processor scales the images."""
+
+
+def sizes(config: PreTrainedConfig) -> dict[str, int]:
+    """Give nothing: all sizes are widths."""
+    return {}
+
+
+def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a network takes."""
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return config.num_channels, height, width
+
+
+def example(
+    reader: Reader, config: PreTrainedConfig, batch_size: int, length: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Make random images."""
+    return {"pixel_values": torch.randn(batch_size, *shape(config), generator=generator)}
+
+
+def plain(config: PreTrainedConfig, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Make grey images."""
+    return {"pixel_values": torch.zeros(batch_size, *shape(config))}
+
+
+def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
+    """Draw the 8x8 digits, whose pixels are counts from 0 to 16."""
+    drawn = [Image.fromarray((pixels * (255 / 16)).round().astype("uint8")) for pixels in bunch.images]
+    return {"image": drawn}, datasets.Features(image=datasets.Image())
+
+
+class Pixels:
+    """Images of a split, processed when a batch asks for them, and kept while all fit in the cache."""
+
+    def __init__(self, rows: datasets.Dataset, column: str, processor: Any) -> None:
+        self.images, self.processor = rows[column], processor
+        self.mode = {1: "L", 3: "RGB"}[len(processor.image_mean)]
+        self.kept: dict[int, Tensor] = {}
+
+    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        """Give the pixels of these images."""
+        wanted = indices.tolist()
+        found = {index: self.kept[index] for index in wanted if index in self.kept}
+        if missing := [index for index in wanted if index not in found]:
+            images = [self.images[index].convert(self.mode) for index in missing]
+            found |= zip(missing, self.processor(images, return_tensors="pt")["pixel_values"], strict=True)
+        pixels = torch.stack([found[index] for index in wanted])
+        if len(self.kept) * pixels[0].nbytes < CACHE_BYTES:
+            self.kept |= found
+        return {"pixel_values": pixels}

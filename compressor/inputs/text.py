@@ -1,0 +1,152 @@
+"""Texts and pairs of texts: tokenized once, cut into batches of like lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import datasets
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedConfig
+
+from compressor.errors import InputError, RecipeError
+from compressor.inputs import Encode, Reader
+from compressor.inputs.columns import Columns, is_text, only
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+COLUMNS = ("text", "text_pair")
+FREE_AXES = {0: "batch", 1: "length"}
+PROCESSOR: Literal["needed", "made", "none"] = "needed"
+HAS_LENGTH = True
+SKLEARN: tuple[str, ...] = ()
+PAIRS = (("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence"))
+
+is_column = is_text
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of a split, end to end in one tensor for each input; a batch is cut out of them without a loop."""
+
+    flat: dict[str, Tensor]
+    lengths: Tensor
+    names: tuple[str, ...]
+    """Inputs of the network, in order."""
+    padding: dict[str, int]
+    max_length: int
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """Where each example begins."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    def __call__(self, indices: Tensor) -> dict[str, Tensor]:
+        """Cut these examples out, padded to the longest of them."""
+        lengths = self.lengths[indices, None]
+        position = torch.arange(int(lengths.max()))
+        source = self.starts[indices, None] + position.minimum(lengths - 1)
+        is_token = position < lengths
+        inputs = {name: flat[source].where(is_token, self.padding[name]) for name, flat in self.flat.items()}
+        inputs["attention_mask"] = is_token.long()
+        return {name: inputs[name] for name in self.names}
+
+
+def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
+    """Give the column of the text, or those of a pair."""
+    if named.text is not None:
+        return (named.text,) if named.text_pair is None else (named.text, named.text_pair)
+    pair = next((pair for pair in PAIRS if set(pair) <= set(rows.features)), None)
+    return pair or (only("text", rows, ("text", "sentence"), is_text),)
+
+
+def read_processor(folder: str, **settings: Any) -> Any:
+    """Load a tokenizer."""
+    return AutoTokenizer.from_pretrained(folder, **settings)
+
+
+def new_processor(config: PreTrainedConfig) -> Any:
+    """Refuse: no tokenizer can be made from a config."""
+    raise NotImplementedError
+
+
+def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
+    """Check the vocabulary, limit the length to what the network reads, and give both a padding token.
+
+    The end of a text pads it where a network that was made to write has no padding.
+    """
+    if len(processor) > config.vocab_size:
+        raise InputError(f"{place}: {len(processor)} tokens for a network that knows {config.vocab_size}")
+    most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions
+    processor.model_max_length = min(processor.model_max_length, most)
+    if processor.pad_token is None:
+        processor.pad_token = processor.eos_token
+    if config.pad_token_id is None:
+        config.pad_token_id = processor.pad_token_id
+
+
+def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int) -> tuple[Tokens, list[int]]:
+    """Tokenize; texts are cut to ``max_length`` tokens, or to as many as the network reads."""
+    tokenizer = reader.processor
+    texts = [rows[name][:] for name in columns]
+    for name, column in zip(columns, texts, strict=True):
+        if None in column:
+            raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
+    n_readable = min(max_length, tokenizer.model_max_length)
+    encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
+    flat = {
+        name: torch.tensor([value for values in encoded[name] for value in values])
+        for name in reader.input_names
+        if name != "attention_mask"
+    }
+    padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    return Tokens(flat, torch.tensor(lengths), reader.input_names, padding, n_readable), lengths
+
+
+def mirrored(encode: Encode, n_examples: int) -> Encode:
+    """Refuse."""
+    raise RecipeError("data.mirror: works on images alone; leave it out")
+
+
+def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
+    """Measure nothing: a network reads tokens."""
+
+
+def sizes(config: PreTrainedConfig) -> dict[str, int]:
+    """Give the number of tokens, which `trim_vocabulary` lowers."""
+    return {"vocabulary": config.vocab_size}
+
+
+def example(
+    reader: Reader, config: PreTrainedConfig, batch_size: int, length: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Make random texts; the first is full, the others end in padding, so that masks are exercised."""
+    n_tokens = torch.randint(1, length + 1, (batch_size, 1), generator=generator)
+    n_tokens[0] = length
+    mask = torch.arange(length) < n_tokens
+    random_ids = torch.randint(config.vocab_size, (batch_size, length), generator=generator)
+    padding = torch.tensor(reader.processor.pad_token_id)
+    if config.is_encoder_decoder:  # their classifiers read the state at the one end of a text
+        end = config.eos_token_id
+        random_ids = random_ids.where(random_ids != end, padding).scatter(1, n_tokens - 1, end)
+    inputs = {
+        "input_ids": torch.where(mask, random_ids, padding),
+        "attention_mask": mask.long(),
+        "token_type_ids": torch.zeros_like(random_ids),
+    }
+    return {name: inputs[name] for name in reader.input_names}
+
+
+def plain(config: PreTrainedConfig, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Make texts of one token repeated."""
+    ids = torch.ones(batch_size, length, dtype=torch.long)
+    if not config.is_encoder_decoder:
+        return {"input_ids": ids}
+    ids[:, -1] = config.eos_token_id  # where a classifier reads
+    return {"decoder_input_ids": ids, "input_ids": ids}
+
+
+def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
+    """Refuse: `SKLEARN` is empty."""
+    raise NotImplementedError

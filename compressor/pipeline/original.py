@@ -1,0 +1,53 @@
+"""The original's files: exported and quantized as the result will be, for a fair comparison."""
+
+from collections.abc import Mapping
+
+from compressor import rundir
+from compressor.bench.result import PlannedVariant
+from compressor.pipeline.record import file_record, model_record, variant
+from compressor.recipe import Recipe
+from compressor.rundir import RunDir, StepRecord
+from compressor.stages import export, quantize
+from compressor.training.context import Context
+from compressor.training.teacher import Originals
+
+
+def original_variants(
+    recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
+) -> list[PlannedVariant]:
+    """Write the original's files unless they are there, and give them as entries of the bench plan."""
+    how = _how(recipe)
+    key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(options.model_dump(mode="json") for options in how))
+    record = rundir.record_if_done(home.original, key)
+    if record is None:
+        context = Context(home.original, key, recipe.seed, originals.data, originals, metadata, label="original")
+        record = _write(recipe, how, context, originals)
+    return [
+        variant(f"original/{name}", "original", rundir.precision_of(file, name), record, file)
+        for name, file in record["files"].items()
+    ]
+
+
+def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
+    """Give the last export and quantization of a recipe; nothing where it exports nothing."""
+    exports = [options for options in recipe.stages if isinstance(options, export.Options)]
+    quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
+    return (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()
+
+
+def _write(
+    recipe: Recipe,
+    how: tuple[export.Options, quantize.Options] | tuple[()],
+    context: Context,
+    originals: Originals,
+) -> StepRecord:
+    rundir.start(context.folder, context.key)
+    model = originals.model
+    record = model_record(model, recipe.bench, context)
+    record["files"] = {}
+    if how:
+        graph = export.run(model, how[0], context)
+        both = (graph, quantize.run(graph, how[1], context))
+        record["files"] = {file.path.name: file_record(file, context) for file in both}
+    rundir.finish(context.folder, context.key, record)
+    return record

@@ -1,0 +1,95 @@
+"""What a run starts from: the model and the data, matched with each other, and a walk through the stages."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from compressor import __version__, rundir, surgery
+from compressor.data import open_dataset, prepare
+from compressor.data.augment import augmented
+from compressor.data.batches import Data
+from compressor.errors import InputError, RecipeError
+from compressor.model import Model, load_model
+from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.pipeline.record import n_units
+from compressor.recipe import Recipe
+from compressor.recipe.schema import STAGES, wiring
+from compressor.report import document
+from compressor.report.document import PlannedStage
+from compressor.stages import finetune
+from compressor.training.context import Context
+from compressor.training.teacher import Originals
+
+
+@dataclass
+class Start:
+    """What a run starts from."""
+
+    model: Model
+    data: Data
+    key: str
+    is_trained: bool
+    """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
+
+    def summary(self) -> document.Start:
+        """Say what `check` says of the model and the data."""
+        n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
+        return {
+            "model": {
+                "family": self.model.net.config.model_type,
+                "n_params": surgery.n_params(self.model.net),
+                "is_trained": self.is_trained,
+            },
+            "data": {name: len(split) for name, split in n_examples.items()},
+        }
+
+
+def begin(recipe: Recipe) -> Start:
+    """Load the data and the model, and let them agree on the labels."""
+    raw = open_dataset(recipe.data, recipe.model.task)
+    torch.manual_seed(recipe.seed)
+    model = load_model(recipe.model, raw.labels, raw.features)
+    for name, weights in model.net.named_parameters():
+        if not weights.isfinite().all():
+            raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
+    data = prepare(raw, recipe.data, model.task, recipe.seed)
+    if recipe.data.augment is not None:
+        data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
+    where = {"dataset", "revision"}  # the digest says what was found there
+    settings = recipe.data.model_dump(mode="json", exclude=where)
+    key = rundir.chain(__version__, rundir.FORMAT, recipe.seed, digest(recipe.model), raw.digest, settings)
+    is_trained = is_fine_tuned(recipe.model)
+    if not is_trained:
+        _check_first(recipe)
+    return Start(model, data, key, is_trained)
+
+
+def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
+    """Take a copy of the model through the stages without training, and yield the size after each.
+
+    What does not fit the network is found here, before any work.
+    """
+    model = start.model.copy()
+    for index, options in enumerate(recipe.stages):
+        if wiring(options.stage)[1] is Model:
+            folder, originals = Path(options.stage), Originals(start.model, start.data)
+            context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
+            try:
+                model = STAGES[options.stage].run(model, options, context)
+            except ValueError as error:
+                raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
+        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": n_units(model)}
+
+
+def _check_first(recipe: Recipe) -> None:
+    """Refuse a network without a head if the first stage does not train one from the labels alone."""
+    first = recipe.stages[0]
+    if not isinstance(first, finetune.Options):
+        raise InputError(
+            f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
+            "let the first stage be finetune, or give a fine-tuned checkpoint"
+        )
+    if first.retrain.distill is not None:
+        raise RecipeError("stages[0] (finetune): it makes the original, so it has none to learn from; remove 'distill'")

@@ -1,0 +1,44 @@
+"""One class for an image."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoModelForImageClassification
+
+from compressor.inputs import image
+from compressor.numerics.classification import accuracy, cross_entropy
+
+HEAD = "ForImageClassification"
+INPUTS = image
+OUTPUT_NAMES = ("logits",)
+SCORE = "accuracy"
+OPTIMUM = "ORTModelForImageClassification"
+
+
+def auto_class() -> Any:
+    """Give transformers' class for it."""
+    return AutoModelForImageClassification
+
+
+def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
+    """Give the weighted cross-entropy."""
+    return weight * cross_entropy(outputs["logits"], labels)
+
+
+def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Give the share of right answers."""
+    return {"accuracy": accuracy(logits, labels)}
+
+
+def snippet(file: str) -> str:
+    """Write how the exported file is used: with onnxruntime alone, or with optimum."""
+    return f"""import onnxruntime
+from transformers import AutoImageProcessor
+
+folder = "path/to/this/folder"
+inputs = AutoImageProcessor.from_pretrained(folder)([image], return_tensors="np")  # image: opened with pillow
+session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
+names = {{each.name for each in session.get_inputs()}}
+(logits,) = session.run(["logits"], {{name: value for name, value in inputs.items() if name in names}})
+"""

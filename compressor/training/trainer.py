@@ -1,0 +1,105 @@
+"""What a stage does with a model: train it for a phase, look at it, and judge it on the held-out share."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import islice
+
+import torch
+
+from compressor.data.batches import Data, batch_order, metrics
+from compressor.model import Model, OnnxGraph, logits_of, outputs_of
+from compressor.training.journal import Journal
+from compressor.training.losses import check_comparable
+from compressor.training.options import Retrain
+from compressor.training.phase import Phase, fit, frozen, observe
+from compressor.training.teacher import Originals
+
+N_OBSERVED = 100  # batches that scores are taken from where no training has gone before
+N_JUDGED = 512  # examples of the held-out share, where many variants of a network are compared
+BATCH_SIZE = 64  # of the held-out share
+
+
+class Trainer:
+    """Training and judging on the data of a run; every random choice depends on the stage, round and purpose alone."""
+
+    def __init__(self, data: Data, originals: Originals | None, journal: Journal, seed: int) -> None:
+        self.data, self.originals, self.journal, self.seed = data, originals, journal, seed
+
+    def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
+        """Train for a short phase, or go on with it, and return its final loss; dead units are held at zero."""
+        phase = self._phase(model, retrain, after_backward)
+        start, saved = self.journal.resume_step()
+        return fit(phase, start, saved, self.journal.saver())
+
+    def observe(self, model: Model, retrain: Retrain, after_backward: Callable[[], None]) -> None:
+        """Run the forward and backward passes of some steps without updating any weight."""
+        observe(self._phase(model, retrain, after_backward), N_OBSERVED)
+
+    def look(self, model: Model, batch_size: int) -> None:
+        """Run the network on some training batches, for who looks at its activations."""
+        generator = torch.Generator().manual_seed(self.seed_for("look"))
+        logits = logits_of(model)
+        for indices in islice(batch_order(self.data.train, batch_size, generator), N_OBSERVED):
+            logits(self.data.train.batch(indices))
+
+    def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
+        """Judge on the held-out share, the only split on which choices are made."""
+        held_out = self.data.for_task(artifact.task).held_out
+        found = metrics(artifact.task, logits_of(artifact), held_out, BATCH_SIZE)
+        return {f"{name}_held_out": value for name, value in found.items()}
+
+    def held_out_loss(self, model: Model) -> float:
+        """Mean loss of the task on part of the held-out share."""
+        outputs, split = outputs_of(model), self.data.for_task(model.task).held_out
+        generator = torch.Generator().manual_seed(self.seed)
+        total, n_seen = 0.0, 0
+        for indices in batch_order(split, BATCH_SIZE, generator):
+            batch = split.batch(indices)
+            total += float(model.task.file.loss(outputs(batch), batch["labels"])) * len(indices)
+            n_seen += len(indices)
+            if n_seen >= N_JUDGED:
+                break
+        return total / n_seen
+
+    def seed_for(self, purpose: str) -> int:
+        """Seed that depends on the recipe's seed, the stage, the round and the purpose, and on nothing else."""
+        journal = self.journal
+        text = json.dumps([self.seed, journal.folder.name, journal.round, journal.n_fits, purpose])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+    def _phase(self, model: Model, retrain: Retrain, after_backward: Callable[[], None] | None) -> Phase:
+        journal = self.journal
+        label = f"{journal.label} {journal.round + 1}/{journal.n_rounds}" if journal.n_rounds > 1 else journal.label
+        teacher, split = None, self.data.train
+        if retrain.distill is not None and self.originals is not None:
+            split, teacher = self.data.augmented, self.originals.teacher(model.layers, retrain)
+        journal.n_fits += 1
+        return Phase(label, model, retrain, split, self.seed_for("fit"), teacher, after_backward)
+
+
+class DryTrainer(Trainer):
+    """Trains and judges nothing, but refuses what could not be trained."""
+
+    def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
+        """Check that the phase fits the network."""
+        if model.task.processor is not self.data.processor:  # the teacher and the training texts are in its words
+            raise ValueError("the vocabulary was trimmed before; put trim_vocabulary after the stages that train")
+        if retrain.distill is not None:
+            check_comparable(model, retrain.distill)
+        with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
+            return float("nan")
+
+    def observe(self, model: Model, retrain: Retrain, after_backward: Callable[[], None]) -> None:
+        """Observe nothing."""
+
+    def look(self, model: Model, batch_size: int) -> None:
+        """Look at nothing."""
+
+    def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
+        """Judge nothing."""
+        return {}
+
+    def held_out_loss(self, model: Model) -> float:
+        """Call all networks equal."""
+        return 0.0
