@@ -41,7 +41,7 @@ def accuracy(file: Path, inputs: Inputs) -> float:
         raise InputError(
             f"{inputs.place}: 'labels' should be from 0 to {n_classes - 1}, as {file} answers, got {wrong}"
         )
-    return float(np.mean([_best(each) for each in scores] == labels))
+    return float(np.mean([_best(answer) for answer in scores] == labels))
 
 
 def _best(scores: np.ndarray) -> int:

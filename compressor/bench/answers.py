@@ -31,11 +31,11 @@ def differences(plan: Plan) -> dict[str, float | None]:
     if not plan.expected_file:
         return dict.fromkeys(variant["name"] for variant in plan.variants)
     ours, theirs = answers(plan), read_arrays(plan.folder / plan.expected_file)
-    found = {}
+    largest = {}
     for index, variant in enumerate(plan.variants):
-        mine, expected = ({k: v for k, v in each.items() if k.startswith(f"{index}/")} for each in (ours, theirs))
-        found[variant["name"]] = largest_difference(mine, expected)
-    return found
+        mine, expected = ({k: v for k, v in outputs.items() if k.startswith(f"{index}/")} for outputs in (ours, theirs))
+        largest[variant["name"]] = largest_difference(mine, expected)
+    return largest
 
 
 def largest_difference(new: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float | None:

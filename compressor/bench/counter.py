@@ -34,10 +34,10 @@ Size = tuple[int, int | None]  # batch size, and the length where one is free
 
 def find_valgrind() -> str:
     """Give the place of valgrind; asked before anything is measured."""
-    found = shutil.which("valgrind")
-    if not found:
+    program = shutil.which("valgrind")
+    if not program:
         raise InputError("--counter callgrind: valgrind is not installed; apt-get install valgrind")
-    return found
+    return program
 
 
 def count(
@@ -113,8 +113,8 @@ def run_marked(
 def totals(out: Path) -> list[int]:
     """Read what was counted before each mark and since the one before it; it lies in files OUT.1, OUT.2 and so on."""
     dumps = sorted((int(path.suffix[1:]), path) for path in out.parent.glob(f"{out.name}.*"))
-    found = (re.search(r"^totals: (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for _, path in dumps)
-    return [int(total[1]) for total in found if total]
+    matches = (re.search(r"^totals: (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for _, path in dumps)
+    return [int(total[1]) for total in matches if total]
 
 
 def least(counts: Sequence[int], file: Path) -> int:

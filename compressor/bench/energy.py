@@ -66,8 +66,8 @@ class Window:
 def discover() -> dict[str, ModuleType]:
     """Import every meter file, by the name that plans and recipes use; those that `auto` prefers come first."""
     names = (info.name for info in pkgutil.iter_modules(meters.__path__))
-    found = {name: importlib.import_module(f"{meters.__name__}.{name}") for name in names}
-    return dict(sorted(found.items(), key=lambda item: (item[1].PREFERENCE, item[0])))
+    modules = {name: importlib.import_module(f"{meters.__name__}.{name}") for name in names}
+    return dict(sorted(modules.items(), key=lambda item: (item[1].PREFERENCE, item[0])))
 
 
 def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:

@@ -73,19 +73,19 @@ def calibrated(results: Sequence[Result]) -> Profile:
         or if some power does not rise above idle.
     """
     measured = list(_measured(results))
-    n_files = len({(each.name, each.point.size_bytes) for each in measured})
+    n_files = len({(inference.name, inference.point.size_bytes) for inference in measured})
     if n_files < MIN_FILES:
         raise InputError(f"energy profile: needs {MIN_FILES} measured files, got {n_files}")
-    origins = {(each.cpu, each.meter, each.scope) for each in measured}
+    origins = {(inference.cpu, inference.meter, inference.scope) for inference in measured}
     if len(origins) > 1:
         raise InputError(f"energy profile: one board and one meter at a time, got {sorted(origins)}")
-    flat = next((each.name for each in measured if each.point.net_j <= 0), None)
+    flat = next((inference.name for inference in measured if inference.point.net_j <= 0), None)
     if flat is not None:
         raise InputError(f"energy profile: the power of {flat!r} does not rise above idle")
-    points = [each.point for each in measured]
+    points = [inference.point for inference in measured]
     active_w, joules_per_byte = fit(points)
     times_s = [point.cpu_s for point in points]
-    idle_w = sum(each.idle_w for each in measured) / len(measured)
+    idle_w = sum(inference.idle_w for inference in measured) / len(measured)
     (origin,) = origins
     bounds_s = (min(times_s), max(times_s))
     return Profile(*origin, active_w, joules_per_byte, idle_w, n_files, left_out_error(points), *bounds_s)
@@ -106,7 +106,7 @@ def fit(points: Sequence[Point]) -> tuple[float, float]:
     both = np.linalg.lstsq(relative / scale, np.ones(len(points)), rcond=None)[0] / scale
     alone = relative.sum(axis=0) / (relative**2).sum(axis=0)
     candidates = [both] if (both >= 0).all() else [np.array([alone[0], 0.0]), np.array([0.0, alone[1]])]
-    active_w, joules_per_byte = min(candidates, key=lambda each: float(((relative @ each - 1) ** 2).sum()))
+    active_w, joules_per_byte = min(candidates, key=lambda candidate: float(((relative @ candidate - 1) ** 2).sum()))
     return float(active_w), float(joules_per_byte)
 
 

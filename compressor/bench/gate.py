@@ -18,9 +18,10 @@ from .accuracy import accuracy
 from .answers import largest_difference, numbers
 from .decision import MIN_BLOCKS, Decision, decide, worst
 from .errors import InputError, PlanError
+from .gate_result import Both, Counts, GateDocument, GateEntry, GateResult, MaybeBoth
 from .inputs import Inputs, read_inputs
 from .plan import Points, check_counter, check_seconds, check_shapes, read_content
-from .result import FORMAT, Both, Counts, GateDocument, GateEntry, GateResult, MaybeBoth
+from .result import FORMAT
 from .shape import Shape
 
 
@@ -61,7 +62,9 @@ def read_gate_plan(path: Path) -> GatePlan:
 def gate(plan: GatePlan, say: Callable[[str], None]) -> GateResult:
     """Compare what both files answer and take, and return what the gate's result file holds."""
     if (environment := host.environment())["is_emulated"]:
-        raise InputError("an emulated processor: its time tells nothing of another, so nothing can be decided")
+        raise InputError(
+            "this processor is emulated: its times say nothing about a real one, so nothing can be decided"
+        )
     if plan.counter:
         counter.find_valgrind()
     inputs = read_inputs(**plan.fed)
@@ -81,12 +84,12 @@ def gate(plan: GatePlan, say: Callable[[str], None]) -> GateResult:
         "seed": plan.seed,
         "margin": plan.margin,
         "budget_s": plan.budget_s,
-        "verdict": worst(each.verdict for each in decisions.values()),
+        "verdict": worst(decision.verdict for decision in decisions.values()),
         "peak_memory_bytes": peaks,
         "accuracy": accuracies,
         "n_examples": None if inputs.labels is None else len(inputs.labels),
         "n_instructions": counts,
-        "shapes": [_entry(shape, each, differences[shape]) for shape, each in decisions.items()],
+        "shapes": [_entry(shape, decision, differences[shape]) for shape, decision in decisions.items()],
     }
 
 
@@ -120,9 +123,9 @@ def _check_inputs(plan: GatePlan, new: ort.InferenceSession, baseline: ort.Infer
 def _declared(session: ort.InferenceSession) -> dict[str, str]:
     """Write type and shape of each input, free axes without their names."""
     return {
-        each.name: f"{each.type.removeprefix('tensor(').removesuffix(')')} "
-        + "x".join(str(size) if isinstance(size, int) else "?" for size in each.shape)
-        for each in session.get_inputs()
+        declared.name: f"{declared.type.removeprefix('tensor(').removesuffix(')')} "
+        + "x".join(str(size) if isinstance(size, int) else "?" for size in declared.shape)
+        for declared in session.get_inputs()
     }
 
 

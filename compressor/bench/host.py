@@ -44,8 +44,8 @@ def governor(root: Path = Path("/")) -> str | None:
 
 def temperature_c(root: Path = Path("/")) -> float | None:
     """Highest temperature of any part; None where the kernel does not show one."""
-    found = sysfs.readable_numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    return max(found) / 1e3 if found else None
+    temperatures = sysfs.readable_numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
+    return max(temperatures) / 1e3 if temperatures else None
 
 
 def is_emulated(root: Path = Path("/")) -> bool:
@@ -62,5 +62,5 @@ def is_emulated(root: Path = Path("/")) -> bool:
 
 
 def _entry(key: str, text: str) -> str:
-    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    match = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""

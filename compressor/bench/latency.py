@@ -37,7 +37,7 @@ def interleave(
 ) -> dict[str, Tally]:
     """Time callables against each other in short blocks of back-to-back runs.
 
-    Each cycle gives every callable one block, in an order drawn anew, so that a slow spell of the
+    Each cycle gives every callable one block, in an order drawn again, so that a slow spell of the
     host meets all of them alike; within a block nothing else runs, as in real use.
 
     Parameters

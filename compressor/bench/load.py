@@ -114,5 +114,5 @@ def _peak_bytes() -> int | None:
     """Highest resident memory so far; Linux alone counts it from the start of the program, not of its parent."""
     if not STATUS.exists():
         return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
+    return int(match[1]) * 1024 if match else None

@@ -37,7 +37,7 @@ class Idle:
 
 
 def energies(runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")) -> dict[str, Energy]:
-    """Compare with the meter that a word means, or say why there is none; it is open only meanwhile.
+    """Measure with the meter that a word means, or say why there is none; it is open only during the measurement.
 
     Readings in the background would disturb what is timed before and after.
     """
@@ -55,7 +55,7 @@ def compare(
     """Measure the energy of callables side by side.
 
     Idle power is taken before and after. Each callable warms up until its power is steady, then all
-    take turns, in an order drawn anew each time, in windows of back-to-back runs.
+    take turns, in an order drawn again each time, in windows of back-to-back runs.
 
     Parameters
     ----------
@@ -169,13 +169,13 @@ def _run_for(run: Run, seconds: float, clock: Clock) -> int:
 def _entry(
     windows: Sequence[Window], idles: tuple[Idle, Idle], meter: Meter, host: HostState, warnings: list[str]
 ) -> Energy:
-    """One `energy` entry: joules, what speaks against them, and the marks by which a record is joined."""
+    """One `energy` entry: joules, the doubts about them, and the marks by which a record is joined."""
     before, after = idles
     energy = account(windows, (before.watts + after.watts) / 2, meter)
     if energy["kind"] == "measured":
         energy |= {"idle_before_w": before.watts, "idle_after_w": after.watts}
     marks: Marks = {
-        "idle": [[each.start_s, each.stop_s] for each in idles],
+        "idle": [[span.start_s, span.stop_s] for span in idles],
         "windows": [(w.start_s, w.start_s + w.seconds, w.n_runs, w.cpu_s) for w in windows],
     }
     return {**energy, "warnings": energy.get("warnings", []) + warnings, "host": host, "marks": marks}
@@ -183,10 +183,10 @@ def _entry(
 
 def _doubts(before: Idle, after: Idle, is_unsteady: bool) -> list[str]:
     """Say what makes net joules doubtful: how idle power moved in between is unknown."""
-    found = ["the power was not steady after the warm-up"] if is_unsteady else []
+    doubts = ["the power was not steady after the warm-up"] if is_unsteady else []
     if abs(after.watts - before.watts) > MAX_IDLE_DRIFT * before.watts:
-        found.append(f"idle power moved from {before.watts:.2f} W to {after.watts:.2f} W")
-    return found
+        doubts.append(f"idle power moved from {before.watts:.2f} W to {after.watts:.2f} W")
+    return doubts
 
 
 def _nothing(names: Mapping[str, Run], reason: str) -> dict[str, Energy]:

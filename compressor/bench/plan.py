@@ -112,7 +112,7 @@ def parsed(document: PlanDocument, folder: Path) -> Plan:
 
 
 def read_content(path: Path, known: set[str]) -> dict[str, object]:
-    """Read a JSON file of our format, and refuse keys that nobody knows."""
+    """Read a JSON file of our format, and refuse unknown keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -134,20 +134,20 @@ def check_shapes(content: Mapping[str, object], path: Path) -> None:
 
 
 def check_seconds(content: Mapping[str, object], key: str, path: Path) -> None:
-    """Refuse a time that is none."""
+    """Refuse a time that is not above zero."""
     seconds = content.get(key, 1)
     if not isinstance(seconds, int | float) or not seconds > 0:
         raise PlanError(f"{path}: {key!r} should be above 0, got {seconds!r}")
 
 
 def check_counter(content: Mapping[str, object], path: Path) -> None:
-    """Refuse a counter that nobody knows."""
+    """Refuse an unknown counter."""
     if content.get("counter") not in (None, "callgrind"):
         raise PlanError(f"{path}: 'counter' should be 'callgrind' or null, got {content['counter']!r}")
 
 
 def _check(content: Mapping[str, object], path: Path) -> None:
-    """Refuse what would fail later with a worse message."""
+    """Refuse what would fail later with a less helpful message."""
     variants = content.get("variants")
     if not isinstance(variants, list) or not variants:
         raise PlanError(f"{path}: 'variants' should be a list of files")

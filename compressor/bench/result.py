@@ -78,20 +78,6 @@ class PlanDocument(PlanSettings):
     variants: list[PlannedVariant]
 
 
-class GateSettings(PointsDocument, total=False):
-    """How two files are compared: everything but the files."""
-
-    margin: float
-    budget_s: float
-
-
-class GateDocument(GateSettings):
-    """A plan of the latency gate."""
-
-    new: str
-    baseline: str
-
-
 class Cpu(TypedDict):
     """A processor and its instruction sets."""
 
@@ -223,58 +209,6 @@ class Result(TypedDict):
     variants: list[Variant]
 
 
-class Both(TypedDict):
-    """A number of each of the two files of a gate."""
-
-    new: float
-    baseline: float
-
-
-class MaybeBoth(TypedDict):
-    """A number of each of the two files of a gate; None where it cannot be known."""
-
-    new: float | None
-    baseline: float | None
-
-
-class Counts(TypedDict):
-    """Instructions of both files at one size."""
-
-    batch_size: int
-    length: int | None
-    new: int
-    baseline: int
-
-
-class GateEntry(Point):
-    """What the latency gate found at one shape."""
-
-    n_blocks: int
-    new_cpu_ms: float
-    baseline_cpu_ms: float
-    ratio: float
-    low: float
-    high: float
-    verdict: str
-    output_difference: float | None
-
-
-class GateResult(TypedDict):
-    """What the latency gate writes."""
-
-    format: int
-    environment: Host
-    seed: int
-    margin: float
-    budget_s: float
-    verdict: str
-    peak_memory_bytes: MaybeBoth
-    accuracy: Both | None
-    n_examples: int | None
-    n_instructions: list[Counts] | None
-    shapes: list[GateEntry]
-
-
 def variant_name(kind: Kind, precision: Precision) -> str:
     """Name a file of a run.
 
@@ -287,7 +221,7 @@ def variant_name(kind: Kind, precision: Precision) -> str:
 
 
 def precision_of(variant: PlannedVariant) -> Precision | None:
-    """Give the precision of a file; earlier versions wrote whether it is quantized, to int8; None if nobody said."""
+    """Give the precision of a file; earlier versions only wrote whether it is quantized, to int8; None if unknown."""
     if "precision" in variant:
         return variant["precision"]
     is_quantized = variant.get("quantized")

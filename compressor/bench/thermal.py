@@ -35,11 +35,11 @@ def state(root: Path = Path("/"), ask: vcgencmd.Ask = vcgencmd.ask) -> HostState
 def complaints(before: HostState, after: HostState) -> list[str]:
     """Say what slowed the processor down between two states."""
     rise = (after["n_throttles"] or 0) - (before["n_throttles"] or 0)
-    found = [f"the processor throttled: its counters rose by {rise}"] if rise > 0 else []
+    causes = [f"the processor throttled: its counters rose by {rise}"] if rise > 0 else []
     old, new = before["firmware_bits"] or 0, after["firmware_bits"] or 0
     since = (new >> SINCE_BOOT) & ~(old >> SINCE_BOOT) | new
-    found += [f"firmware: {word}" for bit, word in enumerate(FIRMWARE_BITS) if since >> bit & 1]
-    return found + ([f"throttling is unknown: {after['firmware_error']}"] if after["firmware_error"] else [])
+    causes += [f"firmware: {word}" for bit, word in enumerate(FIRMWARE_BITS) if since >> bit & 1]
+    return causes + ([f"throttling is unknown: {after['firmware_error']}"] if after["firmware_error"] else [])
 
 
 def _firmware(root: Path, ask: vcgencmd.Ask) -> Firmware:

@@ -112,8 +112,8 @@ def align(trace: Trace, spans: Sequence[Span], path: Path) -> float:
     rest_w, work_w = (_powers(trace, _times(spans, kind, offset_s)) for kind in ("rest", "work"))
     rise_w, error_w = work_w.mean() - rest_w.mean(), np.hypot(*(w.std() / len(w) ** 0.5 for w in (rest_w, work_w)))
     if rise_w <= max(N_ERRORS * error_w, LEAST_RISE * rest_w.mean()):
-        found = f"{rise_w:.2g} W above {rest_w.mean():.3g} W, with an error of {error_w:.2g} W"
-        raise InputError(f"{path}: work does not stand out from rest, {found}; is it the record of this run?")
+        rise = f"{rise_w:.2g} W above {rest_w.mean():.3g} W, with an error of {error_w:.2g} W"
+        raise InputError(f"{path}: work does not stand out from rest, {rise}; is it the record of this run?")
     return offset_s
 
 
@@ -128,7 +128,9 @@ def _times(spans: Sequence[Span], kind: str, offset_s: float) -> list[tuple[floa
 def _powers(trace: Trace, times: Iterable[tuple[float, float]]) -> np.ndarray:
     """Mean power of every second of some times."""
     edges = [np.linspace(start_s, stop_s, max(2, round(stop_s - start_s) + 1)) for start_s, stop_s in times]
-    return np.concatenate([trace.energy_j(each[:-1], each[1:]) / np.diff(each) for each in edges if np.ptp(each) > 0])
+    return np.concatenate(
+        [trace.energy_j(times_s[:-1], times_s[1:]) / np.diff(times_s) for times_s in edges if np.ptp(times_s) > 0]
+    )
 
 
 def _best(trace: Trace, spans: Sequence[Span], offsets_s: np.ndarray) -> float:
@@ -184,17 +186,17 @@ def _sparse(trace: Trace, windows: Sequence[Window], offset_s: float) -> str:
 
 def _columns(rows: Sequence[Sequence[str]], path: Path) -> dict[str, np.ndarray]:
     """Columns by what they are, in s, W, V and A; of two that are the same thing, the first."""
-    found: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray] = {}
     for index, title in enumerate(rows[0] if rows else []):
         match = TITLE.fullmatch(title.strip())
         word = COLUMNS.get(match[1].lower()) if match else None
-        if match and word and word not in found:
+        if match and word and word not in columns:
             try:
                 numbers = np.array([_value(row[index]) for row in rows[1:]])
             except (ValueError, IndexError) as error:
                 raise InputError(f"{path}: column {title!r} is not numbers: {error}") from error
-            found[word] = numbers * (1e-3 if match[2] else 1.0)
-    return found
+            columns[word] = numbers * (1e-3 if match[2] else 1.0)
+    return columns
 
 
 def _value(text: str) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from compressor.bench.result import GateSettings
+from compressor.bench.gate_result import GateSettings
 from compressor.cli.amounts import Finite, percent, seconds
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import GateMissed, Inconclusive, InputError

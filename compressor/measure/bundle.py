@@ -54,8 +54,9 @@ def write(plan: PlanDocument, out: Path) -> PlanDocument:
     ------
     RunDirError
         If something else lies at ``out``, or it cannot be written.
-    InputError
-        If a file is damaged, or cannot be run at a shape of the plan.
+    compressor.bench.errors.InputError
+        If a file cannot be run at a shape of the plan; `compressor.errors.InputError`, which derives from it, if a
+        file is damaged.
     """
     if out.exists() and not _is_bundle(out):
         raise RunDirError(f"{out}: exists and is not a bundle, or holds more than one; choose another --out")
@@ -103,8 +104,8 @@ def _copied(variant: PlannedVariant, folder: Path) -> PlannedVariant:
 def _needs(folder: Path, variants: list[PlannedVariant]) -> Needs:
     """Give the newest operations in the files, and the onnxruntime that first opens them all."""
     described = [content.describe(folder / variant["file"]) for variant in variants]
-    opset = max(each["opset"].get("ai.onnx", 0) for each in described)
-    ir_version = max(each["ir_version"] for each in described)
+    opset = max(description["opset"].get("ai.onnx", 0) for description in described)
+    ir_version = max(description["ir_version"] for description in described)
     oldest = [_oldest("opset", opset), _oldest("ir_version", ir_version)]
     known = [version for version in oldest if version is not None]
     newest = max(known, key=_numbers) if len(known) == len(oldest) else None
@@ -121,13 +122,13 @@ def _numbers(version: str) -> list[int]:
 
 
 def _inputs(plan: Plan) -> dict[str, np.ndarray]:
-    """Make the inputs of all files at the largest shape, of which the bench takes parts."""
+    """Make the inputs of all files at the largest shape; the bench cuts smaller ones from them."""
     made = read_inputs(**plan.fed)
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for variant in plan.variants:
         session = sessions.open_session(plan.path(variant), 1)
-        found |= made.at(session, max(plan.batch_sizes), max(plan.lengths))
-    return found
+        arrays |= made.at(session, max(plan.batch_sizes), max(plan.lengths))
+    return arrays
 
 
 def _save(arrays: Mapping[str, np.ndarray], file: Path) -> None:
@@ -153,7 +154,7 @@ def _is_bundle(path: Path) -> bool:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return PROGRAM in archive.namelist()
-    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     own = {PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE}
     return PROGRAM in names and all(name in own or name.isdigit() for name in names)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from compressor.bench.decision import worst
+from compressor.bench.gate_result import Both, Counts, GateDocument, GateEntry, GateSettings
 from compressor.bench.inputs import LABELS, read_arrays
-from compressor.bench.result import FORMAT, Both, Counts, GateDocument, GateEntry, GateSettings
+from compressor.bench.result import FORMAT
 from compressor.bench.shape import Shape
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import content, flops
@@ -55,7 +56,8 @@ def check(
         If there is no baseline, or its inputs are others.
     InputError
         If a file is damaged or cannot be run at a shape, if there are no labels where ``accuracy`` has a limit, or
-        if the counter is not installed.
+        if the counter is not installed. Where the inputs file cannot be read it is the bench's own class, from which
+        ours derives.
     """
     if not baseline.is_file():
         raise RecipeError(f"{baseline}: no such baseline; give the ONNX file to compare with")

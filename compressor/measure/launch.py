@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressor.bench.result import FORMAT, GateDocument, GateResult, PlanDocument, PlannedVariant, PlanSettings, Result
+from compressor.bench.gate_result import GateDocument, GateResult
+from compressor.bench.result import FORMAT, PlanDocument, PlannedVariant, PlanSettings, Result
 from compressor.errors import InputError, RecipeError
 from compressor.files import file_digest, read_json, write_json
 from compressor.progress import say
@@ -45,7 +46,7 @@ def _bench(plan: PlanDocument | GateDocument, *flags: str) -> Any:
 
 @contextlib.contextmanager
 def ending(child: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> Iterator[None]:
-    """End a process with this one: it would go on measuring for nobody, and disturb what is measured next."""
+    """End a process together with this one; left alone, it would disturb what is measured next."""
     try:
         yield
     except BaseException:
@@ -54,7 +55,7 @@ def ending(child: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> Iterator
 
 
 def pass_on(lines: Iterable[str]) -> str:
-    """Show the progress of a bench and return its last line, which says why if it failed."""
+    """Show the progress of a bench and return its last line, which holds the error message if it failed."""
     remark = ""
     for line in lines:
         remark = line.strip()

@@ -38,7 +38,8 @@ def plan(targets: Sequence[Path], settings: PlanSettings) -> PlanDocument:
     Raises
     ------
     InputError
-        If there is no finished run, or a file is damaged or missing.
+        If there is no finished run, or a file is damaged or missing; the bench's own class, from which ours derives,
+        if the inputs file cannot be read.
     RecipeError
         If a length is more than a file can read.
     """

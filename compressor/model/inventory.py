@@ -49,12 +49,14 @@ def take(path: Path) -> Inventory:
 
 def _graph(file: Path) -> GraphInventory:
     """Describe an ONNX file: what is in it, and what follows from that."""
-    found = content.describe(file)
+    description = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
-    batch_size, length = _own_shape(found["inputs"], min(LENGTH, longest or LENGTH))
+    batch_size, length = _own_shape(description["inputs"], min(LENGTH, longest or LENGTH))
     return {
-        **found,
-        "inputs": [{**each, "below": rows.get(each["name"], {}).get("below")} for each in found["inputs"]],
+        **description,
+        "inputs": [
+            {**declared, "below": rows.get(declared["name"], {}).get("below")} for declared in description["inputs"]
+        ],
         "max_length": longest,
         "n_flops": flops.count(file, batch_size, length),
         "flops_at": Shape(batch_size, length).name,
@@ -66,9 +68,9 @@ def _own_shape(inputs: Iterable[Declared], length: int) -> tuple[int, int | None
 
     Only inputs of two axes have a length, and those whose second axis counts features have none.
     """
-    shapes = [each["shape"] for each in inputs]
+    shapes = [declared["shape"] for declared in inputs]
     fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
-    texts = [each["shape"][1] for each in inputs if len(each["shape"]) == 2 and _is_text(each)]
+    texts = [declared["shape"][1] for declared in inputs if len(declared["shape"]) == 2 and _is_text(declared)]
     lengths = [size if isinstance(size, int) and size else length for size in texts]
     return max(fixed, default=1), max(lengths, default=None)
 

@@ -1,4 +1,4 @@
-"""Model cards: the README.md that makes a folder complete for the Hub and for whoever finds it."""
+"""Model cards: the README.md of a folder, for the Hub and for readers who find the folder by itself."""
 
 import re
 from collections.abc import Sequence

@@ -176,8 +176,8 @@ def _energy(ends: Ends) -> tuple[str, str, str]:
     if not alike:
         is_known = any(energy["net_j"] is not None for _, *pair in energies for energy in pair)
         return "energy", NOT_COMPARABLE if is_known else words.UNAVAILABLE, "the reason is given under Energy"
-    best = [each for each in alike if each[1] == "measured"] or alike
-    shape, kind, (before_j, after_j) = max(best, key=lambda each: each[2][1] / each[2][0])
+    best = [candidate for candidate in alike if candidate[1] == "measured"] or alike
+    shape, kind, (before_j, after_j) = max(best, key=lambda candidate: candidate[2][1] / candidate[2][0])
     size, unit = words.scaled(before_j, "J")
     value = f"{words.change(words.digits(before_j / size), words.digits(after_j / size))} {unit}"
     return f"energy {kind}, {words.shape(shape)}", value, words.times(before_j, after_j, "less", "more")

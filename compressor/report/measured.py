@@ -60,7 +60,7 @@ def completed(result: Result) -> Result:
     return {
         **result,
         "environment": {**HOST, **host, "cpu": {**CPU, **host.get("cpu", CPU)}},
-        "variants": [variant(each) for each in result["variants"]],
+        "variants": [variant(measured) for measured in result["variants"]],
     }
 
 

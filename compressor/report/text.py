@@ -86,37 +86,37 @@ def bench(result: Result) -> str:
     return "\n\n".join([*tables, _footer(whole["environment"], variants)])
 
 
-def plan(found: RecipePlan) -> str:
+def plan(plan_: RecipePlan) -> str:
     """Show what a recipe would do: the model, the data, and the size after each stage."""
-    model, data = found["model"], found["data"]
+    model, data = plan_["model"], plan_["data"]
     origin = "fine-tuned" if model["is_trained"] else "to be trained"
     lines = [
         f"model: {model['family']}, {model['n_params']:,} parameters, {origin}",
         f"data: {', '.join(f'{n_examples:,} {split}' for split, n_examples in data.items())}",
         "",
     ]
-    rows = [[each["stage"], f"{each['n_params']:,}", _ranges(each["widths"])] for each in found["stages"]]
+    rows = [[stage["stage"], f"{stage['n_params']:,}", _ranges(stage["widths"])] for stage in plan_["stages"]]
     return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows])])
 
 
-def inventory(found: Inventory) -> str:
+def inventory(inspected: Inventory) -> str:
     """Show what a network or an ONNX file is made of."""
-    return _network(found) if found["kind"] == "model" else _graph(found)
+    return _network(inspected) if inspected["kind"] == "model" else _graph(inspected)
 
 
-def _network(found: NetworkInventory) -> str:
-    before, now = found["n_params_original"], found["n_params"]
+def _network(inspected: NetworkInventory) -> str:
+    before, now = inspected["n_params_original"], inspected["n_params"]
     head = (
-        f"{found['family']}, {found['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
-        f"{words.mib(found['size_bytes'])}, {_work(found)}"
+        f"{inspected['family']}, {inspected['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
+        f"{words.mib(inspected['size_bytes'])}, {_work(inspected)}"
     )
     layers = [
-        [each["name"], f"{each['n_params']:,}", words.count(each["n_flops"]), words.mib(each["size_bytes"])]
-        for each in found["layers"]
+        [part["name"], f"{part['n_params']:,}", words.count(part["n_flops"]), words.mib(part["size_bytes"])]
+        for part in inspected["layers"]
     ]
     rows_of_widths = [
-        [each["name"], f"{each['n_units']:,}", f"{each['n_units_original']:,}", f"{each['n_dead']:,}"]
-        for each in found["widths"]
+        [part["name"], f"{part['n_units']:,}", f"{part['n_units_original']:,}", f"{part['n_dead']:,}"]
+        for part in inspected["widths"]
     ]
     tables = (
         [["layer", "parameters", "FLOPs", "size"], *layers],
@@ -125,32 +125,33 @@ def _network(found: NetworkInventory) -> str:
     return "\n\n".join([head, *(aligned(rows, numbers=True) for rows in tables)])
 
 
-def _graph(found: GraphInventory) -> str:
-    opset = ", ".join(f"{domain} {version}" for domain, version in found["opset"].items())
+def _graph(inspected: GraphInventory) -> str:
+    opset = ", ".join(f"{domain} {version}" for domain, version in inspected["opset"].items())
+    origin = inspected["producer"] or "unknown origin"
     head = [
-        f"ONNX file of {found['producer'] or 'unknown origin'}, opset {opset}: {found['n_params']:,} parameters, "
-        f"{words.mib(found['size_bytes'])}, {found['n_nodes']:,} operations, {_work(found)}"
+        f"ONNX file of {origin}, opset {opset}: {inspected['n_params']:,} parameters, "
+        f"{words.mib(inspected['size_bytes'])}, {inspected['n_nodes']:,} operations, {_work(inspected)}"
     ]
-    head.append(f"inputs: {', '.join(map(_declared, found['inputs']))}")
-    head.append(f"outputs: {', '.join(map(_declared, found['outputs']))}")
-    if found["max_length"]:
-        head.append(f"longest text: {found['max_length']:,} tokens")
+    head.append(f"inputs: {', '.join(map(_declared, inspected['inputs']))}")
+    head.append(f"outputs: {', '.join(map(_declared, inspected['outputs']))}")
+    if inspected["max_length"]:
+        head.append(f"longest text: {inspected['max_length']:,} tokens")
     layers = [
-        [each["name"], f"{each['n_params']:,}", f"{each['n_nodes']:,}", words.mib(each["size_bytes"])]
-        for each in found["layers"]
+        [part["name"], f"{part['n_params']:,}", f"{part['n_nodes']:,}", words.mib(part["size_bytes"])]
+        for part in inspected["layers"]
     ]
-    operations = [[name, f"{n_nodes:,}"] for name, n_nodes in found["ops"].items()]
+    operations = [[name, f"{n_nodes:,}"] for name, n_nodes in inspected["ops"].items()]
     tables = [["layer", "parameters", "operations", "size"], *layers], [["operation", "count"], *operations]
     return "\n\n".join(["\n".join(head), *(aligned(rows, numbers=True) for rows in tables)])
 
 
-def _work(found: Inventory) -> str:
-    n_flops = "unknown" if found["n_flops"] is None else words.count(found["n_flops"])
-    return f"{n_flops} FLOPs at {words.flops_at(found['flops_at'])}"
+def _work(inspected: Inventory) -> str:
+    n_flops = "unknown" if inspected["n_flops"] is None else words.count(inspected["n_flops"])
+    return f"{n_flops} FLOPs at {words.flops_at(inspected['flops_at'])}"
 
 
 def _declared(value: Declared) -> str:
-    """Write name, type and shape, and of an input of ids what they lie below."""
+    """Write name, type and shape, and the bound of the ids where the input takes ids."""
     below = value.get("below")
     bound = f" below {below:,}" if below else ""
     return f"{value['name']} {value['type']} {'x'.join(map(str, value['shape']))}{bound}"
@@ -187,18 +188,18 @@ def _energy_ratio(before: Energy, after: Energy) -> str:
 def _untimed(variants: Sequence[Variant]) -> str:
     """Write what an emulated processor gives: sizes, and whether it computes the same."""
     rows = [["", "MiB", "outputs differ by"]]
-    for each in variants:
-        difference = each["output_difference"]
-        rows.append([each["name"], words.digits(each["size_bytes"] / words.MIB),
+    for variant in variants:
+        difference = variant["output_difference"]
+        rows.append([variant["name"], words.digits(variant["size_bytes"] / words.MIB),
                      words.NONE if difference is None else f"{difference:.2g}"])  # fmt: skip
     return aligned(rows, numbers=True)
 
 
 def _footer(environment: Host | None, variants: Sequence[Variant]) -> str:
-    """Name the machine, say why there are no joules, and what speaks against those that there are."""
-    said = [("unavailable", each) for each in joules.reasons(variants)]
-    said += [("warning", each) for each in joules.warnings(variants)]
-    remarks = (f"energy {what}{f' ({each.where})' if each.where else ''}: {each.text}" for what, each in said)
+    """Name the machine, say why joules are missing, and what makes them doubtful."""
+    said = [("unavailable", remark) for remark in joules.reasons(variants)]
+    said += [("warning", remark) for remark in joules.warnings(variants)]
+    remarks = (f"energy {what}{f' ({remark.where})' if remark.where else ''}: {remark.text}" for what, remark in said)
     return "\n".join([*([f"on {words.host(environment)}"] if environment else []), *remarks])
 
 

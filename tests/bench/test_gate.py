@@ -369,7 +369,7 @@ def test_scores_that_are_no_numbers_are_never_right(tmp_path):
 def test_an_emulated_processor_decides_nothing(plan_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(host, "is_emulated", lambda root: True)
     assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 3
-    assert capsys.readouterr().err.startswith("bench: an emulated processor: ")
+    assert capsys.readouterr().err.startswith("bench: this processor is emulated: ")
     assert not (tmp_path / "gate.json").exists()
 
 
