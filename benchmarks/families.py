@@ -20,16 +20,15 @@ import tiny
 from transformers import logging
 
 from compressor import surgery
+from compressor.archs import opset_of
 from compressor.surgery.widths import Width
 
 KINDS = ("ffn", "heads", "group_heads", "cross_heads", "head_dims", "channels", "residual", "embedding", "inputs")
-DEFAULT_OPSET = 23
 
 
 def kind_of(width: Width) -> str:
-    """Column of a width: the last word of its name that is one."""
-    words = width.name.replace("cross_head_dims", "head_dims").split(".")
-    return next(word for word in reversed(words) if word in KINDS)
+    """Column of a width: what its units are, such as ``channels`` for ``channels.reduce``."""
+    return width.what.partition(".")[0].replace("cross_head_dims", "head_dims")
 
 
 def error_of(net: nn.Module, name: str, side: str) -> tuple[Width, float]:
@@ -70,7 +69,7 @@ def main(families: list[str]) -> None:
     print("| --- |" + " --- |" * (len(KINDS) + 1))
     for family in families:
         cells = row(family)
-        opset = getattr(tiny.arch_of(tiny.tiny(family)), "OPSET", DEFAULT_OPSET)
+        opset = opset_of(tiny.arch_of(tiny.tiny(family)))
         print(f"| {family} | {' | '.join(cells.get(kind, '-') for kind in KINDS)} | {opset} |", flush=True)
 
 

@@ -1,4 +1,6 @@
-"""What each rewrite of the exported graph is worth: p50 with all of them over p50 without one, or without any.
+"""What each rewrite of the exported graph is worth, and what the graphs of transformers' own exporter take.
+
+Ratios of the p50, and for the exporters of processor time and the largest difference of a logit, all on one thread.
 
 Run: python benchmarks/rewrites.py ../shared/models/minilm-sst2 [--seconds 20]
 The folder is any text checkpoint, or `model/` of a run.
@@ -10,12 +12,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
+from onnxruntime.quantization import QuantType
 from transformers import AttentionMaskInterface
+from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 from transformers.masking_utils import sdpa_mask
 
 from compressor.graphs import rewrite
 from compressor.measure import launch
-from compressor.model import Source, load_model
+from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 
@@ -25,24 +30,26 @@ REWRITES = {
     "sums before normalization": lambda: patch.object(rewrite, "_keep_sum_apart_"),
     "lean mask": lambda: patch.dict(AttentionMaskInterface._global_mapping, {export._ATTENTION: sdpa_mask}),
 }
+LEFT_OUT = {"all": [], **{f"without {name}": [name] for name in REWRITES}, "none": list(REWRITES)}
+THEIRS = {"transformers, CPU fusions": "cpu", "transformers, no fusions": None}
+FILES = {"fp32": "model.onnx", "int8": "model-int8.onnx"}
 
 
 def main() -> None:
-    """Export once for each rewrite left out, and measure all files side by side."""
+    """Export in every way, and measure all files side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
-    parser.add_argument("--seconds", type=float, default=20.0, help="time for each length and precision")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for each table and length")
     given = parser.parse_args()
     model = load_model(Source(checkpoint=given.checkpoint, task="text-classification"), None)
-    left_out = {"all": [], **{f"without {name}": [name] for name in REWRITES}, "none": list(REWRITES)}
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: _export(model, Path(folder, str(i)), names) for i, (name, names) in enumerate(left_out.items())}
-        for precision, file in (("fp32", "model.onnx"), ("int8", "model-int8.onnx")):
-            variants = [
-                {"name": name, "file": str(made / file), "precision": precision} for name, made in files.items()
-            ]
-            found = launch.measure({"format": 1, "variants": variants, "seconds": given.seconds, "meter": "none"})
-            _print(precision, found["variants"])
+        ours = {name: _export(model, Path(folder, str(i)), names) for i, (name, names) in enumerate(LEFT_OUT.items())}
+        theirs = {name: _export_theirs(model, Path(folder, name), kind) for name, kind in THEIRS.items()}
+        for precision, file in FILES.items():
+            _print(f"{precision}: rewrites", _measured(ours, precision, given.seconds), {})
+            made = {"compressor": ours["all"], **theirs}
+            gaps = {name: _largest_gap(model, made["compressor"] / file, other / file) for name, other in made.items()}
+            _print(f"{precision}: exporters", _measured(made, precision, given.seconds), gaps)
 
 
 def _export(model, folder, left_out):
@@ -56,15 +63,52 @@ def _export(model, folder, left_out):
     return folder
 
 
-def _print(precision, variants):
-    lengths = [shape["length"] for shape in variants[0]["bench"]]
-    print(f"{precision:<34}" + "".join(f"p50 at {length:<12}" for length in lengths))
+def _export_theirs(model, folder, fusions):
+    """Let transformers export and quantize, the latter with the settings of our `quantize` stage."""
+    folder.mkdir()
+    settings = {"op_types_to_quantize": quantize._OP_TYPES, "per_channel": True, "weight_type": QuantType.QInt8}
+    for file, quantizer in zip(
+        FILES.values(), (None, OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(**settings))), strict=True
+    ):
+        config = OnnxConfig(dynamic=True, ort_fusions=fusions, quantizer=quantizer)
+        exported = OnnxExporter().export(model.net, _rows(model, 2, 6), config)
+        OnnxExporter.save_program(exported.program, folder / file)
+    return folder
+
+
+def _measured(folders, precision, seconds):
+    variants = [
+        {"name": name, "file": str(folder / FILES[precision]), "precision": precision}
+        for name, folder in folders.items()
+    ]
+    return launch.measure({"format": 1, "variants": variants, "seconds": seconds, "meter": "none"})["variants"]
+
+
+def _rows(model, batch_size, length):
+    """Make random inputs; the later rows end in padding."""
+    generator = torch.Generator().manual_seed(length)
+    return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
+
+
+def _largest_gap(model, file, other):
+    logits = [logits_of(OnnxGraph(each, model.task)) for each in (file, other)]
+    return max(
+        float((logits[0](rows) - logits[1](rows)).abs().max())
+        for rows in (_rows(model, batch_size, length) for batch_size in (1, 3) for length in (32, 128))
+    )
+
+
+def _print(title, variants, gaps):
+    shapes = [f"p50 (processor time) at {shape['length']}" for shape in variants[0]["bench"]]
+    print(f"{title:<34}" + "".join(f"{shape:<36}" for shape in shapes))
     for variant in variants:
         cells = zip(variant["bench"], variants[0]["bench"], strict=True)
-        print(
-            f"{variant['name']:<34}"
-            + "".join(f"{x['p50_ms']:.3f} ms {x['p50_ms'] / y['p50_ms']:.2f}x   " for x, y in cells)
+        times = "".join(
+            f"{x['p50_ms']:.3f} ms {x['p50_ms'] / y['p50_ms']:.2f}x ({x['cpu_ms'] / y['cpu_ms']:.2f}x)".ljust(36)
+            for x, y in cells
         )
+        gap = f"logits differ by {gaps[variant['name']]:.2g}" if gaps else ""
+        print(f"{variant['name']:<34}{times}{gap}")
 
 
 if __name__ == "__main__":

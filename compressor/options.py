@@ -1,9 +1,44 @@
-"""The base of everything that a recipe can say."""
+"""The base of all recipe options, and the groups of options that several stages share."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Base(BaseModel):
     """Frozen settings: unknown keys are refused, and the text under a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Calibration(Base):
+    """Examples that a stage measures activations or gradients on, without training: a recipe's `calibration`."""
+
+    examples: int = Field(default=512, ge=1)
+    """Number of rows, drawn from the part of the training split that is not held out."""
+
+
+class Target(Base):
+    """What a stage must reach, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
+
+    p50_ratio: Ratio | None = None
+    """Median latency over the original's, at every point of `bench`, in the precision of the last file."""
+    p50_ms: float | None = Field(default=None, gt=0)
+    """Median latency in milliseconds, at every point of `bench`, in the precision of the last file."""
+    n_flops_ratio: Ratio | None = None
+    """Floating-point operations of one inference over the original's, at every shape of `bench`."""
+    n_params_ratio: Ratio | None = None
+    """Number of parameters over the original's; parameters that layers share count once."""
+    size_ratio: Ratio | None = None
+    """Bytes of the last file over those of the original's file of the same precision."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Target":
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of {', '.join(type(self).model_fields)}, got {', '.join(given) or 'none'}"
+            )
+        return self

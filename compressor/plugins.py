@@ -1,13 +1,16 @@
 """Find modules by name: the extension files of a folder, and the public names of a package at their first use."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from pydantic import AfterValidator
+
+Extension = TypeVar("Extension")
 
 
 def names(package: ModuleType) -> list[str]:
@@ -15,9 +18,44 @@ def names(package: ModuleType) -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
 
 
-def discover(package: ModuleType) -> dict[str, ModuleType]:
-    """Import every module of a package; one that does not import breaks the run."""
-    return {name: importlib.import_module(f"{package.__name__}.{name}") for name in names(package)}
+def discover(package: ModuleType, protocol: type[Extension]) -> dict[str, Extension]:
+    """Import every module of a package, each of which must define what the protocol names.
+
+    Parameters
+    ----------
+    package : module
+        A folder of extensions, such as ``compressor.balls``.
+    protocol : type
+        The protocol that the folder states in its ``__init__``, such as ``compressor.balls.Ball``.
+
+    Returns
+    -------
+    dict
+        The modules by file name, sorted.
+
+    Raises
+    ------
+    ImportError
+        If a file does not import.
+    TypeError
+        If a file does not define a required name.
+    """
+    return {name: _checked(importlib.import_module(f"{package.__name__}.{name}"), protocol) for name in names(package)}
+
+
+def _checked(module: ModuleType, protocol: type[Extension]) -> Extension:
+    missing = [name for name in _required(protocol) if not hasattr(module, name)]
+    if missing:
+        kind = protocol.__name__
+        raise TypeError(f"{module.__name__}: no {kind}, {', '.join(missing)} missing; define what {kind} names")
+    return cast(Extension, module)  # the types behind the names are not looked at
+
+
+def _required(protocol: type) -> list[str]:
+    """Public names that a protocol and its bases declare, in their order."""
+    bases = [base for base in reversed(protocol.__mro__) if base not in (object, Protocol, Generic)]
+    declared = [name for base in bases for name in (*inspect.get_annotations(base), *vars(base))]
+    return [name for name in dict.fromkeys(declared) if not name.startswith("_")]
 
 
 def one_of(package: ModuleType) -> "AfterValidator":

@@ -13,7 +13,7 @@ from compressor.recipe.packaged import summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "tests/README.md"]
 
 
 def blocks(language):
@@ -47,15 +47,25 @@ def test_the_python_in_the_readme_runs(tmp_path):
     assert "out_features=16" in done.stdout
 
 
-def test_ci_runs_the_test_command_of_the_readme():
-    install_and_check = next(block for block in blocks("bash") if "./check" in block).strip()
-    assert install_and_check in (ROOT / ".ci/run").read_text()
+def test_ci_installs_what_the_readme_says_and_runs_every_check():
+    install, check = next(block for block in blocks("bash") if "./check" in block).strip().rsplit(" && ", 1)
+    commands = (ROOT / ".ci/run").read_text().splitlines()
+    assert install in commands
+    assert commands[-1] == f"{check} --slow"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_point_to_files_that_are_there(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_contributing_names_files_that_are_there():
+    """Words in capitals stand for the name of the new file."""
+    words = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    places = [word for word in words if "NAME" not in word]
+    assert len(places) > 10
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_the_readme_lists_every_page():

@@ -1,12 +1,20 @@
-"""Discovery: every file of a folder under its name, and nothing swallowed."""
+"""Discovery: every file of a folder under its name, checked against the folder's protocol, and nothing swallowed."""
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from compressor import plugins
+
+
+class Named(Protocol):
+    WORD: str
+
+
+class Speaking(Named, Protocol):
+    def speak(self) -> str: ...
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_files_are_found_by_name_in_order(package):
-    found = plugins.discover(package)
+    found = plugins.discover(package, Named)
     assert list(found) == ["fancy", "plain"]
     assert found["plain"].WORD == "plain"
 
@@ -31,7 +39,17 @@ def test_files_are_found_by_name_in_order(package):
 def test_a_file_that_does_not_import_breaks_loudly(package, tmp_path):
     (tmp_path / package.__name__ / "broken.py").write_text("import no_such_module\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        plugins.discover(package)
+        plugins.discover(package, Named)
+
+
+def test_a_file_that_lacks_a_required_name_is_refused_with_the_name(package, tmp_path):
+    (tmp_path / package.__name__ / "silent.py").write_text("def talk():\n    pass\n")
+    with pytest.raises(TypeError, match=r"\.fancy: no Speaking, speak missing; define what Speaking names$"):
+        plugins.discover(package, Speaking)
+    for name in ("fancy", "plain"):
+        (tmp_path / package.__name__ / f"{name}.py").unlink()
+    with pytest.raises(TypeError, match=r"\.silent: no Speaking, WORD, speak missing; define what Speaking names$"):
+        plugins.discover(package, Speaking)
 
 
 def test_a_word_must_name_a_file(package):

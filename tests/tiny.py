@@ -10,7 +10,7 @@ from transformers import AutoConfig
 from compressor import surgery
 from compressor.model import checkpoint
 from compressor.nets import tabular
-from compressor.tasks import task_files
+from compressor.tasks import auto_class, task_files
 
 TEXT = {"vocab_size": 64, "max_position_embeddings": 40, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 24}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4}
@@ -52,7 +52,7 @@ TINY = {
 """What differs from the defaults of each family's config."""
 
 tabular.register()
-AUTO_CLASSES = [file.auto_class() for file in task_files().values()]
+AUTO_CLASSES = [auto_class(name) for name in task_files()]
 NO_SDPA = ("autoencoder", "convnext", "deberta-v2", "mlp", "mobilenet_v2", "resnet")
 
 

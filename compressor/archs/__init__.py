@@ -1,0 +1,38 @@
+"""Families of networks: one file each, which declares what can be cut and keeps the network consistent after a cut.
+
+A file defines what `Arch` names, and where it needs to, the optional ``OPSET`` and ``renumber_``; `opset_of` and
+`renumber_` here read them, with what holds for the families that define none.
+"""
+
+from typing import Protocol
+
+from torch import nn
+
+from compressor.surgery.widths import Family
+
+OPSET = 23  # the first with an Attention operator; a family that needs another names it in its file
+
+
+class Arch(Family, Protocol):
+    """What a file in this folder defines; `widths` and `resized_` are those of `Family`."""
+
+    MODEL_TYPES: tuple[str, ...]
+    """Values of ``config.model_type`` that the file serves."""
+
+    def blocks(self, net: nn.Module) -> list[str]:
+        """Paths of the layers that can go or be compared one by one, first layer first."""
+
+
+def opset_of(arch: Arch) -> int:
+    """ONNX opset of the fastest export that is correct for a family: its ``OPSET``, if it has one."""
+    opset: int = getattr(arch, "OPSET", OPSET)
+    return opset
+
+
+def renumber_(arch: Arch, net: nn.Module) -> None:
+    """Assign the attentions of a decoder their slots in the cache, by the ``renumber_`` of the family, if it has one.
+
+    Needed after layers were removed, or attentions lost all their heads.
+    """
+    if hasattr(arch, "renumber_"):
+        arch.renumber_(net)

@@ -3,7 +3,7 @@
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
 MODEL_TYPES = ("albert",)  # values of ``config.model_type`` this file answers for
 INPUTS = ("attention.query", "attention.key", "attention.value", "ffn")  # of a layer
@@ -18,19 +18,19 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, their dimensions and the FFN neurons of each layer with weights of its own, then the streams."""
-    found = []
+    declared = []
     for i, at in enumerate(_layers(net)):
         attention, span = f"{at}.attention", net.get_submodule(at).attention.attention_head_size
         layers = (f"{attention}.query", f"{attention}.key", f"{attention}.value", f"{attention}.dense")
-        found.append(heads(net, f"layer.{i}.heads", *layers, span))
-        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.ffn", f"{at}.ffn_output"))
-    return found + _streams(net)
+        declared.append(heads(net, f"layer.{i}", *layers, span))
+        declared.append(head_dims(net, f"layer.{i}", *layers, span))
+        declared.append(neurons(net, f"layer.{i}", f"{at}.ffn", f"{at}.ffn_output"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if not width.name.endswith((".heads", ".head_dims")):
+    """Update the counts of an attention, not its scale; an FFN reads its size from its weights."""
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     attention.all_head_size = attention.query.out_features

@@ -5,7 +5,17 @@ from typing import Any
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, number_slots_, present, residual
+from compressor.surgery.sublayers import (
+    body,
+    head_dims,
+    heads,
+    named,
+    neurons,
+    number_slots_,
+    of_attention,
+    present,
+    residual,
+)
 
 MODEL_TYPES = ("bart",)  # values of ``config.model_type`` this file answers for
 READERS = ("lm_head", "classification_head.dense", "qa_outputs")  # of the residual stream, in a head
@@ -18,16 +28,16 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the widths of each layer, then the residual stream, which is one: the stacks share the table of words."""
-    found = []
+    declared = []
     for name, stack in _stacks(net).items():
         for i, at in enumerate(stack):
-            found += _layer(net, f"{name}.layer.{i}", at)
-    return found + _residual(net)
+            declared += _layer(net, f"{name}.layer.{i}", at)
+    return declared + _residual(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if not width.name.endswith(("heads", "head_dims")):
+    """Update the counts of an attention, not its scale; an FFN reads its size from its weights."""
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
     if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
@@ -45,22 +55,22 @@ def renumber_(net: nn.Module) -> None:
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
     """Name the layers of the stacks that the network has."""
-    found = {}
+    stacks = {}
     for name in ("encoder", "decoder"):
         if hasattr(net.base_model, name):
-            found[name] = [f"{body(net)}{name}.layers.{i}" for i in range(len(getattr(net.base_model, name).layers))]
-    return found
+            stacks[name] = [f"{body(net)}{name}.layers.{i}" for i in range(len(getattr(net.base_model, name).layers))]
+    return stacks
 
 
 def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     """Widths that belong to one layer."""
-    found = []
+    declared = []
     for part, prefix in (("self_attn", ""), ("encoder_attn", "cross_")):
         if hasattr(net.get_submodule(at), part):
             attention = _attention(net, f"{at}.{part}")
-            found.append(heads(net, f"{name}.{prefix}heads", *attention))
-            found.append(head_dims(net, f"{name}.{prefix}head_dims", *attention))
-    return [*found, neurons(net, f"{name}.ffn", f"{at}.fc1", f"{at}.fc2")]
+            declared.append(heads(net, name, *attention, what=f"{prefix}heads"))
+            declared.append(head_dims(net, name, *attention, what=f"{prefix}head_dims"))
+    return [*declared, neurons(net, name, f"{at}.fc1", f"{at}.fc2")]
 
 
 def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
@@ -72,7 +82,6 @@ def _residual(net: nn.Module) -> list[Width]:
     """List the residual stream, where it is not the output."""
     readers = present(net, *READERS)
     stream = residual(
-        "residual",
         net.get_input_embeddings().embedding_dim,
         named(net, "shared", "embed_tokens", "embed_positions", "out_proj", "fc2"),
         named(net, "layernorm_embedding", "self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"),

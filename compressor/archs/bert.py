@@ -3,7 +3,7 @@
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # values of ``config.model_type``
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
@@ -29,20 +29,20 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
         attention = f"{at}.attention.self"
         layers = (f"{attention}.query", f"{attention}.key", f"{attention}.value", f"{at}.attention.output.dense")
         span = net.get_submodule(attention).attention_head_size
-        found.append(heads(net, f"layer.{i}.heads", *layers, span))
-        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.intermediate.dense", f"{at}.output.dense"))
-    return found + _streams(net)
+        declared.append(heads(net, f"layer.{i}", *layers, span))
+        declared.append(head_dims(net, f"layer.{i}", *layers, span))
+        declared.append(neurons(net, f"layer.{i}", f"{at}.intermediate.dense", f"{at}.output.dense"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if not width.name.endswith((".heads", ".head_dims")):
+    """Update the counts of an attention, not its scale; an FFN reads its size from its weights."""
+    if not of_attention(width):
         return
     query = width.producers[0].module
     attention = net.get_submodule(query.rpartition(".")[0])

@@ -17,12 +17,12 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the neurons of each block and, after a stage, its channels: they pass layer norms."""
-    found, at, stages = [], body(net), net.base_model.encoder.stages
+    declared, at, stages = [], body(net), net.base_model.encoder.stages
     writers, carriers = [f"{at}embeddings.patch_embeddings"], [f"{at}embeddings.layernorm"]
     for i, stage in enumerate(stages):
         layers = [f"{at}encoder.stages.{i}.layers.{j}" for j in range(len(stage.layers))]
         for j, (layer, block) in enumerate(zip(layers, stage.layers, strict=True)):
-            found.append(neurons(net, f"stage.{i}.block.{j}.ffn", f"{layer}.pwconv1", f"{layer}.pwconv2"))
+            declared.append(neurons(net, f"stage.{i}.block.{j}", f"{layer}.pwconv1", f"{layer}.pwconv2"))
             writers.append(f"{layer}.pwconv2")
             carriers += [f"{layer}.dwconv", f"{layer}.layernorm"]
             carriers += [f"{layer}.layer_scale_parameter"] * (block.layer_scale_parameter is not None)
@@ -30,10 +30,10 @@ def widths(net: nn.Module) -> list[Width]:
         norm, last = (f"{after}.0", [f"{after}.1"]) if i + 1 < len(stages) else (f"{at}layernorm", head(net))
         readers = [*(f"{layer}.pwconv1" for layer in layers), *last]
         if last:
-            found.append(channels(net, f"stage.{i}.channels", writers, [*carriers, norm], readers, exact=False))
+            declared.append(channels(net, f"stage.{i}", writers, [*carriers, norm], readers, exact=False))
         writers, carriers = last, []
-    return found
+    return declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell nothing: the layers know their widths, and nobody else does."""
+    """Do nothing: the forward pass reads every size from the layers."""

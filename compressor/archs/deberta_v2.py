@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.surgery import Cut, Width
-from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
 MODEL_TYPES = ("deberta-v2",)  # values of ``config.model_type`` this file answers for
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")  # a config may leave out the last two
@@ -47,16 +47,16 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.attention")
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.intermediate.dense", f"{at}.output.dense"))
-    return found + _streams(net)
+        declared += _attention(net, f"layer.{i}", f"{at}.attention")
+        declared.append(neurons(net, f"layer.{i}", f"{at}.intermediate.dense", f"{at}.output.dense"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, by which it shapes its tensors; an FFN reads its size from its weights."""
-    if not width.name.endswith((".heads", ".head_dims")):
+    """Update the counts of an attention, by which it shapes its tensors; an FFN reads its size from its weights."""
+    if not of_attention(width):
         return
     at = width.producers[0].module.rpartition(".")[0]
     attention = net.get_submodule(at)
@@ -82,9 +82,9 @@ def _attention(net: nn.Module, name: str, at: str) -> list[Width]:
     span = net.get_submodule(at).self.attention_head_size
     layers = (f"{at}.self.query_proj", f"{at}.self.key_proj", f"{at}.self.value_proj", f"{at}.output.dense")
     positions = present(net, *(f"{at}.self.{part}" for part in POSITIONS))
-    whole = heads(net, f"{name}.heads", *layers, span)
+    whole = heads(net, name, *layers, span)
     if not positions:
-        return [whole, head_dims(net, f"{name}.head_dims", *layers, span)]
+        return [whole, head_dims(net, name, *layers, span)]
     routes = tuple(Cut(path, "out", span, role="routes") for path in positions)
     return [replace(whole, producers=(*whole.producers, *routes))]
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from compressor.surgery import Width
-from compressor.surgery.sublayers import body, head_dims, heads, neurons, present, streams
+from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
 MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` this file answers for
 INPUTS = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")  # of a block
@@ -17,19 +17,19 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, their dimensions and the FFN neurons of each block, then the residual sum."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
         attention, span = f"{at}.attention", net.get_submodule(at).attention.attention_head_size
         layers = (f"{attention}.q_lin", f"{attention}.k_lin", f"{attention}.v_lin", f"{attention}.out_lin")
-        found.append(heads(net, f"layer.{i}.heads", *layers, span))
-        found.append(head_dims(net, f"layer.{i}.head_dims", *layers, span))
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.ffn.lin1", f"{at}.ffn.lin2"))
-    return found + _streams(net)
+        declared.append(heads(net, f"layer.{i}", *layers, span))
+        declared.append(head_dims(net, f"layer.{i}", *layers, span))
+        declared.append(neurons(net, f"layer.{i}", f"{at}.ffn.lin1", f"{at}.ffn.lin2"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an FFN reads its size from its weights."""
-    if width.name.endswith((".heads", ".head_dims")):
+    """Update the counts of an attention, not its scale; an FFN reads its size from its weights."""
+    if of_attention(width):
         attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
         if width.kind == "head":
             attention.n_heads = n_units

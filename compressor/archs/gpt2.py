@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from compressor.surgery import Cut, Width
-from compressor.surgery.sublayers import body, head, named, neurons, number_slots_, residual
+from compressor.surgery.sublayers import body, head, named, neurons, number_slots_, of_attention, residual
 
 MODEL_TYPES = ("gpt2",)  # values of ``config.model_type`` this file answers for
 
@@ -17,23 +17,22 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.attn")
-        found.append(neurons(net, f"layer.{i}.ffn", f"{at}.mlp.c_fc", f"{at}.mlp.c_proj"))
+        declared += _attention(net, f"layer.{i}", f"{at}.attn")
+        declared.append(neurons(net, f"layer.{i}", f"{at}.mlp.c_fc", f"{at}.mlp.c_proj"))
     stream = residual(
-        "residual",
         net.base_model.wte.embedding_dim,
         named(net, "wte", "wpe", "c_proj"),
         named(net, "ln_1", "ln_2", "ln_f"),
         [*named(net, "c_attn", "c_fc"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts, not its scale; an MLP reads its size from its weights."""
-    if not width.name.endswith((".heads", ".head_dims")):
+    """Update the counts of an attention, not its scale; an MLP reads its size from its weights."""
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
     if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
@@ -50,13 +49,13 @@ def renumber_(net: nn.Module) -> None:
     number_slots_(attentions, [attention.num_heads for attention in attentions])
 
 
-def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
+def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
     """Widths of an attention whose fused layer writes all queries, then all keys, then all values."""
     fused, output, span = f"{at}.c_attn", f"{at}.c_proj", net.get_submodule(at).head_dim
     n_entries = net.get_submodule(fused).nf // 3
     n_heads = n_entries // span
     heads = Width(
-        f"{prefix}.heads",
+        f"{layer}.heads",
         "head",
         n_heads,
         (
@@ -65,9 +64,10 @@ def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
             Cut(fused, "out", span, 2 * n_entries),
         ),
         (Cut(output, "in", span),),
+        layer=layer,
     )
     head_dims = Width(
-        f"{prefix}.head_dims",
+        f"{layer}.head_dims",
         "dimension",
         span if n_heads else 0,
         (
@@ -76,5 +76,7 @@ def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
             Cut(fused, "out", offset=2 * n_entries, repeat=n_heads),
         ),
         (Cut(output, "in", repeat=n_heads),),
+        layer=layer,
+        crosses=True,
     )
     return [heads, head_dims]

@@ -1,11 +1,10 @@
 """Llama, Mistral, Qwen2 and Qwen3: key-value groups, query heads and gated neurons, and the residual stream."""
 
-import sys
-
 from torch import nn
 
-from compressor.surgery import Width, resize_
-from compressor.surgery.sublayers import body, groups, head, named, neurons, number_slots_, residual
+from compressor.surgery import Width
+from compressor.surgery.removal import empty_
+from compressor.surgery.sublayers import body, groups, head, named, neurons, number_slots_, of_attention, residual
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 onnxruntime 1.31 refuses the rotary tables of more than one text
@@ -21,30 +20,27 @@ def widths(net: nn.Module) -> list[Width]:
 
     The dimensions of a head are none: positions rotate them in pairs, the same ones in all layers.
     """
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.self_attn")
-        found.append(
-            neurons(net, f"layer.{i}.ffn", [f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj"], f"{at}.mlp.down_proj")
-        )
+        declared += _attention(net, f"layer.{i}", f"{at}.self_attn")
+        declared.append(neurons(net, f"layer.{i}", [f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj"], f"{at}.mlp.down_proj"))
     stream = residual(
-        "residual",
         net.base_model.embed_tokens.embedding_dim,
         named(net, "embed_tokens", "o_proj", "down_proj"),
         named(net, "input_layernorm", "post_attention_layernorm", "norm"),
         [*named(net, "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention how many query heads share a group; what else there is to know it reads from its weights."""
-    if not width.name.endswith("heads"):
+    """Update how many query heads share a group; an attention reads everything else from its weights."""
+    if not of_attention(width):
         return
     if width.kind == "head":
         net.get_submodule(width.consumers[0].module.rpartition(".")[0]).num_key_value_groups = n_units
-        if n_units == 0:  # no group can be shared by nobody in transformers' sdpa
-            resize_(net, sys.modules[__name__], {width.name.replace("group_heads", "heads"): 0})
+        if n_units == 0:  # transformers' sdpa cannot repeat groups zero times: they go with their query heads
+            empty_(net, next(other for other in widths(net) if other.name == f"{width.layer}.heads"))
     renumber_(net)
 
 
@@ -55,14 +51,14 @@ def renumber_(net: nn.Module) -> None:
     number_slots_(attentions, sizes, getattr(net.config, "layer_types", None))
 
 
-def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
+def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
     """Widths of an attention; a second one where query heads share groups in the network as it was built."""
     attention = net.get_submodule(at)
-    found = groups(
-        prefix,
+    declared = groups(
+        layer,
         *(f"{at}.{name}_proj" for name in "qkvo"),
         n_groups=attention.k_proj.out_features // attention.head_dim,
         n_sharing=attention.num_key_value_groups,
         span=attention.head_dim,
     )
-    return found if net.config.num_attention_heads > net.config.num_key_value_heads else found[:1]
+    return declared if net.config.num_attention_heads > net.config.num_key_value_heads else declared[:1]

@@ -15,7 +15,7 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the input features, then the neurons of each hidden layer, first layer first."""
-    found = [
+    declared = [
         Width(
             "inputs",
             "input",
@@ -26,8 +26,8 @@ def widths(net: nn.Module) -> list[Width]:
         )
     ]
     has_decoder = hasattr(net, "decoder")
-    found += _neurons("encoder", net.encoder, "encoder." if has_decoder else "")
-    return found + (_neurons("decoder", net.decoder, "decoder.") if has_decoder else [])
+    declared += _neurons("encoder", net.encoder, "encoder." if has_decoder else "")
+    return declared + (_neurons("decoder", net.decoder, "decoder.") if has_decoder else [])
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
@@ -49,6 +49,7 @@ def _neurons(at: str, perceptron: nn.Module, prefix: str) -> list[Width]:
             producers=(Cut(f"{at}.layers.{i}.dense", "out"),),
             consumers=(Cut(readers[i + 1], "in"),),
             carriers=() if layer.norm is None else (Cut(f"{at}.layers.{i}.norm", "out"),),
+            layer=f"{prefix}layer.{i}",
         )
         for i, layer in enumerate(perceptron.layers)
     ]

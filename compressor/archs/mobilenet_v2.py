@@ -16,21 +16,21 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the expanded channels of each block, the sum that each stage adds to, and what the classifier reads."""
-    found, last = [], f"{body(net)}conv_1x1"
+    declared, last = [], f"{body(net)}conv_1x1"
     stages = _stages(net)
     for i, (stage, after) in enumerate(zip(stages, [*stages[1:], []], strict=True)):
         name = f"stage.{i - 1}" if i else "stem"
-        found += [_expanded(net, f"{name}.block.{j}.channels", at) for j, at in enumerate(stage)]
+        declared += [_expanded(net, f"{name}.block.{j}", at) for j, at in enumerate(stage)]
         writers = [f"{at}.reduce_1x1" for at in stage]
         readers = [f"{at}.expand_1x1.convolution" for at in [*stage[1:], *after[:1]]] or [f"{last}.convolution"]
-        found.append(channels(net, f"{name}.channels", *_parts(writers), readers))
+        declared.append(channels(net, name, *_parts(writers), readers))
     if head(net):
-        found.append(channels(net, "head.channels", *_parts([last]), head(net)))
-    return found
+        declared.append(channels(net, "head", *_parts([last]), head(net)))
+    return declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell nothing: the layers know their channels, and nobody else does."""
+    """Do nothing: the forward pass reads every size from the layers."""
 
 
 def _stages(net: nn.Module) -> list[list[str]]:
@@ -44,11 +44,11 @@ def _stages(net: nn.Module) -> list[list[str]]:
     return stages
 
 
-def _expanded(net: nn.Module, name: str, at: str) -> Width:
+def _expanded(net: nn.Module, layer: str, at: str) -> Width:
     """Channels between the two pointwise convolutions of a block; the stem may write them from the image."""
     first = "first_conv" if net.get_submodule(at).expand_1x1 is None else "expand_1x1"
     convolutions, norms = _parts([f"{at}.{first}", f"{at}.conv_3x3"])
-    return channels(net, name, convolutions[:1], [*norms, *convolutions[1:]], [f"{at}.reduce_1x1.convolution"])
+    return channels(net, layer, convolutions[:1], [*norms, *convolutions[1:]], [f"{at}.reduce_1x1.convolution"])
 
 
 def _parts(layers: list[str]) -> tuple[list[str], list[str]]:

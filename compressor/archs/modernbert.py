@@ -19,21 +19,22 @@ def widths(net: nn.Module) -> list[Width]:
 
     The dimensions inside heads are turned in pairs by angles that all layers share, so they cannot go one by one.
     """
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
         layer = net.get_submodule(at)
-        found.append(_heads(f"layer.{i}.heads", f"{at}.attn", layer.attn.Wqkv.out_features, layer.attn.head_dim))
+        declared.append(_heads(f"layer.{i}", f"{at}.attn", layer.attn.Wqkv.out_features, layer.attn.head_dim))
         gated = Cut(f"{at}.mlp.Wi", "out", repeat=2)  # the activated half, then the half that it gates
         n_neurons = layer.mlp.Wi.out_features // 2
-        found.append(Width(f"layer.{i}.ffn", "neuron", n_neurons, (gated,), (Cut(f"{at}.mlp.Wo", "in"),)))
-    return found + _streams(net)
+        readers = (Cut(f"{at}.mlp.Wo", "in"),)
+        declared.append(Width(f"layer.{i}.ffn", "neuron", n_neurons, (gated,), readers, layer=f"layer.{i}"))
+    return declared + _streams(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell nothing: an attention and an MLP read their sizes from their weights."""
+    """Do nothing: the forward pass reads every size from the layers."""
 
 
-def _heads(name: str, at: str, n_rows: int, span: int) -> Width:
+def _heads(layer: str, at: str, n_rows: int, span: int) -> Width:
     """Heads of a layer that holds all queries, then all keys, then all values."""
     part = n_rows // 3
     producers = (
@@ -41,7 +42,7 @@ def _heads(name: str, at: str, n_rows: int, span: int) -> Width:
         Cut(f"{at}.Wqkv", "out", span, offset=part, role="routes"),
         Cut(f"{at}.Wqkv", "out", span, offset=2 * part),
     )
-    return Width(name, "head", part // span, producers, (Cut(f"{at}.Wo", "in", span),))
+    return Width(f"{layer}.heads", "head", part // span, producers, (Cut(f"{at}.Wo", "in", span),), layer=layer)
 
 
 def _streams(net: nn.Module) -> list[Width]:

@@ -1,13 +1,13 @@
 """Phi-3, whose layers are fused: key-value groups, query heads and gated neurons, and the residual stream."""
 
-import sys
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig
 
-from compressor.surgery import Cut, Width, resize_
-from compressor.surgery.sublayers import body, groups, head, named, number_slots_, residual
+from compressor.surgery import Cut, Width
+from compressor.surgery.removal import empty_
+from compressor.surgery.sublayers import body, groups, head, named, number_slots_, of_attention, residual
 
 MODEL_TYPES = ("phi3",)  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 onnxruntime 1.31 refuses the rotary tables of more than one text
@@ -38,33 +38,33 @@ def widths(net: nn.Module) -> list[Width]:
 
     The dimensions of a head are none: positions rotate them in pairs, the same ones in all layers.
     """
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
-        found += _attention(net, f"layer.{i}", f"{at}.self_attn")
-        found.append(_neurons(net, f"layer.{i}.ffn", f"{at}.mlp"))
+        declared += _attention(net, f"layer.{i}", f"{at}.self_attn")
+        declared.append(_neurons(net, f"layer.{i}", f"{at}.mlp"))
     stream = residual(
-        "residual",
         net.base_model.embed_tokens.embedding_dim,
         named(net, "embed_tokens", "o_proj", "down_proj"),
         named(net, "input_layernorm", "post_attention_layernorm", "norm"),
         [*named(net, "qkv_proj", "gate_up_proj"), *head(net)],
     )
-    return [*found, stream] if head(net) else found
+    return [*declared, stream] if head(net) else declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its counts; an MLP reads its size from its weights."""
-    if not width.name.endswith("heads"):
+    """Update the counts of an attention; an MLP reads its size from its weights."""
+    if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "head":
-        attention.num_key_value_groups = n_units
-    else:
+    if width.kind == "group":
         attention.num_key_value_heads = n_units
+    else:
+        attention.num_key_value_groups = n_units
+        if n_units == 0:  # transformers' sdpa cannot repeat groups zero times: they go with their query heads
+            empty_(net, next(other for other in widths(net) if other.name == f"{width.layer}.heads"))
+            attention.num_key_value_heads = 0
     n_heads = attention.num_key_value_heads * attention.num_key_value_groups
     attention.config = LayerConfig(net.base_model.config, n_heads)
-    if width.kind == "head" and n_units == 0:  # no group can be shared by nobody in transformers' sdpa
-        resize_(net, sys.modules[__name__], {width.name.replace("group_heads", "heads"): 0})
     renumber_(net)
 
 
@@ -75,26 +75,26 @@ def renumber_(net: nn.Module) -> None:
     number_slots_(attentions, sizes, getattr(net.config, "layer_types", None))
 
 
-def _attention(net: nn.Module, prefix: str, at: str) -> list[Width]:
+def _attention(net: nn.Module, layer: str, at: str) -> list[Width]:
     """Widths of an attention; a second one where query heads share groups in the network as it was built."""
     attention = net.get_submodule(at)
     n_groups, n_sharing, span = attention.num_key_value_heads, attention.num_key_value_groups, attention.head_dim
     at_key = n_groups * n_sharing * span
     fused = f"{at}.qkv_proj"
-    found = groups(
-        prefix,
+    declared = groups(
+        layer,
         *(fused, fused, fused, f"{at}.o_proj"),
         n_groups=n_groups,
         n_sharing=n_sharing,
         span=span,
         offsets=(0, at_key, at_key + n_groups * span),
     )
-    return found if net.config.num_attention_heads > net.config.num_key_value_heads else found[:1]
+    return declared if net.config.num_attention_heads > net.config.num_key_value_heads else declared[:1]
 
 
-def _neurons(net: nn.Module, name: str, at: str) -> Width:
+def _neurons(net: nn.Module, layer: str, at: str) -> Width:
     """Neurons of an MLP whose fused layer writes all gates, then all that they gate."""
     fused = f"{at}.gate_up_proj"
     n_neurons = net.get_submodule(fused).out_features // 2
     producers = (Cut(fused, "out"), Cut(fused, "out", offset=n_neurons))
-    return Width(name, "neuron", n_neurons, producers, (Cut(f"{at}.down_proj", "in"),))
+    return Width(f"{layer}.ffn", "neuron", n_neurons, producers, (Cut(f"{at}.down_proj", "in"),), layer=layer)

@@ -20,30 +20,30 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the inner widths of each block; and where a sum ends, at a block with a shortcut layer, that of the sum."""
-    found = []
-    name, writers, readers = "stem.channels", [f"{body(net)}embedder.embedder"], []
+    declared = []
+    layer, writers, readers = "stem", [f"{body(net)}embedder.embedder"], []
     for at in blocks(net):
         block, (*_, i, _, j) = net.get_submodule(at), at.split(".")
-        layers = [f"{at}.layer.{k}" for k in range(len(block.layer))]
-        readers.append(f"{layers[0]}.convolution")
+        inner = [f"{at}.layer.{k}" for k in range(len(block.layer))]
+        readers.append(f"{inner[0]}.convolution")
         if isinstance(block.shortcut, nn.Identity):
-            writers.append(layers[-1])
+            writers.append(inner[-1])
         else:
-            found.append(_width(net, name, writers, [*readers, f"{at}.shortcut.convolution"]))
-            writers, readers = [f"{at}.shortcut", layers[-1]], []
-        name = f"stage.{i}.channels"
-        for inner, (writer, reader) in zip(INNER[len(layers)], pairwise(layers), strict=True):
-            found.append(_width(net, f"stage.{i}.block.{j}.{inner}", [writer], [f"{reader}.convolution"]))
+            declared.append(_width(net, layer, writers, [*readers, f"{at}.shortcut.convolution"]))
+            writers, readers = [f"{at}.shortcut", inner[-1]], []
+        layer = f"stage.{i}"
+        for what, (writer, reader) in zip(INNER[len(inner)], pairwise(inner), strict=True):
+            declared.append(_width(net, f"stage.{i}.block.{j}", [writer], [f"{reader}.convolution"], what))
     if head(net):
-        found.append(_width(net, name, writers, [*readers, *head(net)]))
-    return found
+        declared.append(_width(net, layer, writers, [*readers, *head(net)]))
+    return declared
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell nothing: the layers know their channels, and nobody else does."""
+    """Do nothing: the forward pass reads every size from the layers."""
 
 
-def _width(net: nn.Module, name: str, writers: list[str], readers: list[str]) -> Width:
+def _width(net: nn.Module, layer: str, writers: list[str], readers: list[str], what: str = "channels") -> Width:
     """Channels that convolutions write, each through a batch norm of its own."""
     convolutions, norms = ([f"{at}.{part}" for at in writers] for part in ("convolution", "normalization"))
-    return channels(net, name, convolutions, norms, readers)
+    return channels(net, layer, convolutions, norms, readers, what=what)

@@ -23,11 +23,11 @@ def widths(net: nn.Module) -> list[Width]:
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its new counts; the other layers know their widths."""
+    """Update the counts of an attention; the other layers read their sizes from their weights."""
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.name.endswith("head_dims"):  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
         attention.head_dim = n_units
 
 
@@ -36,35 +36,35 @@ def _layer(net: nn.Module, at: str) -> list[Width]:
     name, attention = f"stage.{i}.layer.{j}", f"{at}.attention"
     layers = (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj", f"{attention}.o_proj")
     span = net.get_submodule(attention).head_dim
-    whole = heads(net, f"{name}.heads", *layers, span)
+    whole = heads(net, name, *layers, span)
     bias = Cut(f"{attention}.relative_position_bias.relative_position_bias_table", "out", role="routes")
     return [
         replace(whole, producers=(*whole.producers, bias)),
-        head_dims(net, f"{name}.head_dims", *layers, span),
-        neurons(net, f"{name}.ffn", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
+        head_dims(net, name, *layers, span),
+        neurons(net, name, f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
     ]
 
 
 def _residuals(net: nn.Module) -> list[Width]:
     """Dimensions that the layers of a stage add to; the merging layer at its end reads those of four patches."""
-    found, at, stages = [], f"{body(net)}encoder.layers", net.base_model.encoder.layers
+    declared, at, stages = [], f"{body(net)}encoder.layers", net.base_model.encoder.layers
     writers, carriers = _embeddings(net)
     for i, stage in enumerate(stages):
         layers = [f"{at}.{i}.blocks.{j}" for j in range(len(stage.blocks))]
         merging, is_last = f"{at}.{i}.downsample", stage.downsample is None
         width = residual(
-            f"stage.{i}.residual",
             len(stage.blocks[0].layernorm_before.weight),
             [*writers, *_paths(layers, "attention.o_proj", "mlp.fc2")],
             [*carriers, *_paths(layers, "layernorm_before", "layernorm_after")],
             _paths(layers, "attention.q_proj", "attention.k_proj", "attention.v_proj", "mlp.fc1"),
+            layer=f"stage.{i}",
         )
         norm = Cut(f"{body(net)}layernorm", "out") if is_last else Cut(f"{merging}.norm", "out", repeat=4)
         readers = [Cut(path, "in") for path in head(net)] if is_last else [Cut(f"{merging}.reduction", "in", repeat=4)]
         if readers:
-            found.append(replace(width, carriers=(*width.carriers, norm), consumers=(*width.consumers, *readers)))
+            declared.append(replace(width, carriers=(*width.carriers, norm), consumers=(*width.consumers, *readers)))
         writers, carriers = [f"{merging}.reduction"], []
-    return found
+    return declared
 
 
 def _embeddings(net: nn.Module) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from compressor.surgery import Cut, Width
-from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, present, residual
+from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, of_attention, present, residual
 
 MODEL_TYPES = ("t5",)  # values of ``config.model_type`` this file answers for
 OPSET = 18  # at 23 torch 2.13 fails on an attention to whose scores a bias is added
@@ -20,17 +20,17 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the widths of each stack, then the residual stream, which is one: the stacks share the table of words."""
-    found = []
+    declared = []
     for name, stack in _stacks(net).items():
-        found.append(_heads(net, f"{name}.heads", [f"{at}.layer.0.SelfAttention" for at in stack]))
+        declared.append(_heads(net, name, [f"{at}.layer.0.SelfAttention" for at in stack]))
         for i, at in enumerate(stack):
-            found += _layer(net, f"{name}.layer.{i}", at)
-    return found + _residual(net)
+            declared += _layer(net, f"{name}.layer.{i}", at)
+    return declared + _residual(net)
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell the attentions their counts; an FFN reads its size from its weights."""
-    if not width.name.endswith(("heads", "head_dims")):
+    """Update the counts of the attentions; an FFN reads its size from its weights."""
+    if not of_attention(width):
         return
     for cut in width.consumers:
         attention = net.get_submodule(cut.module.rpartition(".")[0])
@@ -44,11 +44,11 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
     """Name the layers of the stacks that the network has."""
-    found = {}
+    stacks = {}
     for name in ("encoder", "decoder"):
         if hasattr(net.base_model, name):
-            found[name] = [f"{body(net)}{name}.block.{i}" for i in range(len(getattr(net.base_model, name).block))]
-    return found
+            stacks[name] = [f"{body(net)}{name}.block.{i}" for i in range(len(getattr(net.base_model, name).block))]
+    return stacks
 
 
 def _heads(net: nn.Module, name: str, stack: list[str]) -> Width:
@@ -65,14 +65,14 @@ def _heads(net: nn.Module, name: str, stack: list[str]) -> Width:
 def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
     """Widths that belong to one layer, which has a third part where it attends to another stack."""
     own, *cross, last = (f"{at}.layer.{i}" for i in range(len(net.get_submodule(at).layer)))
-    found = [head_dims(net, f"{name}.head_dims", *_attention(net, f"{own}.SelfAttention"))]
+    declared = [head_dims(net, name, *_attention(net, f"{own}.SelfAttention"))]
     for part in cross:
         attention = _attention(net, f"{part}.EncDecAttention")
-        found.append(heads(net, f"{name}.cross_heads", *attention))
-        found.append(head_dims(net, f"{name}.cross_head_dims", *attention))
+        declared.append(heads(net, name, *attention, what="cross_heads"))
+        declared.append(head_dims(net, name, *attention, what="cross_head_dims"))
     ffn = f"{last}.DenseReluDense"
     inputs = present(net, f"{ffn}.wi", f"{ffn}.wi_0", f"{ffn}.wi_1")  # plain or gated
-    return [*found, neurons(net, f"{name}.ffn", inputs, f"{ffn}.wo")]
+    return [*declared, neurons(net, name, inputs, f"{ffn}.wo")]
 
 
 def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
@@ -84,7 +84,6 @@ def _residual(net: nn.Module) -> list[Width]:
     """List the residual stream, where it is not the output."""
     readers = present(net, *READERS)
     stream = residual(
-        "residual",
         net.base_model.shared.embedding_dim,
         named(net, "shared", "embed_tokens", "o", "wo"),
         named(net, "layer_norm", "final_layer_norm"),

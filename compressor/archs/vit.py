@@ -16,25 +16,25 @@ def blocks(net: nn.Module) -> list[str]:
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads, the head dimensions and the neurons of each layer, then the residual stream."""
-    found = []
+    declared = []
     for i, at in enumerate(blocks(net)):
         attention = f"{at}.attention"
         layers = (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj", f"{attention}.o_proj")
         span = net.get_submodule(attention).head_dim
-        found += [
-            heads(net, f"layer.{i}.heads", *layers, span),
-            head_dims(net, f"layer.{i}.head_dims", *layers, span),
-            neurons(net, f"layer.{i}.ffn", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
+        declared += [
+            heads(net, f"layer.{i}", *layers, span),
+            head_dims(net, f"layer.{i}", *layers, span),
+            neurons(net, f"layer.{i}", f"{at}.mlp.fc1", f"{at}.mlp.fc2"),
         ]
-    return found + [_residual(net)] * bool(head(net))
+    return declared + [_residual(net)] * bool(head(net))
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Tell an attention its new counts; the other layers know their widths."""
+    """Update the counts of an attention; the other layers read their sizes from their weights."""
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.name.endswith("head_dims"):  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
         attention.head_dim = n_units
 
 
@@ -42,7 +42,6 @@ def _residual(net: nn.Module) -> Width:
     at, embeddings = f"{body(net)}embeddings", net.base_model.embeddings
     tokens = [f"{at}.{name}" for name in TOKENS if getattr(embeddings, name, None) is not None]
     return residual(
-        "residual",
         net.base_model.layernorm.weight.numel(),
         [f"{at}.patch_embeddings.projection", *tokens, *_paths(net, "attention.o_proj", "mlp.fc2")],
         [*_paths(net, "layernorm_before", "layernorm_after"), f"{body(net)}layernorm"],

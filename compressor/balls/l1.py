@@ -1,4 +1,4 @@
-"""The l1 ball of a tensor of any shape, with a weight for each entry if asked."""
+"""The l1 ball of a tensor of any shape, with an optional weight for each entry."""
 
 from torch import Tensor
 
@@ -16,15 +16,15 @@ def norm(tensor: Tensor, *, weights: Tensor | None = None) -> Tensor:
 
 
 def dual_norm(tensor: Tensor, *, weights: Tensor | None = None) -> Tensor:
-    """Largest magnitude for its weight."""
+    """Largest magnitude, each divided by its weight."""
     entries = split(tensor if weights is None else tensor / weights, None)
     return reductions.largest(entries)[0].to(entries.dtype)
 
 
-def radius_for(tensor: Tensor, sparsity: float, *, weights: Tensor | None = None) -> float | Tensor:
-    """Radius at which ``project`` zeroes the fraction ``sparsity`` of the entries."""
+def radius_for(tensor: Tensor, column_sparsity: float, *, weights: Tensor | None = None) -> float | Tensor:
+    """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the entries."""
     flat = None if weights is None else weights.flatten()
-    return simplex.radius_for(tensor.abs().double().flatten(), flat, sparsity)
+    return simplex.radius_for(tensor.abs().double().flatten(), flat, column_sparsity)
 
 
 def project(
@@ -37,28 +37,12 @@ def project(
 ) -> Tensor:
     """Project a tensor onto the l1 ball: every magnitude is shortened by the same length.
 
+    Other parameters, result and errors: `compressor.balls.Ball.project`.
+
     Parameters
     ----------
-    tensor : Tensor, any shape
-        Entries; all of them form one vector.
-    radius : float or scalar Tensor, >= 0
-        Bound of ``sum(weights * |tensor|)``.
     weights : Tensor, as ``tensor``, > 0, optional
         Factor of each entry in the norm, which shortens it in proportion.
-    out : Tensor, as ``tensor``, optional
-        Where to write; ``tensor`` itself is allowed.
-    check_finite : bool
-        Refuse NaN and infinity; a hot loop may skip it.
-
-    Returns
-    -------
-    Tensor, as ``tensor``
-        ``out``, or a new tensor; never a view. Differentiable in ``tensor``, ``radius`` and ``weights``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` is not finite, ``radius`` < 0, or a weight <= 0.
 
     Notes
     -----

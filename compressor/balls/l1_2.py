@@ -43,31 +43,7 @@ def project(
     The vector of column lengths is projected onto the simplex, then each
     column is scaled to its new length, which may be zero.
 
-    Parameters
-    ----------
-    matrix : Tensor, shape (*batch, n_rows, n_columns), or Coupled
-        Weights; one column holds every weight that belongs to one unit.
-    radius : float or Tensor, shape batch, >= 0
-        Radius of the ball, in the unit of the weights.
-    dim : int
-        Axis that indexes the columns.
-    weights : Tensor, shape (n_columns,) or (*batch, n_columns), > 0, optional
-        Factor of each column's length in the norm: a heavier column shrinks sooner.
-    out : as ``matrix``, optional
-        Where to write; ``matrix`` itself is allowed.
-    check_finite : bool
-        Refuse NaN and infinity; a hot loop may skip it.
-
-    Returns
-    -------
-    as ``matrix``
-        ``out``, or new tensors of the same dtype and device; never a view. Differentiable in ``matrix``,
-        ``radius`` and ``weights``.
-
-    Raises
-    ------
-    ValueError
-        If ``matrix`` is not finite, ``radius`` < 0, or a weight <= 0.
+    Parameters, result and errors: `compressor.balls.ColumnBall.project`.
 
     Examples
     --------

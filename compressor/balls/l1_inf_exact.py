@@ -35,8 +35,8 @@ def radius_for(
     factors = arguments.as_weights(weights, sums)
     threshold = simplex.quantile(sums / factors, column_sparsity)
     given_up = torch.where(threshold > 0, threshold * factors, math.inf)
-    found = caps.find_caps(columns, lambda sums, counts, held: sums - given_up)
-    return arguments.as_number((factors * torch.where(threshold > 0, found, largest(columns))).sum(-1))
+    heights = caps.find_caps(columns, lambda sums, counts, held: sums - given_up)
+    return arguments.as_number((factors * torch.where(threshold > 0, heights, largest(columns))).sum(-1))
 
 
 def project(
@@ -55,33 +55,12 @@ def project(
     off is the same threshold for all of them. A column that has no more than
     that vanishes whole.
 
+    Other parameters, result and errors: `compressor.balls.ColumnBall.project`.
+
     Parameters
     ----------
-    matrix : Tensor, shape (*batch, n_rows, n_columns), or Coupled
-        Weights; one column holds every weight that belongs to one unit.
-    radius : float or Tensor, shape batch, >= 0
-        Radius of the ball, in the unit of the weights.
-    dim : int
-        Axis that indexes the columns.
-    weights : Tensor, shape (n_columns,) or (*batch, n_columns), > 0, optional
-        Factor of each column's maximum in the norm: a heavier column shrinks sooner.
     start : float or Tensor, shape batch, >= 0, optional
-        Guess of the threshold, ``dual_norm(matrix - projected)``, say of the training step before.
-    out : as ``matrix``, optional
-        Where to write; ``matrix`` itself is allowed.
-    check_finite : bool
-        Refuse NaN and infinity; a hot loop may skip it.
-
-    Returns
-    -------
-    as ``matrix``
-        ``out``, or new tensors of the same dtype and device; never a view. Differentiable in ``matrix``,
-        ``radius`` and ``weights``.
-
-    Raises
-    ------
-    ValueError
-        If ``matrix`` is not finite, ``radius`` < 0, or a weight <= 0.
+        Guess of the threshold, ``dual_norm(matrix - projected)``, for example of the previous training step.
 
     Notes
     -----
@@ -114,14 +93,14 @@ def project(
             lowered = heights - simplex.propose(heights, masses, limit, held)
         return torch.where(is_inside, 0.0, lowered * factors)
 
-    found = caps.find_caps(columns, kept, _near(start, factors, columns))
+    heights = caps.find_caps(columns, kept, _near(start, factors, columns))
     if check_finite:
-        arguments.require_finite(found)
-    return maps.apply(maps.clip, matrix, torch.where(is_inside, math.inf, found), dim=dim, out=out)
+        arguments.require_finite(heights)
+    return maps.apply(maps.clip, matrix, torch.where(is_inside, math.inf, heights), dim=dim, out=out)
 
 
 def _is_inside(columns: Groups, limit: float | Tensor, factors: Tensor) -> Tensor:
-    """Tell which batch items need no projection; a sample of their members often knows that they do."""
+    """Mask of the batch items that need no projection; a sample of their members often shows that they do."""
     with torch.no_grad():
         for seen in (columns.sample(), columns):
             total = (factors * largest(seen)).sum(-1, keepdim=True)

@@ -7,7 +7,7 @@ from compressor.numerics.groups import split
 from compressor.numerics.reductions import l1, largest
 
 EXACT = False
-ZEROES = "entries"  # outer slices of a tensor, whole; a matrix has no columns to it
+ZEROES = "entries"  # whole outer slices of a tensor, but no columns of a matrix
 
 Dims = tuple[int, int]
 
@@ -25,10 +25,10 @@ def dual_norm(tensor: Tensor, *, dim: Dims = (-3, -2), weights: Tensor | None = 
 
 
 def radius_for(
-    tensor: Tensor, slice_sparsity: float, *, dim: Dims = (-3, -2), weights: Tensor | None = None
+    tensor: Tensor, column_sparsity: float, *, dim: Dims = (-3, -2), weights: Tensor | None = None
 ) -> float | Tensor:
-    """Radius at which ``project`` zeroes the fraction ``slice_sparsity`` of the outer slices."""
-    return simplex.radius_for(largest(split(tensor, dim).outer), weights, slice_sparsity)
+    """Radius at which ``project`` zeroes the fraction ``column_sparsity`` of the outer slices."""
+    return simplex.radius_for(largest(split(tensor, dim).outer), weights, column_sparsity)
 
 
 def project(
@@ -46,31 +46,18 @@ def project(
     slices clipped at them, and entries at those: in all, each outer slice is
     clipped at its new maximum, as in the bi-level l1,inf ball.
 
+    Other parameters, result and errors: `compressor.balls.ColumnBall.project`.
+
     Parameters
     ----------
     tensor : Tensor, shape (*batch, n_outer, n_inner, n_members)
-        Such as the weights of all heads, (n_heads, head_dim, n_columns). A matrix counts as one with one member.
-    radius : float or Tensor, shape batch, >= 0
-        Radius of the ball, in the unit of the weights.
+        For example the weights of all heads, (n_heads, head_dim, n_columns). A matrix counts as a tensor with one
+        member in each inner slice.
     dim : two ints
-        Axes that index the outer and the inner slices. The other ones from the first of these on, or from the
-        third last, are the members.
+        Axes that index the outer and the inner slices. The other axes, from the first of these on, or from the third
+        last on, index the members.
     weights : Tensor, shape (n_outer,) or (*batch, n_outer), > 0, optional
-        Factor of each outer slice's maximum in the norm.
-    out : Tensor, as ``tensor``, optional
-        Where to write; ``tensor`` itself is allowed.
-    check_finite : bool
-        Refuse NaN and infinity; a hot loop may skip it.
-
-    Returns
-    -------
-    Tensor, as ``tensor``
-        ``out``, or a new tensor; never a view. Differentiable in ``tensor``, ``radius`` and ``weights``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` is not finite, ``radius`` < 0, or a weight <= 0.
+        Factor of each outer slice in the norm.
 
     References
     ----------

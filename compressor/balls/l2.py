@@ -21,26 +21,7 @@ dual_norm = norm
 def project(tensor: Tensor, radius: float | Tensor, *, out: Tensor | None = None, check_finite: bool = True) -> Tensor:
     """Project a tensor onto the l2 ball: scale it down to the radius.
 
-    Parameters
-    ----------
-    tensor : Tensor, any shape
-        Entries; all of them form one vector.
-    radius : float or scalar Tensor, >= 0
-        Radius of the ball.
-    out : Tensor, as ``tensor``, optional
-        Where to write; ``tensor`` itself is allowed.
-    check_finite : bool
-        Refuse NaN and infinity; a hot loop may skip it.
-
-    Returns
-    -------
-    Tensor, as ``tensor``
-        ``out``, or a new tensor; never a view. Differentiable in ``tensor`` and ``radius``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` is not finite, or ``radius`` < 0.
+    Parameters, result and errors: `compressor.balls.Ball.project`.
 
     Examples
     --------

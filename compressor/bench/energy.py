@@ -8,46 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import cast
 
 from . import meters
 from .errors import InputError, PlanError
+from .meters import Meter, MeterFile
 from .result import Energy
 from .student_t import quantile
 
 MIN_WINDOWS = 5
 MIN_BUSY = 0.9  # below this share of the time on a processor, the load comes and goes
 MIN_UPDATES = 100  # a window spans at least as many updates of the sensor
-
-
-class Meter(Protocol):
-    """A sensor at work; each file of `meters` opens one family of them."""
-
-    @property
-    def name(self) -> str:
-        """The word by which plans and recipes ask for it."""
-
-    @property
-    def scope(self) -> str:
-        """What its joules cover."""
-
-    @property
-    def update_s(self) -> float:
-        """Seconds between two updates."""
-
-    @property
-    def averages(self) -> bool:
-        """Whether it misses nothing between two updates, as a counter does."""
-
-    def __enter__(self) -> "Meter":
-        """Open the sensor and start counting."""
-
-    def __exit__(self, *_: object) -> None:
-        """Close the sensor."""
-
-    def joules(self) -> float:
-        """Energy since `__enter__`; never decreases. Not a number if another machine knows it."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +34,11 @@ class Window:
     """Processor time of this program, all threads together."""
 
 
-def discover() -> dict[str, ModuleType]:
+def discover() -> dict[str, MeterFile]:
     """Import every meter file, by the name that plans and recipes use; those that `auto` prefers come first."""
     names = (info.name for info in pkgutil.iter_modules(meters.__path__))
-    modules = {name: importlib.import_module(f"{meters.__name__}.{name}") for name in names}
-    return dict(sorted(modules.items(), key=lambda item: (item[1].PREFERENCE, item[0])))
+    files = {name: cast(MeterFile, importlib.import_module(f"{meters.__name__}.{name}")) for name in names}
+    return dict(sorted(files.items(), key=lambda item: (item[1].PREFERENCE, item[0])))
 
 
 def choose(word: str, root: Path = Path("/")) -> tuple[str | None, str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from . import thermal
 from .clock import HOST_CLOCK, Clock
-from .energy import MIN_UPDATES, MIN_WINDOWS, Meter, Window, account, chosen, stood_still, unavailable
+from .energy import MIN_UPDATES, MIN_WINDOWS, Window, account, chosen, stood_still, unavailable
 from .errors import InputError
+from .meters import Meter
 from .result import Energy, HostState, Marks
 
 IDLE_S = 10.0

@@ -1,8 +1,7 @@
 """A dataset as the recipe names it: read, with its columns, labels and splits found."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from compressor.data.options import Augment
 from compressor.errors import InputError, first_line, listed
 from compressor.inputs.columns import Columns, is_class, is_image
 from compressor.model import hub
+from compressor.model.quiet import datasets_quiet
 from compressor.nets.tabular import Features
 from compressor.options import Base
 from compressor.tasks import task_file
@@ -94,7 +94,7 @@ class Raw:
 
 def open_dataset(options: Dataset, task_name: str) -> Raw:
     """Read the training split and the reported one, and find out what their columns and labels are."""
-    with _quiet():
+    with datasets_quiet():
         splits = _read(options, task_name)
         if options.train_split not in splits:
             raise InputError(f"data.train_split: not there, got {options.train_split!r}; choose from {listed(splits)}")
@@ -137,7 +137,7 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
             found = datasets.load_dataset(str(local.resolve()), options.config)
         else:
             found = datasets.load_dataset(name, options.config, revision=options.revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: loading scripts
         raise InputError(
             f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
         ) from error
@@ -216,17 +216,3 @@ def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str]) -> str:
 def _bytes(value: Any) -> bytes:
     """Content of a cell; that of an image is its file."""
     return (value["bytes"] or Path(value["path"]).read_bytes()) if isinstance(value, dict) else repr(value).encode()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the bars and remarks of `datasets` off."""
-    verbosity, has_bars = datasets.logging.get_verbosity(), not datasets.are_progress_bars_disabled()
-    datasets.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(verbosity)
-        if has_bars:
-            datasets.enable_progress_bars()

@@ -84,6 +84,8 @@ def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
+    if config.model_type == "timm_wrapper":  # its config keeps what timm is told, and timm takes three by default
+        return (config.model_args or {}).get("in_chans", 3), height, width
     return config.num_channels, height, width
 
 
@@ -110,7 +112,7 @@ class Pixels:
 
     def __init__(self, rows: datasets.Dataset, column: str, processor: Any) -> None:
         self.images, self.processor = rows[column], processor
-        self.mode = {1: "L", 3: "RGB"}[len(processor.image_mean)]
+        self.mode = {1: "L", 3: "RGB"}[_n_channels(processor)]
         self.kept: dict[int, Tensor] = {}
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
@@ -124,3 +126,9 @@ class Pixels:
         if len(self.kept) * pixels[0].nbytes < CACHE_BYTES:
             self.kept |= found
         return {"pixel_values": pixels}
+
+
+def _n_channels(processor: Any) -> int:
+    """Count the channels that a processor makes; that of timm's networks keeps their means elsewhere."""
+    is_timm = hasattr(processor, "data_config")
+    return len(processor.data_config["mean"] if is_timm else processor.image_mean)

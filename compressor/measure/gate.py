@@ -13,6 +13,7 @@ from compressor.bench.shape import Shape
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import content, flops
 from compressor.measure import launch, plan
+from compressor.numerics import binomial
 from compressor.progress import say
 from compressor.report.gate_result import Amount, Check, Comparison, Limits, SelfTest, Spread
 from compressor.report.limits import SLACK
@@ -122,6 +123,7 @@ def self_test(file: Path, settings: GateSettings) -> SelfTest:
         "n_false_alarms": n_false,
         "n_inconclusive": verdicts.count("inconclusive"),
         "false_alarm_rate": n_false / len(runs),
+        "false_alarm_interval": binomial.interval(n_false, len(runs)),
         "shapes": list(_spreads([entry for run in runs for entry in run["shapes"]])),
         "checks": checks,
     }

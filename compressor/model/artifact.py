@@ -5,7 +5,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -13,6 +12,7 @@ from safetensors.torch import load_model as load_tensors_
 from safetensors.torch import save_model as save_tensors
 from transformers import PreTrainedModel
 
+from compressor.archs import Arch
 from compressor.bench.result import Precision
 from compressor.errors import InputError, first_line
 from compressor.model import pretrained
@@ -34,13 +34,12 @@ class Model:
     """A network, the file that knows its family, and its task."""
 
     net: PreTrainedModel
-    arch: ModuleType
+    arch: Arch
     task: Task
 
     def widths(self) -> list[Width]:
         """Every width of the network that can be cut."""
-        found: list[Width] = self.arch.widths(self.net)
-        return found
+        return self.arch.widths(self.net)
 
     @property
     def layers(self) -> tuple[int, ...]:

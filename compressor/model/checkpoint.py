@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from compressor import archs
+from compressor.archs import Arch
 from compressor.errors import InputError, first_line
 from compressor.model import hub
 from compressor.nets import tabular
@@ -106,9 +106,9 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
     return config
 
 
-def arch_of(model_type: str) -> ModuleType:
+def arch_of(model_type: str) -> Arch:
     """Find the file that knows the family; for one that none knows, the file that traces."""
-    files = discover(archs)
+    files = discover(archs, Arch)
     families = {family: arch for arch in files.values() for family in arch.MODEL_TYPES}
     return families.get(model_type, files["traced"])
 

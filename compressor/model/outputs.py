@@ -12,8 +12,10 @@ from transformers import PreTrainedModel
 
 from compressor.errors import InputError, first_line
 from compressor.model.artifact import Model, OnnxGraph
+from compressor.nets.compat import attention_of
 from compressor.tasks import inputs_of
 
+_PROBE_SHAPE = (8, 24)  # batch size and length: some padding, several lengths, and milliseconds for most networks
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
 Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
@@ -33,6 +35,12 @@ def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Out
     return _onnx_outputs(artifact.path, names, n_threads)
 
 
+def probe_of(model: Model, seed: int) -> dict[str, Tensor]:
+    """Make the random inputs on which a stage proves that removing something did not change the outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    return model.task.inputs.example(model.task, model.net.config, *_PROBE_SHAPE, generator)
+
+
 def n_flops(model: Model, batch_size: int, length: int) -> int:
     """Count the floating-point operations of one inference, two for each multiply-accumulate."""
     return flops_by_module(model.net, batch_size, length)[""]
@@ -41,7 +49,7 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 @torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
-    attention, was_training = net.config._attn_implementation, net.training
+    attention, was_training = attention_of(net), net.training
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
         with FlopCounterMode(display=False) as counter:

@@ -1,7 +1,6 @@
 """Networks and processors through transformers: new ones, and those of a folder, at the widths recorded there."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import astuple
 from pathlib import Path
@@ -16,36 +15,22 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers import logging as chatter
 
 from compressor import surgery
 from compressor.errors import InputError, first_line
 from compressor.inputs import image
 from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
+from compressor.model.quiet import transformers_quiet
 from compressor.nets import tabular
 from compressor.nets.tabular import Features
-from compressor.tasks import task_file
+from compressor.tasks import auto_class, task_file
 
 DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
 FORMAT = 1  # of the block `compressor` in config.json
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' bars and remarks off; what matters in them is checked and raised here."""
-    verbosity, has_bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        yield
-    finally:
-        chatter.set_verbosity(verbosity)
-        if has_bars:
-            chatter.enable_progress_bar()
-
-
-@_quiet()
+@transformers_quiet()
 def new_net(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> PreTrainedModel:
     """Build the network of a config with random weights."""
     tabular.register()
@@ -62,7 +47,7 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
-        net: PreTrainedModel = task_file(source.task).auto_class().from_config(config, dtype=torch.float32)
+        net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
     return net
@@ -75,7 +60,7 @@ def _name_outputs_(config: PreTrainedConfig, labels: Sequence[str] | None) -> No
     config.label2id = {label: index for index, label in enumerate(labels)}
 
 
-@_quiet()
+@transformers_quiet()
 def read_net(
     folder: Path,
     config: PreTrainedConfig,
@@ -111,7 +96,7 @@ def read_net(
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
     with torch.device("meta"):
-        return type(task_file(task).auto_class().from_config(config, trust_remote_code=trust_remote_code))
+        return type(auto_class(task).from_config(config, trust_remote_code=trust_remote_code))
 
 
 def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -152,7 +137,7 @@ def uncut(net: PreTrainedModel) -> PreTrainedModel:
         return original(config)  # type: ignore[no-any-return]
 
 
-@_quiet()
+@transformers_quiet()
 def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> Any:
     """Load the tokenizer or image processor of a folder."""
     settings = {"local_files_only": True, "trust_remote_code": trust_remote_code}
@@ -169,7 +154,7 @@ def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int
     net.config.compressor = {**recorded, "biases": biases} if biases else recorded
 
 
-@_quiet()
+@transformers_quiet()
 def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
     """Write a complete folder: weights, config, tokenizer or image processor where there is one."""
     net.save_pretrained(folder)

@@ -1,6 +1,5 @@
 """Small networks of our own for tables: a multilayer perceptron, and the supervised autoencoder."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,8 +11,9 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.utils.generic import ModelOutput
+
+from compressor.nets.compat import AutoClass, empty_mapping
 
 
 @dataclass(frozen=True)
@@ -207,10 +207,10 @@ class AutoencoderForTabularClassification(TabularModel):
         return output
 
 
-class AutoModelForTabularClassification(_BaseAutoModelClass):
+class AutoModelForTabularClassification(AutoClass):
     """transformers' way from a config to its network, for the one task that it has no such class for."""
 
-    _model_mapping: Any = _LazyAutoMapping(OrderedDict(), OrderedDict())
+    _model_mapping: Any = empty_mapping()
 
 
 def register() -> None:

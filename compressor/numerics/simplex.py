@@ -81,7 +81,7 @@ def radius_for(values: Tensor, weights: Tensor | None, sparsity: float) -> float
 def quantile(heights: Tensor, sparsity: float) -> Tensor:
     """Largest height among the fraction `sparsity` of lowest ones; 0 where that is none of them."""
     if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparsity: must lie in [0, 1], got {sparsity!r}")
+        raise ValueError(f"column_sparsity: must lie in [0, 1], got {sparsity!r}")
     n_dead = round(sparsity * heights.shape[-1])
     if n_dead == 0:
         return heights.new_zeros((*heights.shape[:-1], 1))

@@ -18,7 +18,7 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
     """Size, FLOPs and sparsity of a model."""
     weights = list(model.net.parameters())
     n_params = surgery.n_params(model.net)
-    counted = [width for width in model.widths() if width.kind != "dimension"]  # those cross the units of the others
+    counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
         "n_flops": {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)},

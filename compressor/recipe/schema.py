@@ -21,9 +21,10 @@ from compressor.plugins import discover, names
 from compressor.recipe import packaged
 from compressor.recipe.messages import complaints
 from compressor.recipe.strict_yaml import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
+from compressor.stages import Stage
 from compressor.training.options import StageOptions
 
-STAGES = discover(stages)
+STAGES = discover(stages, Stage)
 
 if TYPE_CHECKING:
     AnyStage = StageOptions

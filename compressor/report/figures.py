@@ -1,6 +1,5 @@
 """Charts of the page, written as SVG; colours and type come from the page's style sheet."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from html import escape
 
 from compressor.bench.result import Entry, Precision, Variant, entries
 from compressor.bench.shape import Shape
+from compressor.numerics import binomial
 from compressor.report import compare, svg, words
 from compressor.report.document import Features, Round
 
@@ -27,10 +27,11 @@ class Dot:
 
     @property
     def accuracy_range(self) -> tuple[float, float]:
-        """One standard error of a share of right answers, down and up."""
+        """95 % interval of a share of right answers; without a number of examples, the share."""
         n_examples = self.variant.get("n_examples")
-        error = math.sqrt(self.accuracy * (1 - self.accuracy) / n_examples) if n_examples else 0.0
-        return self.accuracy - error, self.accuracy + error
+        if not n_examples:
+            return self.accuracy, self.accuracy
+        return binomial.interval(round(self.accuracy * n_examples), n_examples)
 
 
 def accuracy_against_latency(variants: Sequence[Variant]) -> list[str]:
@@ -102,7 +103,7 @@ def _scatter(title: str, dots: Sequence[Dot], bounds: Sequence[float]) -> str:
 
 
 def _point(dot: Dot, x: svg.Axis, y: svg.Axis) -> list[str]:
-    """Draw a file: hollow for the original, with one standard error up and down and p90 to the right."""
+    """Draw a file: hollow for the original, with the 95 % interval of its accuracy and p90 to the right."""
     variant, entry = dot.variant, dot.entry
     across, up = x.at(entry["p50_ms"]), y.at(dot.accuracy)
     low, high = dot.accuracy_range

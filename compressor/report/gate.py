@@ -28,10 +28,17 @@ def self_test(result: SelfTest) -> str:
             f"{result['new']} against itself, {n_runs} runs of {result['budget_s']:g} s, "
             f"margin {_percent(result['margin'])}",
             text.aligned([header, *rows], numbers=True),
-            f"false alarms: {result['n_false_alarms']} of {n_runs} ({words.percent(result['false_alarm_rate'])})\n"
+            f"false alarms: {_false_alarms(result)}\n"
             f"inconclusive: {result['n_inconclusive']} of {n_runs}\nverdict: {result['verdict']}",
         ]
     )
+
+
+def _false_alarms(result: SelfTest) -> str:
+    """Give the count, the rate, and what ten runs can tell of the true rate."""
+    low, high = map(words.percent, result["false_alarm_interval"])
+    rate = words.percent(result["false_alarm_rate"])
+    return f"{result['n_false_alarms']} of {result['n_runs']} ({rate}, 95 % interval {low} to {high})"
 
 
 def _spread(spread: Spread, n_runs: int) -> tuple[str, ...]:

@@ -82,5 +82,7 @@ class SelfTest(TypedDict):
     n_false_alarms: int
     n_inconclusive: int
     false_alarm_rate: float
+    false_alarm_interval: tuple[float, float]
+    """95 % interval of the rate."""
     shapes: list[Spread]
     checks: list[Check]

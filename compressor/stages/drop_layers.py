@@ -1,14 +1,15 @@
 """Remove whole layers; what is left must be retrained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from torch import nn
 
 from compressor import surgery
+from compressor.archs import renumber_
 from compressor.errors import RecipeError
 from compressor.model import Model
 from compressor.training.context import Context
@@ -41,7 +42,7 @@ class Stack:
     types: list[str] | None
 
     def fits(self, keep: Sequence[int]) -> bool:
-        """Tell whether each layer finds, where it comes to stand, one with the same tensors: a config says no more."""
+        """Whether each kept layer has the tensors of the layer whose place it takes: a config rebuilds nothing else."""
         tensors = [_tensors(layer) for layer in self.layers]
         return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
 
@@ -96,15 +97,15 @@ def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -
 
 
 def _set_layers_(model: Model, stack: Stack, keep: Sequence[int]) -> None:
-    """Put the chosen layers into the network's list, and tell its config and the layers themselves."""
+    """Put the kept layers into the network's list, and update its config and their indices."""
     parent, _, name = model.arch.blocks(model.net)[0].rpartition(".")[0].rpartition(".")
     setattr(model.net.get_submodule(parent), name, nn.ModuleList(stack.layers[i] for i in keep))
     model.net.config.num_hidden_layers = len(keep)
     if stack.types is not None:
         model.net.config.layer_types = [stack.types[i] for i in keep]
     for position, kept in enumerate(keep):
-        for module in stack.layers[kept].modules():
+        modules: Iterable[Any] = stack.layers[kept].modules()  # Any: torch types every attribute as a Tensor or Module
+        for module in modules:
             if hasattr(module, "layer_idx"):  # its place in a decoder's cache
-                module.layer_idx = position  # type: ignore[assignment]  # a plain attribute
-    if hasattr(model.arch, "renumber_"):  # attentions without heads come last in a cache
-        model.arch.renumber_(model.net)
+                module.layer_idx = position
+    renumber_(model.arch, model.net)

@@ -1,11 +1,7 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
 import copy
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,17 +14,21 @@ from torch.onnx import OnnxExporterError, ONNXProgram
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
+from transformers.utils.generic import ModelOutput
 
+from compressor.archs import opset_of
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing
+from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import outputs_of
+from compressor.model.quiet import exporter_quiet
+from compressor.nets.compat import supports_sdpa
 from compressor.rundir import Parity, ParityCheck, write_parity
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
-_OPSET = 23  # the first with an Attention operator; a family that needs another says so in its file, as OPSET
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
@@ -50,12 +50,15 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
 
     The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
     """
-    opset = getattr(model.arch, "OPSET", _OPSET) if options.opset == "auto" else options.opset
-    has_operator = opset >= 23 and model.net._supports_sdpa  # without it sdpa turns into guards, slower than eager
+    opset = opset_of(model.arch) if options.opset == "auto" else options.opset
+    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa turns into guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
+    net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
+    output = _output(net, example)
     path = context.folder / "model.onnx"
     with replacing(path) as beside:
-        program = _trace(model, opset, attention, _inputs(model, 2, 6, context.seed))
+        output_names = [name for name in model.task.file.OUTPUT_NAMES if name in output]
+        program = _trace(net, opset, example, output_names, model.task.inputs.FREE_AXES)
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
@@ -65,6 +68,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         model.net.config.save_pretrained(context.folder)
         if model.task.processor is not None:
             model.task.processor.save_pretrained(context.folder)
+    manifest.write(path, net, example, output, {"dynamic": True, "opset_version": opset})
     parity: Parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     write_parity(context.folder, parity)
     context.journal.log(opset=opset, max_abs_diff=gap)
@@ -77,22 +81,36 @@ def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, 
     return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
-def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor]) -> ONNXProgram:
-    """Trace a copy of the net on the CPU: the caller's keeps its training flag and its attention."""
+def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
+    """Copy the net to the CPU: the caller's keeps its training flag and its attention."""
     net = copy.deepcopy(model.net).cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():
         if isinstance(module, PreTrainedModel):
             module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
-    with _silence():
+    return net
+
+
+@torch.no_grad()
+def _output(net: PreTrainedModel, example: dict[str, Tensor]) -> ModelOutput:
+    """Run the net once, for the names and the order of its outputs."""
+    output: ModelOutput = net(**example)
+    return output
+
+
+def _trace(
+    net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str], free_axes: dict[int, str]
+) -> ONNXProgram:
+    """Turn the net into a graph with free axes; the outputs that are of use are named."""
+    with exporter_quiet():
         try:
             program = torch.onnx.export(
                 net,
                 kwargs=example,
                 input_names=list(example),
-                output_names=_output_names(model, example),
-                dynamic_shapes=dict.fromkeys(example, model.task.inputs.FREE_AXES),
+                output_names=output_names,
+                dynamic_shapes=dict.fromkeys(example, free_axes),
                 opset_version=opset,
                 verbose=False,
             )
@@ -101,11 +119,6 @@ def _trace(model: Model, opset: int, attention: str, example: dict[str, Tensor])
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # None comes from torch's former exporter only
     return program
-
-
-def _output_names(model: Model, example: dict[str, Tensor]) -> list[str]:
-    """Name the outputs that are of use, in the order in which the network gives them."""
-    return list(outputs_of(model)(example))
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:
@@ -120,20 +133,6 @@ def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, *
 
 AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
 AttentionMaskInterface.register(_ATTENTION, _mask)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep back the exporter's remarks on packages that are missing and axes that it merged."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:

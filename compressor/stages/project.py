@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor import balls, surgery
+from compressor.balls import Ball
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
 from compressor.plugins import discover, one_of
@@ -72,7 +73,7 @@ class Options(StageOptions):
             raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
         if (self.protocol == "rewind") != (self.rewind_to is not None):
             raise ValueError("'rewind_to' and protocol: rewind go together")
-        if (zeroed := discover(balls)[self.ball].ZEROES) != "columns":
+        if (zeroed := discover(balls, Ball)[self.ball].ZEROES) != "columns":
             raise ValueError(
                 f"ball {self.ball!r} zeroes {zeroed}, not columns: nothing could be removed; choose another"
             )
@@ -151,7 +152,7 @@ def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterat
                 f"{widths[0].name}: column_sparsity {sparsity} leaves none of its {n_units} units; "
                 "lower it, or set min_units: 0 and allow_empty: true in shrink"
             )
-        norm = discover(balls)[options.ball].norm(_matrix(model, widths, options.side))
+        norm = discover(balls, Ball)[options.ball].norm(_matrix(model, widths, options.side))
         yield Contest(tuple(widths), sparsity, float(norm))
 
 
@@ -166,12 +167,12 @@ def _sparsity_of(width: Width, target: float | Mapping[str, float] | None) -> fl
 
 def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor:
     """Columns of all units of the widths; dead units are zero, short columns are padded with zeros."""
-    found = []
+    matrices = []
     for width in widths:
         matrix = surgery.columns(model.net, width, side)
-        found.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
-    n_rows = max(len(matrix) for matrix in found)
-    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in found], dim=1)
+        matrices.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
+    n_rows = max(len(matrix) for matrix in matrices)
+    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in matrices], dim=1)
 
 
 def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
@@ -191,11 +192,11 @@ def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[
     """Scale the columns by importance, so that important units survive."""
     if options.importance == "none" or not importance.is_known(scores, contest.widths):
         return matrix
-    found = importance.of(scores, contest.widths).to(matrix)
+    weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":
-        return matrix * found
-    norms: Tensor = discover(balls)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
-    return matrix * (found / norms).masked_fill(norms == 0, 0.0)
+        return matrix * weights
+    norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
+    return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
 
 
 def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:
@@ -203,7 +204,7 @@ def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: flo
 
     Returns the mask of live units and the projected matrix, in which columns that were set aside are untouched.
     """
-    ball = discover(balls)[options.ball]
+    ball = discover(balls, Ball)[options.ball]
     aside = torch.zeros(matrix.shape[1], dtype=torch.bool)
     norms = ball.norm(matrix.T.unsqueeze(-1))
     while True:
@@ -230,13 +231,13 @@ def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
 
 
 def _radius(
-    ball: object, matrix: Tensor, aside: Tensor, contest: Contest, options: Options, progress: float
+    ball: Ball, matrix: Tensor, aside: Tensor, contest: Contest, options: Options, progress: float
 ) -> float | Tensor:
     """Radius of this round: what zeroes the scheduled share of all units, or the scheduled radius itself."""
     if contest.sparsity is not None:
         n_dead = round(contest.sparsity * progress * len(aside))
         n_contested = int((~aside).sum())
-        return ball.radius_for(matrix[:, ~aside], min(1.0, n_dead / n_contested))  # type: ignore[attr-defined, no-any-return]
+        return balls.radius_for(ball, matrix[:, ~aside], min(1.0, n_dead / n_contested))
     final = options.radius if options.radius is not None else (options.radius_fraction or 0.0) * contest.norm
     return contest.norm - (contest.norm - final) * progress if final < contest.norm else final
 

@@ -1,16 +1,15 @@
 """Quantize the products and the embeddings of an ONNX file to int8."""
 
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
+from compressor.graphs import manifest
 from compressor.model import OnnxGraph
+from compressor.model.quiet import quantizer_quiet
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
@@ -34,7 +33,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    with replacing(path) as beside, _silence():
+    with replacing(path) as beside, quantizer_quiet():
         quantize_dynamic(
             _without_shapes(graph),
             beside,
@@ -46,6 +45,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     if not is_beside:
         with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
+            manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
     return OnnxGraph(path, graph.task, precision="int8")
@@ -56,13 +56,3 @@ def _without_shapes(graph: OnnxGraph) -> onnx.ModelProto:
     proto = onnx.load(graph.path)
     proto.graph.ClearField("value_info")
     return proto
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep back the advice to preprocess the graph: its fusions would make the quantizer skip products."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -2,18 +2,16 @@
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from compressor import surgery
 from compressor.errors import NumericsError
 from compressor.model import Model, outputs_of
+from compressor.model.outputs import probe_of
 from compressor.surgery import Width
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
-
-BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
 
 
 class Options(StageOptions):
@@ -28,12 +26,11 @@ class Options(StageOptions):
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Cut every width down to its live units."""
-    generator = torch.Generator().manual_seed(context.seed)
-    probe = model.task.inputs.example(model.task, model.net.config, BATCH_SIZE, LENGTH, generator)
+    probe = probe_of(model, context.seed)
     dropped: dict[str, list[int]] = {}
     errors: dict[bool, float] = {True: 0.0, False: 0.0}
     for name in [width.name for width in model.widths()]:
-        width = next(each for each in model.widths() if each.name == name)  # a cut moves the entries of other widths
+        width = next(other for other in model.widths() if other.name == name)  # a cut moves the entries of other widths
         keep = _kept(width, surgery.dead_units(model.net, width), options)
         if keep.all():
             continue

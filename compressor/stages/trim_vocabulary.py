@@ -15,20 +15,18 @@ from compressor import surgery
 from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
-from compressor.model.outputs import outputs_of
+from compressor.model.outputs import outputs_of, probe_of
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
-BATCH_SIZE, LENGTH = 8, 24  # of the probe batch
-
 
 class Options(StageOptions):
-    """Recipe keys of the `trim_vocabulary` stage; it comes behind the stages that train."""
+    """Recipe keys of the `trim_vocabulary` stage; it comes after all stages that train."""
 
     stage: Literal["trim_vocabulary"]
     min_count: int = Field(default=1, ge=1)
-    """Tokens that occur so often in the training split stay, with special tokens and single characters, so that any
-    text can still be read."""
+    """Tokens that occur at least this often in the training split stay; so do special tokens and single characters, so
+    that any text can still be tokenized."""
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
@@ -85,8 +83,7 @@ def _named(config: PreTrainedConfig) -> dict[str, list[int]]:
 
 def _prove_answers(model: Model, trimmed: Model, kept: Tensor, seed: int) -> None:
     """Compare the outputs for random texts of tokens that stay."""
-    generator = torch.Generator().manual_seed(seed)
-    probe = trimmed.task.inputs.example(trimmed.task, trimmed.net.config, BATCH_SIZE, LENGTH, generator)
+    probe = probe_of(trimmed, seed)
     before = outputs_of(model)({**probe, "input_ids": kept[probe["input_ids"]]})
     for name, values in outputs_of(trimmed)(probe).items():
         surgery.prove_equal(before[name], values, "vocabulary")
@@ -94,7 +91,7 @@ def _prove_answers(model: Model, trimmed: Model, kept: Tensor, seed: int) -> Non
 
 def _prove_tokens(model: Model, trimmed: Model, kept: Tensor, max_length: int, context: Context) -> None:
     """Compare the tokens of the held-out texts that are made of tokens that stay, where nothing was cut off."""
-    before, after = (context.data.for_task(each.task).held_out for each in (model, trimmed))
+    before, after = (context.data.for_task(version.task).held_out for version in (model, trimmed))
     is_kept = torch.zeros(model.net.config.vocab_size, dtype=torch.bool).index_fill(0, kept, True)
     for index in range(len(before)):
         old, new = (split.batch([index])["input_ids"][0] for split in (before, after))

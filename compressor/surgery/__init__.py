@@ -2,12 +2,15 @@
 
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_
-from compressor.surgery.units import columns, constants, dead_units, holds, write_columns_, zero_units_
-from compressor.surgery.widths import Cut, Kind, Side, Width, select
+from compressor.surgery.tracing.find import find_widths, left_out
+from compressor.surgery.units import Example, columns, constants, dead_units, holds, write_columns_, zero_units_
+from compressor.surgery.widths import Cut, Family, Kind, Side, Width, select
 
 __all__ = [
     "Constant",
     "Cut",
+    "Example",
+    "Family",
     "Kind",
     "Side",
     "Width",
@@ -15,7 +18,9 @@ __all__ = [
     "columns",
     "constants",
     "dead_units",
+    "find_widths",
     "holds",
+    "left_out",
     "n_params",
     "new_biases",
     "prove_equal",

@@ -60,5 +60,5 @@ def is_known(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:
 
 def of(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> Tensor:
     """Scores of all units of the widths, scaled to a mean of one."""
-    found = torch.cat([scores[f"importance.{width.name}"] for width in widths])
-    return found / found.mean()
+    joined = torch.cat([scores[f"importance.{width.name}"] for width in widths])
+    return joined / joined.mean()

@@ -1,15 +1,17 @@
 """The layers that can be cut: which of their tensors a cut takes, along which axis, and what they are told after it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from compressor.surgery.marks import mark_, marked
 from compressor.surgery.widths import Cut, Width
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _STATISTICS = ("running_mean", "running_var")
+Role = Literal["writes", "reads", "carries"]
 
 
 class Constant(nn.Module):
@@ -21,9 +23,9 @@ class Constant(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.in_axis = _axes(layer, "in")["weight"]
+        self.in_axis = axes(layer, "in")["weight"]
         self.weight, self.bias = layer.weight, layer.bias
-        self.has_new_bias = has_new_bias(layer)
+        mark_(self, "_compressor_new_bias", has_new_bias(layer))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
@@ -90,19 +92,22 @@ def unit_axis(layer: nn.Module) -> int:
 
 def can_take_constants(layer: nn.Module) -> bool:
     """Tell whether a constant input is the same at every position: zero padding makes another one of the borders."""
-    return not isinstance(layer, _CONVOLUTIONS) or layer.padding in ("valid", (0,), (0, 0))
+    if not isinstance(layer, _CONVOLUTIONS):
+        return True
+    is_plain = type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward)  # others may pad before they convolve
+    return is_plain and layer.padding in ("valid", (0,), (0, 0))
 
 
 def has_new_bias(layer: nn.Module) -> bool:
     """Tell whether the layer got its bias from `add_bias_`."""
-    return getattr(layer, "has_new_bias", False)
+    return bool(marked(layer, "_compressor_new_bias"))
 
 
 def add_bias_(layer: Any) -> None:
     """Give a layer that was built without a bias one of zeros."""
-    n_out = layer.weight.shape[_axes(layer, "out")["weight"]]
+    n_out = layer.weight.shape[axes(layer, "out")["weight"]]
     layer.bias = nn.Parameter(layer.weight.new_zeros(n_out), requires_grad=layer.weight.requires_grad)
-    layer.has_new_bias = True
+    mark_(layer, "_compressor_new_bias", True)
 
 
 def tell_(layer: nn.Module) -> None:
@@ -113,11 +118,14 @@ def tell_(layer: nn.Module) -> None:
         case Conv1D():
             layer.nx, layer.nf = layer.weight.shape
         case nn.Conv1d() | nn.Conv2d():
-            layer.out_channels, n_in = layer.weight.shape[:2]
-            layer.in_channels = layer.out_channels if layer.groups > 1 else n_in
-            layer.groups = layer.out_channels if layer.groups > 1 else 1
+            n_out, n_in = layer.weight.shape[:2]
+            if layer.groups > 1 and n_out != layer.out_channels:  # groups go whole
+                layer.groups = n_out // (layer.out_channels // layer.groups)
+            layer.out_channels, layer.in_channels = n_out, n_in * layer.groups
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            layer.num_features = len(layer.weight)
+            layer.num_features = len(layer.running_mean if layer.weight is None else layer.weight)
+        case nn.GroupNorm():
+            layer.num_channels = len(layer.weight)
         case nn.LayerNorm():
             layer.normalized_shape = tuple(layer.weight.shape)
         case nn.Embedding():
@@ -134,13 +142,23 @@ def _look_up(net: nn.Module, width: Width, cut: Cut) -> tuple[nn.Module, dict[st
         raise ValueError(f"{width.name}: there is no module {cut.module!r}") from error
     if isinstance(found, Tensor) and cut.side == "out":
         return owner, {name: found.ndim - 1}
-    axes = _axes(found, cut.side)
-    if not axes:
+    taken = axes(found, cut.side)
+    if not taken:
         raise ValueError(f"{width.name}: {cut.module!r} is a {type(found).__name__}; its {cut.side} side cannot be cut")
-    return found, axes
+    return found, taken
 
 
-def _axes(layer: Any, side: str) -> dict[str, int]:
+def role(layer: nn.Module, name: str, axis: int) -> Role | None:
+    """Tell what a layer does with units that lie along an axis of one of its tensors; None where no cut takes it."""
+    if axes(layer, "in").get(name) == axis:
+        return "reads"
+    if axes(layer, "out").get(name) != axis:
+        return None
+    is_writer = isinstance(layer, (Constant, Conv1D, nn.Linear, nn.Embedding, *_CONVOLUTIONS))
+    return "writes" if is_writer and getattr(layer, "groups", 1) == 1 else "carries"
+
+
+def axes(layer: Any, side: str) -> dict[str, int]:
     """Axis of each tensor that belongs to a side of a layer; nothing where it cannot be cut."""
     out: dict[str, int]
     match layer:
@@ -152,14 +170,20 @@ def _axes(layer: Any, side: str) -> dict[str, int]:
             out, into = {"weight": 0, "bias": 0}, {"weight": 1}
         case nn.Conv1d() | nn.Conv2d() if layer.groups == 1:
             out, into = {"weight": 0, "bias": 0}, {"weight": 1}
-        case nn.Conv1d() | nn.Conv2d() if layer.groups == layer.in_channels == layer.out_channels:
+        case nn.Conv1d() | nn.Conv2d():  # the inputs of a group go with its outputs
             out, into = {"weight": 0, "bias": 0}, {}
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             out, into = dict.fromkeys(("weight", "bias", *_STATISTICS), 0), {}
         case nn.Embedding():
             out, into = {"weight": 1}, {}
-        case nn.Module() if type(layer).__name__.endswith("Norm") and layer.weight.ndim == 1:
+        case nn.Module() if _is_norm(layer):
             out, into = {"weight": 0, **({"bias": 0} if hasattr(layer, "bias") else {})}, {}
         case _:
             out, into = {}, {}
     return out if side == "out" else into
+
+
+def _is_norm(layer: Any) -> bool:
+    """Tell a normalisation that has one weight for each unit by its type's name: transformers has many of its own."""
+    is_named = isinstance(layer, nn.LayerNorm | nn.GroupNorm) or type(layer).__name__.endswith("Norm")
+    return is_named and isinstance(getattr(layer, "weight", None), Tensor) and layer.weight.ndim == 1

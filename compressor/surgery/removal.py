@@ -1,24 +1,23 @@
 """Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from compressor.errors import NumericsError
 from compressor.surgery import layers
-from compressor.surgery.layers import Constant
+from compressor.surgery.cutting import cut_
 from compressor.surgery.units import (
+    Example,
     constants,
     dead_units,
     foldable_units,
 )
-from compressor.surgery.widths import Cut, Width
+from compressor.surgery.widths import Cut, Family, Width
 
 
-def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Tensor] | None) -> None:
+def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None) -> None:
     """Remove all units but ``keep``: fold the constants they emit into the consumers' biases, then cut the layers.
 
     The outputs do not change when every removed unit is dead. A live one is cut as well, with whatever it
@@ -33,8 +32,9 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
         The width to cut; its ``size`` describes the network before the cut.
     keep : Tensor, int64 indices or a bool mask of shape (width.size,)
         Units that stay, in their present order.
-    example : mapping of Tensor, optional
-        Keyword arguments of one forward call; needed if a constant must be folded.
+    example : mapping of Tensor, Tensor, or sequence of Tensor, optional
+        Keyword arguments, the only positional argument, or all positional arguments of one forward call; needed if a
+        constant must be folded.
 
     Raises
     ------
@@ -56,10 +56,10 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Mapping[str, Te
     """
     mask = _mask(width, keep)
     _fold_(net, width, ~mask, example)
-    _cut_(net, width, mask)
+    cut_(net, [(width, mask)])
 
 
-def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
+def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
     """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
     The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
@@ -74,8 +74,13 @@ def resize_(net: nn.Module, arch: ModuleType, widths: Mapping[str, int], biases:
         if not 0 <= n_units <= known[name].size:
             raise ValueError(f"{name}: cannot have {n_units} units, the network has {known[name].size}")
         if n_units < known[name].size:
-            _cut_(net, known[name], _mask(known[name], torch.arange(n_units, device="cpu")))
+            cut_(net, [(known[name], _mask(known[name], torch.arange(n_units, device="cpu")))])
             arch.resized_(net, known[name], n_units)
+
+
+def empty_(net: nn.Module, width: Width) -> None:
+    """Remove all units of a width whose consumers read nothing of it any more, so that there is nothing to fold."""
+    cut_(net, [(width, torch.zeros(width.size, dtype=torch.bool, device="cpu"))])
 
 
 def new_biases(net: nn.Module) -> list[str]:
@@ -94,6 +99,7 @@ def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
     return sum(int(dead_units(net, width).sum()) for width in widths) / n_units if n_units else 0.0
 
 
+@torch.no_grad()
 def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
     """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
     error, largest = float((after - before).abs().max()), float(before.abs().max())
@@ -115,7 +121,7 @@ def _mask(width: Width, keep: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, Tensor] | None) -> None:
+def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Example | None) -> None:
     """Add what the removed units emit, where it is constant and read, to the consumers' biases."""
     folded = foldable_units(net, width)
     folded &= removed.to(folded.device)
@@ -132,7 +138,7 @@ def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Mapping[str, 
             layer.bias.add_(shift)
 
 
-def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Mapping[str, Tensor]) -> Tensor:
+def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Example) -> Tensor:
     """Sum what a consumer makes of the constants of the folded units."""
     emitted = constants(net, width, example, cut)[folded].double().flatten()
     read = layers.weights(net, width, cut)[folded].double().flatten(0, 2)  # (entries, outputs, kernel)
@@ -142,47 +148,3 @@ def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Mapp
             f"{width.name}: removed units emit constants, which {cut.module!r} pads with zeros; zero their biases too"
         )
     return shift
-
-
-def _cut_(net: nn.Module, width: Width, mask: Tensor) -> None:
-    """Give the layers of a width new parameters, without the entries of the units where ``mask`` is false."""
-    emptied = [] if mask.any() or width.size == 0 else _emptied(net, width)
-    smaller = _smaller(net, width, mask)
-    for module in net.modules():
-        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for name, tensor in tensors:
-            if tensor in smaller:
-                setattr(module, name, smaller[tensor])
-                layers.tell_(module)
-    for name in emptied:
-        net.set_submodule(name, Constant(net.get_submodule(name)))
-
-
-def _emptied(net: nn.Module, width: Width) -> list[str]:
-    """Name the consumers that read nothing else; a convolution among them is refused."""
-    found = []
-    for cut in width.consumers:
-        weight = layers.slots(net, width, cut)[0]
-        n_entries = cut.repeat * width.size * cut.block
-        if n_entries and weight.tensor.shape[weight.axis] == n_entries:
-            if not isinstance(weight.owner, nn.Linear | Conv1D):
-                raise ValueError(f"{width.name}: {cut.module!r} would read nothing any more; keep a unit")
-            found.append(cut.module)
-    return found
-
-
-def _smaller(net: nn.Module, width: Width, mask: Tensor) -> dict[Tensor, Tensor]:
-    """Map each tensor of a width to what the cut leaves of it; one that layers share is cut once."""
-    kept: dict[tuple[Tensor, int], Tensor] = {}
-    for cut in width.everywhere:
-        for slot in layers.slots(net, width, cut):
-            everything = torch.ones(slot.tensor.shape[slot.axis], dtype=torch.bool, device="cpu")
-            layers.by_unit(kept.setdefault((slot.tensor, slot.axis), everything), width, cut)[~mask] = False
-
-    smaller: dict[Tensor, Tensor] = {}
-    for (tensor, axis), entries in kept.items():
-        index = entries.nonzero().squeeze(1).to(tensor.device)
-        values = smaller.get(tensor, tensor).detach().index_select(axis, index)
-        is_trained = isinstance(tensor, nn.Parameter)
-        smaller[tensor] = nn.Parameter(values, requires_grad=tensor.requires_grad) if is_trained else values
-    return smaller

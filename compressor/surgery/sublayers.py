@@ -8,27 +8,37 @@ from transformers.pytorch_utils import Conv1D
 
 from compressor.surgery.widths import Cut, Width
 
+ATTENTION = ("heads", "cross_heads", "group_heads", "head_dims", "cross_head_dims")  # `what` of its widths
 
-def neurons(net: nn.Module, name: str, producers: str | Sequence[str], consumer: str) -> Width:
-    """Neurons of a feed-forward block; a gated one has two producers."""
+
+def of_attention(width: Width) -> bool:
+    """Whether the units are heads of an attention or dimensions of them, so that cutting them changes its counts."""
+    return width.what in ATTENTION
+
+
+def neurons(net: nn.Module, layer: str, producers: str | Sequence[str], consumer: str) -> Width:
+    """Neurons of a feed-forward block, ``ffn``; a gated one has two producers."""
     paths = (producers,) if isinstance(producers, str) else tuple(producers)
-    size = _n_out(net, paths[0])
-    return Width(name, "neuron", size, tuple(Cut(path, "out") for path in paths), (Cut(consumer, "in"),))
+    cuts = tuple(Cut(path, "out") for path in paths)
+    return Width(f"{layer}.ffn", "neuron", _n_out(net, paths[0]), cuts, (Cut(consumer, "in"),), layer=layer)
 
 
-def heads(net: nn.Module, name: str, query: str, key: str, value: str, output: str, span: int) -> Width:
-    """Heads of an attention, each ``span`` entries of every layer."""
+def heads(
+    net: nn.Module, layer: str, query: str, key: str, value: str, output: str, span: int, what: str = "heads"
+) -> Width:
+    """Heads of an attention, each ``span`` entries of every projection."""
     return Width(
-        name,
+        f"{layer}.{what}",
         "head",
         _n_out(net, query) // span,
         (Cut(query, "out", span, role="routes"), Cut(key, "out", span, role="routes"), Cut(value, "out", span)),
         (Cut(output, "in", span),),
+        layer=layer,
     )
 
 
 def groups(
-    prefix: str,
+    layer: str,
     query: str,
     key: str,
     value: str,
@@ -46,7 +56,7 @@ def groups(
     at_query, at_key, at_value = offsets
     shared = n_sharing * span
     whole = Width(
-        f"{prefix}.heads",
+        f"{layer}.heads",
         "group",
         n_groups,
         (
@@ -55,22 +65,27 @@ def groups(
             Cut(value, "out", span, at_value),
         ),
         (Cut(output, "in", shared),),
+        layer=layer,
     )
     sharing = Width(
-        f"{prefix}.group_heads",
+        f"{layer}.group_heads",
         "head",
         n_sharing,
         (Cut(query, "out", span, at_query, repeat=n_groups, role="routes"),),
         (Cut(output, "in", span, repeat=n_groups),),
+        layer=layer,
+        crosses=True,
     )
     return [whole, sharing]
 
 
-def head_dims(net: nn.Module, name: str, query: str, key: str, value: str, output: str, span: int) -> Width:
+def head_dims(
+    net: nn.Module, layer: str, query: str, key: str, value: str, output: str, span: int, what: str = "head_dims"
+) -> Width:
     """Dimensions that all heads of an attention have; not where positions rotate pairs of them."""
     n_heads = _n_out(net, query) // span
     return Width(
-        name,
+        f"{layer}.{what}",
         "dimension",
         span if n_heads else 0,
         (
@@ -79,21 +94,31 @@ def head_dims(net: nn.Module, name: str, query: str, key: str, value: str, outpu
             Cut(value, "out", repeat=n_heads),
         ),
         (Cut(output, "in", repeat=n_heads),),
+        layer=layer,
+        crosses=True,
     )
 
 
 def residual(
-    name: str, size: int, producers: Sequence[str], carriers: Sequence[str], consumers: Sequence[str]
+    size: int,
+    producers: Sequence[str],
+    carriers: Sequence[str],
+    consumers: Sequence[str],
+    *,
+    layer: str = "",
+    what: str = "residual",
 ) -> Width:
     """Dimensions of a sum that every layer adds to and reads, mostly through a normalisation."""
     return Width(
-        name,
+        f"{layer}.{what}" if layer else what,
         "dimension",
         size,
         tuple(Cut(path, "out") for path in producers),
         tuple(Cut(path, "in") for path in consumers),
         tuple(Cut(path, "out") for path in carriers),
         exact=not carriers,
+        layer=layer,
+        crosses=True,
     )
 
 
@@ -108,30 +133,33 @@ def streams(
     table: Any = net.get_submodule(entry[0][0])
     if projection is None:
         both = (at_entry + within for at_entry, within in zip(entry, inner, strict=True))
-        return [residual("residual", table.embedding_dim, *both)]
+        return [residual(table.embedding_dim, *both)]
     writers, norms, readers = entry
-    embedding = residual("embedding", table.embedding_dim, writers, norms, [projection, *readers])
-    return [embedding, residual("residual", _n_out(net, projection), [projection, *inner[0]], *inner[1:])]
+    embedding = residual(table.embedding_dim, writers, norms, [projection, *readers], what="embedding")
+    return [embedding, residual(_n_out(net, projection), [projection, *inner[0]], *inner[1:])]
 
 
 def channels(
     net: nn.Module,
-    name: str,
+    layer: str,
     producers: Sequence[str],
     carriers: Sequence[str],
     consumers: Sequence[str],
+    *,
+    what: str = "channels",
     exact: bool = True,
 ) -> Width:
     """Channels that convolutions write and read; batch norms and depthwise convolutions between them carry them."""
     first: Any = net.get_submodule(producers[0])
     return Width(
-        name,
+        f"{layer}.{what}",
         "channel",
         int(first.out_channels),
         tuple(Cut(path, "out") for path in producers),
         tuple(Cut(path, "in") for path in consumers),
         tuple(Cut(path, "out") for path in carriers),
         exact,
+        layer,
     )
 
 

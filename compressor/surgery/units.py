@@ -1,6 +1,7 @@
 """Units of a network, as its weights show them: read, zeroed, found dead, and what they emit."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,16 @@ from torch import Tensor, nn
 from compressor.surgery import layers
 from compressor.surgery.layers import Slot
 from compressor.surgery.widths import Cut, Side, Width
+
+Example = Mapping[str, Tensor] | Tensor | Sequence[Tensor]
+"""Arguments of one forward call: by name, the only one, or all by position."""
+
+
+def forward(net: nn.Module, example: Example) -> Any:
+    """Call a network."""
+    if isinstance(example, Mapping):
+        return net(**example)
+    return net(example) if isinstance(example, Tensor) else net(*example)
 
 
 def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
@@ -99,15 +110,15 @@ def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
     dead = dead_units(net, width)
     if not dead.any():
         return []
-    found = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
+    held = [(layers.slots(net, width, cut)[0], cut, dead) for cut in _writers(width) or width.consumers]
     for cut in (*_carrying(net, width), *_scoring(width)):
         for slot in layers.slots(net, width, cut):
             if slot.name in ("weight", "bias"):
-                found.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
-    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in found]
+                held.append((slot, cut, dead & _is_zero(slot.units(width, cut))))
+    return [(slot, cut, mask.nonzero().flatten()) for slot, cut, mask in held]
 
 
-def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reader: Cut | None = None) -> Tensor:
+def constants(net: nn.Module, width: Width, example: Example, reader: Cut | None = None) -> Tensor:
     """Record what each unit emits, as a consumer sees it at the first position of ``example``.
 
     For a unit whose producers have zero weights this is all it ever emits: act(b) of a neuron, the value bias of a
@@ -115,8 +126,8 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reade
 
     Parameters
     ----------
-    example : mapping of Tensor
-        Keyword arguments of one forward call.
+    example : mapping of Tensor, Tensor, or sequence of Tensor
+        Keyword arguments, the only positional argument, or all positional arguments of one forward call.
     reader : Cut, optional
         The consumer that looks; the first one by default. Across a residual sum they see different constants.
 
@@ -132,7 +143,7 @@ def constants(net: nn.Module, width: Width, example: Mapping[str, Tensor], reade
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         with torch.no_grad():
-            net.eval()(**example)  # dropout would blur a constant
+            forward(net.eval(), example)  # dropout would blur a constant
     finally:
         hook.remove()
         for module, mode in modes:

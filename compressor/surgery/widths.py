@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, Protocol
+
+from torch import nn
 
 from compressor.errors import listed
 
 Kind = Literal["neuron", "head", "group", "channel", "dimension", "input"]
 Side = Literal["producer", "consumer", "both"]
-_CROSSING = ("head_dims", "cross_head_dims", "group_heads", "residual", "embedding")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Width:
     """
 
     name: str
+    """Unique in the network: `layer`, a dot and `what`; or `what` alone."""
     kind: Kind
     size: int
     producers: tuple[Cut, ...]
@@ -48,6 +50,20 @@ class Width:
     """What the units pass one by one, on its side `out`: normalisations, depthwise convolutions, scales, indices."""
     exact: bool = True
     """False where the units pass a normalisation over all of them: without some, the others change."""
+    layer: str = ""
+    """The part of the network that the width belongs to, such as ``layer.3``; empty if it belongs to no single one."""
+    crosses: bool = False
+    """Whether the units lie across those of other widths, as a dimension of all heads does: such units are not counted
+    twice, and `select` takes the width only when it is named."""
+
+    def __post_init__(self) -> None:
+        if self.layer and not self.name.startswith(f"{self.layer}."):
+            raise ValueError(f"{self.name}: a width of {self.layer!r} must be named {self.layer}.<what>")
+
+    @property
+    def what(self) -> str:
+        """What the units are within their layer: ``ffn``, ``heads``, ``residual`` and so on."""
+        return self.name.removeprefix(f"{self.layer}.") if self.layer else self.name
 
     def cuts(self, side: Side) -> tuple[Cut, ...]:
         """Layers that write the units, read them, or both; the producers come first."""
@@ -59,19 +75,31 @@ class Width:
         return self.producers + self.carriers + self.consumers
 
 
+class Family(Protocol):
+    """What the surgery asks of a file in `compressor.archs`."""
+
+    def widths(self, net: nn.Module) -> list[Width]:
+        """Every width that can be cut, at its present size, in an order that does not depend on the sizes."""
+
+    def resized_(self, net: nn.Module, width: Width, n_units: int) -> None:
+        """Update the numbers that the network's own code keeps, such as a head count, after a cut to ``n_units``.
+
+        ``width`` describes the network before the cut. Layers of torch are up to date already.
+        """
+
+
 def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
-    """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without one raises.
+    """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without a match raises.
 
-    Widths that cross the units of others are meant only by a pattern that has their last word: `layer.0.*` is the
-    heads and the neurons of a layer, not the dimensions that lie across its heads.
+    A width that crosses others matches only a pattern that contains its `what`: ``layer.0.*`` selects the heads and the
+    neurons of a layer, not the dimensions that lie across its heads.
     """
-    names = [width.name for width in widths]
     for pattern in patterns:
-        if not any(_matches(name, pattern) for name in names):
-            raise ValueError(f"no width matches {pattern!r}; there are {listed(names, most=12) or 'none'}")
-    return [width for width in widths if any(_matches(width.name, pattern) for pattern in patterns)]
+        if not any(_matches(width, pattern) for width in widths):
+            names = listed([width.name for width in widths], most=12)
+            raise ValueError(f"no width matches {pattern!r}; there are {names or 'none'}")
+    return [width for width in widths if any(_matches(width, pattern) for pattern in patterns)]
 
 
-def _matches(name: str, pattern: str) -> bool:
-    last = name.rpartition(".")[2]
-    return fnmatchcase(name, pattern) and (last not in _CROSSING or last in pattern)
+def _matches(width: Width, pattern: str) -> bool:
+    return fnmatchcase(width.name, pattern) and (not width.crosses or width.what in pattern)

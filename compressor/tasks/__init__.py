@@ -1,6 +1,5 @@
 """Tasks, a file for each: what a network of the task is called, reads, answers, learns and is judged by."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +9,14 @@ from torch import Tensor
 
 from compressor.inputs import Inputs
 from compressor.plugins import discover
+from compressor.tasks import _names
 
 
 class TaskFile(Protocol):
-    """A file of this folder; its name with hyphens is the task's."""
+    """A file of this folder; its name with hyphens is the task's.
+
+    A task that optimum has no auto class for brings one: ``auto_class() -> type``.
+    """
 
     HEAD: str
     """End of the name of a network's class, such as `ForSequenceClassification`."""
@@ -26,9 +29,6 @@ class TaskFile(Protocol):
 
     OPTIMUM: str
     """Name of optimum's class that opens an exported folder; empty where there is none."""
-
-    def auto_class(self) -> Any:
-        """Give transformers' way from a config to the network."""
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
         """Give the loss of a network's outputs for a batch; ``weight`` is that of the labels."""
@@ -69,22 +69,29 @@ def task_files() -> Mapping[str, TaskFile]:
     """Give every task by its name."""
     from compressor import tasks
 
-    files: dict[str, Any] = discover(tasks)
-    return {name.replace("_", "-"): file for name, file in files.items()}
+    return {name.replace("_", "-"): file for name, file in discover(tasks, TaskFile).items()}
 
 
 def known(name: str) -> str:
-    """Check the name of a task; ValueError names those there are."""
-    if name not in task_files():
-        close = difflib.get_close_matches(name, list(task_files()), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(task_files())}"
-        raise ValueError(f"no such task; {hint}")
-    return name
+    """Give the name of a task by any of its names, such as `sentiment-analysis`; ValueError names those there are."""
+    if name in task_files():
+        return name
+    if (usual := _names.canonical(name)) in task_files():
+        return usual
+    near = _names.nearest(name, task_files())
+    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(task_files())}"
+    raise ValueError(f"no such task; {hint}")
 
 
 def task_file(name: str) -> TaskFile:
     """Give the file of a task."""
     return task_files()[name]
+
+
+def auto_class(name: str) -> Any:
+    """Give transformers' way from a config to the network: the task's own, or that of optimum's table."""
+    own = getattr(task_file(name), "auto_class", None)
+    return own() if own else _names.auto_class(name)
 
 
 def inputs_of(main_input_name: str) -> Inputs:

@@ -1,10 +1,8 @@
 """One class for an image."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
-from transformers import AutoModelForImageClassification
 
 from compressor.inputs import image
 from compressor.numerics.classification import accuracy, cross_entropy
@@ -14,11 +12,6 @@ INPUTS = image
 OUTPUT_NAMES = ("logits",)
 SCORE = "accuracy"
 OPTIMUM = "ORTModelForImageClassification"
-
-
-def auto_class() -> Any:
-    """Give transformers' class for it."""
-    return AutoModelForImageClassification
 
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
@@ -34,7 +27,6 @@ def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
 def snippet(file: str) -> str:
     """Write how the exported file is used: with onnxruntime alone, or with optimum."""
     return f"""import onnxruntime
-from transformers import AutoImageProcessor
 
 folder = "path/to/this/folder"
 inputs = AutoImageProcessor.from_pretrained(folder)([image], return_tensors="np")  # image: opened with pillow

@@ -1,10 +1,8 @@
 """One class for a text, or for a pair of texts."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
 
 from compressor.inputs import text
 from compressor.numerics.classification import accuracy, cross_entropy
@@ -14,11 +12,6 @@ INPUTS = text
 OUTPUT_NAMES = ("logits",)
 SCORE = "accuracy"
 OPTIMUM = "ORTModelForSequenceClassification"
-
-
-def auto_class() -> Any:
-    """Give transformers' class for it."""
-    return AutoModelForSequenceClassification
 
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
@@ -34,7 +27,6 @@ def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
 def snippet(file: str) -> str:
     """Write how the exported file is used: with onnxruntime alone, or with optimum."""
     return f"""import onnxruntime
-from transformers import AutoTokenizer
 
 folder = "path/to/this/folder"
 inputs = AutoTokenizer.from_pretrained(folder)(["some text"], return_tensors="np")

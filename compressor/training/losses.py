@@ -13,6 +13,7 @@ from compressor.model import Model
 from compressor.training.options import Distill
 
 Relations = dict[str, Tensor]
+_MASKED = -1e4  # a score whose share after softmax is zero, and which float16 can hold, as it cannot hold -1e9
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def relation_divergence(student: Tensor, teacher: Tensor, mask: Tensor | None) -
 def _log_relation(vectors: Tensor, mask: Tensor | None) -> Tensor:
     scores = vectors @ vectors.transpose(-1, -2) / vectors.shape[-1] ** 0.5
     if mask is not None and mask.shape == scores.shape[:2]:
-        scores = scores.masked_fill(mask[:, None, :] == 0, -1e4)
+        scores = scores.masked_fill(mask[:, None, :] == 0, _MASKED)
     return functional.log_softmax(scores, dim=-1)
 
 
@@ -87,7 +88,7 @@ def check_comparable(model: Model, wanted: Distill) -> None:
     n_layers = len(model.arch.blocks(model.net))
     if wanted.hidden_states and (not n_layers or n_layers != getattr(model.net.config, "num_hidden_layers", None)):
         raise RecipeError(f"retrain.distill.hidden_states: {family!r} shows no state for each layer; leave it out")
-    if wanted.attention_relations and not any(width.name.endswith(".heads") for width in model.widths()):
+    if wanted.attention_relations and not any(width.what == "heads" for width in model.widths()):
         raise RecipeError(f"retrain.distill.attention_relations: {family!r} has no attention; leave it out")
 
 
@@ -97,7 +98,7 @@ def captured_relations(model: Model, is_wanted: bool) -> Iterator[Relations]:
     seen: Relations = {}
     handles = []
     if is_wanted:
-        last = [width for width in model.widths() if width.name.endswith(".heads")][-1]
+        last = [width for width in model.widths() if width.what == "heads"][-1]
         for cut in last.producers:  # query, key, value, which one layer may hold together
             hook = _keep(seen, f"{cut.module}.{cut.offset}", cut.offset, cut.repeat * last.size * cut.block)
             handles.append(model.net.get_submodule(cut.module).register_forward_hook(hook))

@@ -21,7 +21,9 @@ from compressor.training.losses import Answer, captured_relations, distillation_
 from compressor.training.options import Retrain
 from compressor.training.teacher import RememberingTeacher, Teacher
 
-DIVERGED = 20.0  # times the loss of the first steps
+DIVERGED = 20.0  # times the first loss plus one
+SMOOTHING = 0.05  # share of a new loss in the running mean: it follows some 20 steps, so one bad batch is no divergence
+TAIL = 0.1  # share of the steps, the last ones, whose mean loss is reported
 Saved = Mapping[str, Tensor]
 
 
@@ -142,10 +144,10 @@ class _Watch:
         value = float(loss.detach())
         if math.isnan(self.first):
             self.first = self.smooth = value
-        self.smooth += 0.05 * (value - self.smooth)
+        self.smooth += SMOOTHING * (value - self.smooth)
         if not math.isfinite(value) or self.smooth > DIVERGED * (self.first + 1):
             raise self._failure(f"the loss diverged to {value:.3g}", step + 1)
-        if step + 1 > 0.9 * self.phase.n_steps:
+        if step + 1 > (1 - TAIL) * self.phase.n_steps:
             self.tail.append(value)
         return self.smooth
 

@@ -103,6 +103,7 @@ def test_what_cannot_be_traced_is_refused_in_a_line():
     net.config.model_type = "strange"
     net.forward = lambda **inputs: inputs["input_ids"].nonzero().tolist()
     with pytest.raises(
-        InputError, match=r"^model: no file knows the family 'strange', and it cannot be traced \(.*\)$"
+        InputError,
+        match=r"^model: no file knows the family 'strange'; MPNetForSequenceClassification: cannot be traced \(.*\)$",
     ):
         traced.widths(net)

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from compressor import balls
 from compressor.plugins import discover
 
-BALLS = discover(balls)
+BALLS = discover(balls, balls.Ball)
 CONIC = json.loads(Path(__file__).with_name("conic.json").read_text())
 
 KINDS = {

@@ -164,6 +164,7 @@ def counts(count):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("valgrind")
 @needs_valgrind
 class TestReally:
     def test_the_count_grows_as_the_work_does(self, counts):

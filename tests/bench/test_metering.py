@@ -10,7 +10,7 @@ from fake_machine import FakeMachine, ask, fake_battery, fake_pmic, follow, rapl
 
 from compressor.bench import energy, metering
 from compressor.bench.clock import HOST_CLOCK
-from compressor.bench.meters import battery, pmic, rapl
+from compressor.bench.meters import Meter, battery, pmic, rapl
 
 FULL = 10**12
 
@@ -20,12 +20,12 @@ def machine() -> FakeMachine:
     return FakeMachine(idle_w=2.0)
 
 
-def counter(root: Path, machine: FakeMachine, update_s: float) -> energy.Meter:
+def counter(root: Path, machine: FakeMachine, update_s: float) -> Meter:
     follow(machine, rapl_zone(root, "intel-rapl:0", "package-0", FULL) / "energy_uj", 0, FULL, update_s=update_s)
     return rapl.open_meter(root)
 
 
-def compare(meter: energy.Meter, machine: FakeMachine, root: Path, **runs: metering.Run) -> dict:
+def compare(meter: Meter, machine: FakeMachine, root: Path, **runs: metering.Run) -> dict:
     with meter:
         return metering.compare(runs, meter, random.Random(0), machine, root)
 

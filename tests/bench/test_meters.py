@@ -203,3 +203,8 @@ def test_a_load_that_changes_is_followed_by_trapezoids(tmp_path, seed):
             machine.work(seconds, watts)
             spent_j += seconds * watts
         assert meter.joules() == pytest.approx(spent_j, rel=0.01)
+
+
+def test_the_page_on_measuring_lists_every_meter():
+    page = (Path(__file__).resolve().parents[2] / "docs/measuring.md").read_text()
+    assert [name for name in energy.discover() if f"\n| `{name}` | " not in page] == []

@@ -35,6 +35,15 @@ def test_a_csv_file_gives_a_tenth_of_its_rows_to_the_report(sentences_csv):
     assert raw.report["sentence"][:] == opened(sentences_csv).report["sentence"][:]
 
 
+def test_a_loading_script_is_refused_and_never_run(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "films.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    with pytest.raises(InputError, match=r"^data\.dataset: cannot be read, .*scripts are no longer supported"):
+        opened(folder)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_json_lines_and_parquet_give_the_same_rows_and_the_same_digest(sentences_csv, tmp_path):
     rows = Rows.from_csv(str(sentences_csv))
     rows.to_parquet(tmp_path / "reviews.parquet")

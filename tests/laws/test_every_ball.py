@@ -16,7 +16,7 @@ from compressor.plugins import discover
 settings.register_profile("laws", deadline=None)  # the first call of a torch kernel is slow
 settings.load_profile("laws")
 
-BALLS = discover(balls)
+BALLS = discover(balls, balls.Ball)
 EXACT = [name for name, ball in BALLS.items() if ball.EXACT]
 DIMS = {name: inspect.signature(ball.project).parameters.get("dim") for name, ball in BALLS.items()}
 GROUPED = [name for name, dim in DIMS.items() if dim]  # the others take tensors of any shape as one vector

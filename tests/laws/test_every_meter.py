@@ -9,13 +9,14 @@ from fake_machine import TREES, FakeMachine, ask
 
 from compressor.bench import energy, metering
 from compressor.bench.errors import InputError, PlanError
+from compressor.bench.meters import Meter
 
 METERS = energy.discover()
 LIVE = [name for name in METERS if name != "external"]  # whose joules come later: tests/bench/test_trace.py
 WATTS = 5.0
 
 
-def open_meter(name: str, root: Path, machine: FakeMachine) -> energy.Meter:
+def open_meter(name: str, root: Path, machine: FakeMachine) -> Meter:
     """Open a meter with what it lets in of the fake machine."""
     found = METERS[name].open_meter
     fakes = {"clock": machine, "ask": ask}

@@ -193,6 +193,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("emulated")
 def test_files_compute_the_same_there_and_nothing_is_timed(machine, exported, capsys):
     place = f"command: {shlex.join(machine.command)} {{script}}"
     assert cli.main(["bench", *map(str, exported), "--on", place, "--batch-size", "3", "--json"]) == 0
@@ -208,6 +209,7 @@ def test_files_compute_the_same_there_and_nothing_is_timed(machine, exported, ca
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("emulated")
 def test_the_features_written_are_those_that_qemu_has(machine):
     """The kernel interface that tells a program what its processor can do says the same as the file."""
     done = subprocess.run([*machine.command, "-c", AUXILIARY_VECTOR], capture_output=True, text=True, check=True)

@@ -352,14 +352,18 @@ class TestSelfTest:
         assert [each["n_without_zero"] for each in found["shapes"]] == [0, 10]
         assert found["shapes"][0]["half_width"] == pytest.approx(0.004)
         assert "new.onnx against itself, 10 runs of 10 s, margin 2 %" in printed.out
-        assert "false alarms: 0 of 10 (0 %)" in printed.out
+        assert found["false_alarm_interval"] == pytest.approx([0, 1 - 0.025**0.1])
+        assert "false alarms: 0 of 10 (0 %, 95 % interval 0 % to 31 %)" in printed.out
 
     def test_false_alarms_and_open_ends_are_counted(self, capsys, finds):
         runs = [[entry()]] * 7 + [[entry("regression", 0.05)]] + [[entry("inconclusive")]] * 2
         finds(*runs)
         assert main(["gate", "new.onnx", "--self-test"]) == 7
         printed = capsys.readouterr()
-        assert "false alarms: 1 of 10 (10 %)\ninconclusive: 2 of 10\nverdict: inconclusive" in printed.out
+        assert (
+            "false alarms: 1 of 10 (10 %, 95 % interval 0 % to 45 %)\ninconclusive: 2 of 10\nverdict: inconclusive"
+            in printed.out
+        )
         assert "compress: new.onnx: of 10 runs against itself 1 are false alarms and 2 inconclusive; " in printed.err
 
     @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ from compressor.training.context import Context
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits_l1inf.yaml"
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Write the network of the quick start, and one with a feed-forward block twice as wide, with random weights."""
@@ -38,11 +41,9 @@ def gated(new, baseline):
     return done.returncode, json.loads(done.stdout)["verdict"]
 
 
-@pytest.mark.slow
 def test_the_quick_start_is_not_slower_than_itself(exported):
     assert gated(exported.same, exported.same) in [(0, "pass"), (0, "improved"), (7, "inconclusive")]
 
 
-@pytest.mark.slow
 def test_a_wider_copy_is_caught(exported):
     assert gated(exported.wider, exported.same) == (6, "regression")

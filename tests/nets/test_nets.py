@@ -10,6 +10,7 @@ from compressor.archs import mlp
 from compressor.nets import tabular
 from compressor.surgery.widths import select
 
+tabular.register()
 SETTINGS = {
     "feature_names": ["a", "b", "c", "d"],
     "feature_means": [1.0, -2.0, 0.0, 300.0],

@@ -34,6 +34,8 @@ RECIPE = {
         {"stage": "finetune", "retrain": {**RETRAIN, "steps": 30}},
     ],
 }
+pytestmark = pytest.mark.xdist_group("end_to_end")  # they share one run
+
 # The command with saves so frequent that a kill falls between two of them.
 COMMAND = """
 import sys
@@ -81,6 +83,7 @@ def test_layers_shrink_and_the_report_says_so(undisturbed):
     assert (run_dir / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_running_again_does_nothing_and_changes_nothing(recipe, undisturbed):
     run_dir, report = undisturbed
     before = {file: file.stat().st_mtime_ns for file in run_dir.rglob("model.safetensors")}

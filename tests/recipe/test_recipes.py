@@ -71,6 +71,7 @@ def flagship(shared, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.shared
+@pytest.mark.xdist_group("flagship")
 def test_the_flagship_walks_on_real_sentences(flagship):
     run_dir, report = flagship
     variants = {each["name"]: each for each in report["variants"]}
@@ -87,6 +88,7 @@ def test_the_flagship_walks_on_real_sentences(flagship):
 
 @pytest.mark.slow
 @pytest.mark.shared
+@pytest.mark.xdist_group("flagship")
 def test_optimum_opens_the_exported_folders(flagship):
     run_dir, _ = flagship
     script = Path(__file__).parents[1] / "interop/check_optimum.py"

@@ -2,6 +2,7 @@
 """The report: what it gathers from a run directory, and the page, figures and cards made of it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,15 @@ def test_charts_survive_equal_numbers(finished):
     assert len(figures.accuracy_against_latency(report["variants"])) == 2
     assert figures.rounds([{"round": 0, "loss": 1.0}, {"round": 1, "loss": 1.0}])
     assert figures.rounds([{"round": 0, "loss": 1.0}]) == []
+
+
+def test_the_upright_line_is_the_interval_of_the_accuracy_even_where_all_answers_were_right():
+    entry = {"batch_size": 1, "length": 32, "threads": 1, "p50_ms": 1.0, "p90_ms": 1.5}
+    known = {"name": "a", "kind": "result", "precision": "fp32", "bench": [entry], "accuracy": 1.0}
+    (chart,) = figures.accuracy_against_latency([{**known, "n_examples": 10}, {**known, "n_examples": 100}])
+    upright = re.findall(r'<line class="whisker fp32" x1="([^"]+)" y1="([^"]+)" x2="\1" y2="([^"]+)"', chart)
+    few, many = (float(start) - float(end) for _, start, end in upright)
+    assert few / many == pytest.approx((1 - 0.025 ** (1 / 10)) / (1 - 0.025 ** (1 / 100)), rel=0.02)
 
 
 def test_pixels_are_drawn_where_they_are():

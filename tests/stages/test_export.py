@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import onnx
 import onnxruntime
 import pytest
+import tiny
 import torch
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer
+from transformers.exporters import ExportedModel, OnnxConfig, OnnxExporter
 
 from compressor import surgery
 from compressor.errors import InputError, ParityError
-from compressor.model import OnnxGraph, Source, load_model, logits_of
-from compressor.stages import export
+from compressor.model import Model, OnnxGraph, Source, Task, load_model, logits_of, outputs_of
+from compressor.stages import export, quantize
 
 
 def options(**settings):
@@ -83,7 +85,36 @@ def test_the_folder_is_complete(bert, bert_graph):
     folder, text = bert_graph.path.parent, "a good film"
     assert AutoConfig.from_pretrained(folder).id2label == {0: "negative", 1: "positive"}
     assert AutoTokenizer.from_pretrained(folder)(text).input_ids == bert.task.processor(text).input_ids
-    assert not [file.name for file in folder.iterdir() if "partial" in file.name or file.suffix == ".data"]
+    assert not [file.name for file in folder.iterdir() if "partial" in file.name]
+
+
+@pytest.mark.parametrize("family", ["bert", "vit", "t5", "autoencoder"])  # the last two have a second output
+def test_exporters_of_transformers_open_the_folders_and_give_the_logits_of_onnxruntime(family, context, tmp_path):
+    net = tiny.tiny(family)
+    model = Model(net, tiny.arch_of(net), Task(*tiny.task_of(net)))
+    graph = export.run(model, options(), context(tmp_path / "export"))
+    int8 = quantize.run(graph, quantize.Options(stage="quantize"), context(tmp_path / "quantize"))
+    rows = tiny.inputs(net)
+    for exported in (graph, int8):
+        opened = ExportedModel.from_pretrained(exported.path.parent)
+        found = opened(**rows)
+        assert type(found) is type(net(**rows))
+        for name, values in outputs_of(exported)(rows).items():
+            assert torch.equal(found[name], values)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of their exporter
+def test_the_description_for_transformers_matches_the_one_of_its_own_exporter(bert, bert_graph, tmp_path):
+    rows = bert.task.inputs.example(bert.task, bert.net.config, 2, 6, torch.Generator().manual_seed(0))
+    OnnxExporter().export(bert.net, rows, OnnxConfig(dynamic=True)).save_pretrained(tmp_path)
+    theirs, ours = (json.loads((folder / "export.json").read_text()) for folder in (tmp_path, bert_graph.path.parent))
+    assert ours.keys() == theirs.keys()
+    theirs, ours = (found["components"]["model"]["metadata"] for found in (theirs, ours))
+    assert ours.keys() == theirs.keys()
+    assert ours["packages"]["torch"] == theirs["packages"]["torch"]
+    differ = {name for name in ours if ours[name] != theirs[name]}
+    assert differ == {"packages", "export_config"}
+    assert OnnxConfig.from_dict(ours["export_config"]).opset_version == 23
 
 
 def test_parity_says_what_was_compared(bert_graph):
@@ -121,7 +152,7 @@ def test_logits_that_differ_are_an_error_and_leave_the_earlier_file(bias, atol, 
     (tmp_path / "model.onnx").write_bytes(b"earlier")
     vit.net.classifier.bias.data.fill_(bias)
     with pytest.raises(
-        ParityError, match=r"^export: .* differ by \S+ at batch size 1, length 8, more than parity_atol"
+        ParityError, match=r"^export: .* differ by \S+ at batch size [13], length \d+, more than parity_atol"
     ):
         export.run(vit, options(parity_atol=atol), context(tmp_path))
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", b"earlier")]

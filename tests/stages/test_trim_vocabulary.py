@@ -183,6 +183,7 @@ def recipe(bert_folder, sentences_csv):
     }
 
 
+@pytest.mark.slow
 def test_a_run_says_what_went_and_resumes_in_the_same_bits(recipe, tmp_path, monkeypatch):
     measure, folder = launch.measure, tmp_path / "run"
     monkeypatch.setattr(launch, "measure", lambda plan: measure({**plan, "seconds": 0.2}))

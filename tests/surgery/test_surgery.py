@@ -67,9 +67,13 @@ def test_select_keeps_the_order_of_the_widths():
     assert [width.name for width in chosen] == ["layer.0.heads", "layer.0.ffn", "layer.1.ffn"]
 
 
-def test_a_width_that_crosses_others_is_meant_only_by_its_word():
-    names = ("layer.0.heads", "layer.0.head_dims", "layer.0.group_heads", "layer.0.ffn", "residual")
-    widths = [Width(name, "neuron", 1, (), ()) for name in names]
+def test_a_width_that_crosses_others_matches_only_when_it_is_named():
+    crossing = {"heads": False, "head_dims": True, "group_heads": True, "ffn": False}
+    widths = [
+        Width(f"layer.0.{what}", "neuron", 1, (), (), layer="layer.0", crosses=crosses)
+        for what, crosses in crossing.items()
+    ]
+    widths.append(Width("residual", "dimension", 1, (), (), crosses=True))
     for patterns, expected in (
         (["layer.0.*"], ["layer.0.heads", "layer.0.ffn"]),
         (["*"], ["layer.0.heads", "layer.0.ffn"]),
@@ -77,6 +81,14 @@ def test_a_width_that_crosses_others_is_meant_only_by_its_word():
         (["layer.*.group_heads"], ["layer.0.group_heads"]),
     ):
         assert [width.name for width in surgery.select(widths, patterns)] == expected
+
+
+def test_a_width_is_named_after_its_layer_and_what_it_is():
+    width = Width("stage.0.block.1.channels.reduce", "channel", 1, (), (), layer="stage.0.block.1")
+    assert width.what == "channels.reduce"
+    assert Width("residual", "dimension", 1, (), ()).what == "residual"
+    with pytest.raises(ValueError, match=r"layer\.1\.ffn: a width of 'layer\.0' must be named layer\.0\.<what>"):
+        Width("layer.1.ffn", "neuron", 1, (), (), layer="layer.0")
 
 
 def test_a_pattern_that_matches_nothing_names_the_widths_there_are():

@@ -1,0 +1,29 @@
+"""What is used of transformers beside its public API, in one place; checked with 5.23.
+
+When an upgrade of transformers breaks one of these names, this is the file to change.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from transformers import PreTrainedModel
+from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
+
+AutoClass = _BaseAutoModelClass
+"""Base of the classes that turn a config into a network, such as ``AutoModel``."""
+
+
+def empty_mapping() -> Any:
+    """Give the table that an auto class keeps, with no network in it: `AutoClass.register` fills it."""
+    return _LazyAutoMapping(OrderedDict(), OrderedDict())
+
+
+def attention_of(net: PreTrainedModel) -> str:
+    """Name the implementation of attention that a network uses, such as ``sdpa``; its public setter has no getter."""
+    name: str = net.config._attn_implementation
+    return name
+
+
+def supports_sdpa(net: PreTrainedModel) -> bool:
+    """Whether the attentions of a network's class can run as torch's scaled dot product."""
+    return bool(net._supports_sdpa)

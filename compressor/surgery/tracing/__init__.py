@@ -1,0 +1,1 @@
+"""Widths of any network, found by tracing one forward pass."""

@@ -1,0 +1,257 @@
+"""Find the widths of any network by tracing one forward pass, and tell why other units must stay."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from compressor.errors import InputError
+from compressor.surgery import layers
+from compressor.surgery.tracing.dimensions import POINTWISE, VIEWS, links_of
+from compressor.surgery.tracing.layout import Axis, Placed, after_cuts, layout
+from compressor.surgery.tracing.links import Dim, Entries, Links
+from compressor.surgery.tracing.nodes import name_of, shape_of
+from compressor.surgery.tracing.trial import why_not
+from compressor.surgery.units import Example
+from compressor.surgery.widths import Cut, Kind, Width
+
+_ADDING = ("add", "sub", "cat")
+_KINDS: dict[str, Kind] = {
+    "residual": "dimension",
+    "embedding": "dimension",
+    "groups": "group",
+    "channels": "channel",
+    "ffn": "neuron",
+}
+"""Last words of names, in the order in which one layer is enough to choose them."""
+_CROSSING = ("residual", "embedding")  # their units are read and written across those of many layers
+
+
+def find_widths(module: nn.Module, example: Example) -> list[Width]:
+    """Find the widths of a network by tracing one forward pass: neurons, channels, and sums that blocks add to.
+
+    A unit is what linear layers, convolutions or embeddings write and others read. The entries of all tensors are
+    followed through the graph of `torch.export`: through additions, gates, concatenations, flattening, and depthwise
+    and grouped convolutions (there a unit is a whole group). What is returned has been tried: a copy of the network
+    runs without one unit of each width.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any network that `torch.export` can trace; traced in eval mode and not changed.
+    example : mapping of Tensor, Tensor, or sequence of Tensor
+        Keyword arguments, the only positional argument, or all positional arguments of one forward call.
+
+    Returns
+    -------
+    list of Width
+        In the order of the layers. A name is the path of the first layer that writes the units and ``ffn`` (only
+        linear layers write them), ``channels``, ``groups`` (of a grouped convolution), ``embedding`` or ``residual``:
+        the last are normalised over, so that a cut of them is not exact. Find the widths again between two cuts: a
+        cut moves what lies behind it in a concatenation.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be traced.
+
+    See Also
+    --------
+    left_out : Why what other layers write cannot be cut.
+
+    Examples
+    --------
+    >>> convolutions = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten()
+    >>> net = nn.Sequential(*convolutions, nn.Linear(8 * 36, 5), nn.ReLU(), nn.Linear(5, 2))
+    >>> example = torch.zeros(2, 3, 8, 8)
+    >>> [(width.name, width.size) for width in find_widths(net, example)]
+    [('0.channels', 8), ('3.ffn', 5)]
+    >>> left_out(net, example)
+    {'5': 'leaves the network'}
+    """
+    return [each.width for each in trace(module, example).placed]
+
+
+def left_out(module: nn.Module, example: Example) -> dict[str, str]:
+    """Tell why `find_widths` leaves out what layers write: the path of the first layer that writes it, and the reason.
+
+    Linear layers, convolutions and embeddings are looked at; no others are ever cut.
+
+    Parameters
+    ----------
+    module, example
+        As of `find_widths`.
+
+    Returns
+    -------
+    dict of str
+        Reasons such as ``leaves the network``, ``split by a reshape`` (attention heads) or ``no rule for the operator
+        'fft_fft2'``.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be traced.
+    """
+    return trace(module, example).left_out
+
+
+@dataclass
+class Traced:
+    """What was found in a network when it was traced."""
+
+    placed: list[Placed]
+    left_out: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    """Of the parameters and buffers."""
+
+    def widths(self, net: nn.Module) -> list[Width]:
+        """List the widths at the sizes they have now."""
+        return after_cuts(self.placed, self.shapes, net)
+
+
+def trace(module: nn.Module, example: Example) -> Traced:
+    """Trace a forward pass, make widths of the units that can be cut, and try them."""
+    program = _program(module, example)
+    names = _parameters(program)
+    links = links_of(program.graph)
+    for node in (node for node in program.graph.nodes if node.op == "placeholder" and node not in names):
+        links.fix("enters the network", node)
+    for node in program.graph.output_node().all_input_nodes:
+        links.fix("leaves the network", node)
+
+    traced = Traced([], {}, {name: shape_of(node) for node, name in names.items()})
+    for units, reason, is_exact in _alike(links, names):
+        _enter_(traced, _gather(module, names, units, reason), is_exact)
+    for width, reason in why_not(module, example, [each.width for each in traced.placed]).items():
+        traced.placed = [each for each in traced.placed if each.width is not width]
+        traced.left_out.setdefault(width.producers[0].module, reason)
+    return traced
+
+
+def _program(module: nn.Module, example: Example) -> ExportedProgram:
+    """Trace a network in eval mode."""
+    modes = [(each, each.training) for each in module.modules()]
+    named = dict(example) if isinstance(example, Mapping) else None
+    positional = () if named is not None else (example,) if isinstance(example, Tensor) else tuple(example)
+    try:
+        return torch.export.export(module.eval(), positional, kwargs=named, strict=False)
+    except Exception as error:  # the exporter's own share no base
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{type(module).__name__}: cannot be traced ({reason})") from error
+    finally:
+        for each, mode in modes:
+            each.training = mode
+
+
+def _parameters(program: ExportedProgram) -> dict[Node, str]:
+    """Map what stands for parameters and buffers in the graph to their names in the network."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return {node: names[node.name] for node in program.graph.nodes if node.name in names}
+
+
+Units = dict[Dim, Entries]
+"""Units that the same axes of the same parameters hold: the entries of each axis, one row a unit."""
+
+
+def _alike(links: Links, parameters: Iterable[Node]) -> Iterator[tuple[Units, str | None, bool]]:
+    """Group units that the same axes hold; with the reason why they must stay, and whether a cut of them is exact."""
+    dims = [(node, axis) for node in parameters for axis in range(len(shape_of(node)))]
+    numbers = [links.entries(*dim) for dim in dims]
+    units = links.units()
+    held: dict[int, dict[Dim, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for dim, entries in zip(dims, numbers, strict=True):
+        for position, unit in enumerate(units[entries].tolist()):
+            held[unit][dim].append(position)
+
+    reasons, inexact = links.reasons(units), links.inexact(units)
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for unit, axes in held.items():
+        counts = tuple((dim, len(positions)) for dim, positions in axes.items())
+        alike[counts, reasons.get(unit), unit in inexact].append(unit)
+    for found in alike.values():
+        first = found[0]
+        tables = {dim: np.array([held[unit][dim] for unit in found]) for dim in held[first]}
+        yield tables, reasons.get(first), first not in inexact
+
+
+@dataclass
+class _Gathered:
+    """The cuts of units by what they do, each with its axis, and why the units must stay."""
+
+    n_units: int
+    reason: str | None
+    writers: dict[Cut, Axis] = field(default_factory=dict)
+    tokens: dict[Cut, Axis] = field(default_factory=dict)
+    """Tensors of no layer that are added to what the writers write, such as positions."""
+    readers: dict[Cut, Axis] = field(default_factory=dict)
+    carriers: dict[Cut, Axis] = field(default_factory=dict)
+    suffixes: set[str] = field(default_factory=set)
+
+
+def _gather(net: nn.Module, names: Mapping[Node, str], units: Units, reason: str | None) -> _Gathered:
+    """Turn the axes that hold units into cuts."""
+    found = _Gathered(len(next(iter(units.values()))), reason)
+    for (node, axis), entries in units.items():
+        name = names[node]
+        path, _, tensor = name.rpartition(".")
+        layer = net.get_submodule(path)
+        role = layers.role(layer, tensor, axis)
+        sides = {"writes": found.writers, "reads": found.readers, "carries": found.carriers, "adds": found.tokens}
+        side = sides.get(role or _role_of_tensor(node, axis) or "")
+        place = layout(entries)
+        if side is None or place is None:
+            why = "cannot be cut there" if side is None else "holds them in no order that a cut can take"
+            found.reason = found.reason or f"{name!r} {why}"
+            continue
+        cut = Cut(path if role else name, "in" if role == "reads" else "out", *place)
+        side.setdefault(cut, (name, axis))  # a bias goes with its weight
+        if role in ("writes", "carries"):
+            found.suffixes.add(_suffix(layer, cut))
+    return found
+
+
+def _suffix(layer: nn.Module, cut: Cut) -> str:
+    """Choose the last word of a width's name by one of its layers."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return "groups" if layer.groups > 1 and cut.block > 1 else "channels"
+    return "embedding" if isinstance(layer, nn.Embedding) else "ffn"
+
+
+def _role_of_tensor(node: Node, axis: int) -> str | None:
+    """Tell whether a tensor of no layer is added to the units along its last axis or scales them."""
+    users, used = [*node.users], set()
+    while users:
+        user = users.pop()
+        if name_of(user) in VIEWS:
+            users += user.users
+        else:
+            used.add(name_of(user))
+    if axis != len(shape_of(node)) - 1 or not used <= {*POINTWISE, *_ADDING, "prelu"}:
+        return None
+    return "adds" if used & {*_ADDING} else "carries"
+
+
+def _enter_(traced: Traced, found: _Gathered, is_exact: bool) -> None:
+    """Add units to the widths, or to what is left out; those that no layer writes are inputs of the network."""
+    if not found.writers:
+        return
+    first = next(iter(found.writers)).module
+    reason = found.reason or (None if found.readers else "no layer reads it")
+    if reason:
+        traced.left_out.setdefault(first, reason)
+        return
+    suffix = next(word for word in _KINDS if word in found.suffixes) if is_exact else "residual"
+    part = sum(each.width.producers[0].module == first for each in traced.placed)
+    layer = f"{first}.part_{part}" if part else first
+    sides = ((*found.writers, *found.tokens), tuple(found.readers), tuple(found.carriers))
+    kind, crosses = _KINDS[suffix], suffix in _CROSSING
+    width = Width(f"{layer}.{suffix}", kind, found.n_units, *sides, exact=is_exact, layer=layer, crosses=crosses)
+    axes = found.writers | found.tokens | found.readers | found.carriers
+    traced.placed.append(Placed(width, axes))

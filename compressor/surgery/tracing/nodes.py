@@ -1,0 +1,35 @@
+"""Nodes of a traced graph: the name of an operator, its tensors and other arguments."""
+
+import operator
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Shape of a tensor; a node that stands for something else has none."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def name_of(node: Node) -> str:
+    """Name the operator, `add` for its variants that change a tensor in place too."""
+    if node.target is operator.getitem:
+        return "getitem"
+    return str(getattr(node.target, "_opname", node.target)).rstrip("_")
+
+
+def inputs_of(node: Node) -> list[Node]:
+    """List the tensors that an operator takes."""
+    return [arg for arg in node.all_input_nodes if shape_of(arg)]
+
+
+def argument(node: Node, index: int = 1) -> Any:
+    """Give an argument that is no tensor; None where it was left out."""
+    return node.args[index] if len(node.args) > index else None
+
+
+def axis_argument(node: Node, index: int, n_axes: int) -> int:
+    """Give an argument that is an axis, counted from the left; the first one by default."""
+    return int(argument(node, index) or 0) % n_axes

@@ -1,0 +1,33 @@
+"""Try widths: a copy of the network must run without one unit of each."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import chain
+
+import torch
+from torch import nn
+
+from compressor.surgery.cutting import cut_
+from compressor.surgery.units import Example, forward
+from compressor.surgery.widths import Width
+
+
+def why_not(net: nn.Module, example: Example, widths: Sequence[Width]) -> dict[Width, str]:
+    """Tell for which widths the network fails without one of their units, because its code names a size, and how."""
+    if any(tensor.is_meta for tensor in net.parameters()) or _error(net, example, widths) is None:
+        return {}  # on the meta device nothing runs
+    errors = ((width, _error(net, example, [width])) for width in widths)
+    return {width: f"the network fails without one of them: {error}" for width, error in errors if error}
+
+
+@torch.no_grad()
+def _error(net: nn.Module, example: Example, widths: Sequence[Width]) -> str | None:
+    """Cut the last unit of each width off a copy, and run it; what it says if it fails."""
+    shared = {id(tensor): tensor for tensor in chain(net.parameters(), net.buffers())}
+    copy = deepcopy(net, shared).eval()
+    cut_(copy, [(width, torch.arange(width.size, device="cpu") < max(1, width.size - 1)) for width in widths])
+    try:
+        forward(copy, example)
+    except Exception as error:  # whatever a network may raise
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return None
