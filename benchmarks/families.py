@@ -1,4 +1,4 @@
-"""Print the table of docs/families.md: which units of which family can be removed, and the largest error seen.
+"""Print the table of docs/reference/families.md: the units that can be removed in each family, and the largest error.
 
 Run: python benchmarks/families.py [FAMILY ...]
 

@@ -1,4 +1,4 @@
-"""Draw docs/zero_columns.svg, and print the table of balls.md: what each ball does to the weights of a real encoder.
+"""Draw docs/images/zero_columns.svg and print the table of balls.md: each ball on the weights of a real encoder.
 
 Run: python benchmarks/zero_columns.py [CHECKPOINT]   (a BERT-like folder; ../shared/models/minilm-sst2 by default)
 """
@@ -65,7 +65,7 @@ def main(checkpoint: str) -> None:
         print(f"| {title} | {' | '.join(rows)} | {maxima:.2f}, {lengths:.2f} |")
     panels[0].set_ylabel("zero groups, %")
     panels[0].legend(frameon=False)
-    figure.savefig(Path(__file__).parents[1] / "docs" / "zero_columns.svg", metadata={"Date": None})
+    figure.savefig(Path(__file__).parents[1] / "docs" / "images" / "zero_columns.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write recipe.md, the reference of every key, from the schema of a recipe: `python docs/recipe_reference.py`."""
+"""Write reference/recipe.md, the reference of every key, from the schema: `python docs/recipe_reference.py`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -86,4 +86,4 @@ def _line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("recipe.md").write_text(reference(), encoding="utf-8")
+    (Path(__file__).parent / "reference" / "recipe.md").write_text(reference(), encoding="utf-8")

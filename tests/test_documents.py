@@ -1,6 +1,7 @@
 """README and docs follow the code: commands, recipes, pages, examples."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from compressor.recipe.packaged import summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "tests/README.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "tests/README.md"]
 
 
 def blocks(language):
@@ -26,7 +27,7 @@ def test_every_command_has_help_with_examples_and_a_mention(name):
     assert command.help
     assert "Examples:" in command.epilog
     assert f"compress {name}" in README
-    assert f"compress {name}" in (ROOT / "docs/cli.md").read_text()
+    assert f"compress {name}" in (ROOT / "docs/reference/cli.md").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(summaries()))
@@ -55,9 +56,11 @@ def test_ci_installs_what_the_readme_says_and_runs_every_check():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_point_to_files_that_are_there(page):
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+def test_links_point_to_files_and_headings_that_are_there(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
 def test_contributing_names_files_that_are_there():
@@ -68,6 +71,26 @@ def test_contributing_names_files_that_are_there():
     assert [place for place in places if not (ROOT / place).exists()] == []
 
 
-def test_the_readme_lists_every_page():
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f"docs/{page.name}" in README, page.name
+def anchors(page):
+    """Names of a page's headings, as GitHub and mkdocs make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_the_readme_and_the_site_list_every_page():
+    site = (ROOT / "mkdocs.yml").read_text()
+    for page in sorted(page for page in (ROOT / "docs").rglob("*.*") if page.suffix in (".md", ".ipynb")):
+        assert f"({page.relative_to(ROOT)})" in README
+        assert f": {page.relative_to(ROOT / 'docs')}\n" in site
+
+
+def test_the_readme_says_where_every_folder_of_the_package_is():
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "compressor").glob("*/*.py")}
+    assert len(folders) > 10
+    assert [str(folder) for folder in sorted(folders) if f"| `{folder}/` |" not in README] == []
+
+
+def test_the_options_in_the_guide_are_those_of_the_command_line():
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    reference = runpy.run_path(str(ROOT / "docs/cli_reference.py"))["reference"]
+    assert page == reference(page), "run: python docs/cli_reference.py"

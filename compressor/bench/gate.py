@@ -27,7 +27,7 @@ from .shape import Shape
 
 @dataclass(frozen=True)
 class GatePlan(Points):
-    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/gate.md` explains each key."""
+    """What `python -m compressor.bench --gate PLAN.json OUT.json` reads; `docs/how-to/gate.md` explains each key."""
 
     new: str
     baseline: str

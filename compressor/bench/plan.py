@@ -28,7 +28,7 @@ class Largest(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """At which points files are measured, and what they are fed with; `docs/measuring.md` explains each key."""
+    """Points at which files are measured, and their inputs; `docs/explanation/measuring.md` explains each key."""
 
     format: int = FORMAT
     batch_sizes: list[int] = field(default_factory=lambda: [1])

@@ -29,29 +29,29 @@ SKLEARN = "sklearn:"
 
 
 class Dataset(Base):
-    """Recipe key `data`: what to train, choose and report on."""
+    """Recipe key `data`: the dataset and its splits."""
 
     dataset: str
-    """Hub id, folder, a .csv/.jsonl/.parquet file, or one that scikit-learn brings: `sklearn:digits`, and as tables
-    `sklearn:digits`, `sklearn:breast_cancer`, `sklearn:iris`, `sklearn:wine`."""
+    """Hub id, folder, .csv, .jsonl or .parquet file, or a dataset of scikit-learn: `sklearn:digits` as images, or
+    `sklearn:digits`, `sklearn:breast_cancer`, `sklearn:iris`, `sklearn:wine` as tables."""
     config: str | None = None
     """The dataset's configuration, such as `mrpc` of nyu-mll/glue."""
     revision: str = "main"
     """Branch, tag or commit on the Hub."""
     columns: Columns = Columns()
-    """Names of the columns; found from the features when absent."""
+    """Names of the columns; by default they are found by type and usual name."""
     labels: dict[int | str, int | str] | None = None
-    """Dataset label to model label; by default by name where both sides have real names, else by index."""
+    """Map from dataset labels to model labels; by default by name if both have real names, else by index."""
     train_split: str = "train"
     """Split to train on."""
     report_split: str | None = None
-    """Accuracy is reported on it, nothing is chosen on it: validation if labelled, else test, else a tenth of train."""
+    """Split for the reported accuracy, used for no choice: validation if labelled, else test, else 10 % of train."""
     held_out: float = Field(default=0.02, gt=0, lt=1)
-    """Share of the training split on which every choice of the run is made."""
+    """Share of the training split that is set aside; every choice of the run is made on it."""
     max_length: int = Field(default=128, ge=2)
-    """Longer texts are cut to this many tokens, or to as many as the model can read."""
+    """Longer texts are cut to this many tokens, or to the maximum of the model."""
     mirror: bool = False
-    """Train on the mirror image of each image as well: twice the examples, where left and right mean the same."""
+    """Also train on the mirror image of each image; only if left and right do not matter."""
 
     augment: Augment | None = None
     """Synthetic sentences for distillation; none by default."""

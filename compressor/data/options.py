@@ -6,11 +6,11 @@ from compressor.options import Base
 
 
 class Augment(Base):
-    """Synthetic sentences for distillation: the original labels them."""
+    """Synthetic sentences for distillation, labelled by the original model."""
 
     copies: int = Field(default=2, ge=1)
     """Synthetic examples for each real one."""
     replace: float = Field(default=0.2, ge=0, le=1)
-    """Share of the words that are swapped for one with a like embedding."""
+    """Share of the words that are replaced by a word with a similar embedding."""
     join: float = Field(default=0.3, ge=0, le=1)
-    """Share of the copies that go on with the text of another example; single texts only."""
+    """Share of the copies that are extended with the text of another example; single texts only."""

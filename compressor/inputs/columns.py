@@ -11,18 +11,18 @@ from compressor.options import Base
 
 
 class Columns(Base):
-    """Names of the columns; found from the features when absent."""
+    """Names of the columns; by default they are found by type and usual name."""
 
     text: str | None = None
-    """The text."""
+    """Column of the text."""
     text_pair: str | None = None
-    """The text that goes with it, in a task on pairs."""
+    """Column of the second text, in a task on pairs."""
     image: str | None = None
-    """The image."""
+    """Column of the image."""
     features: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Of a table: columns of numbers, or one column of lists of them; all numbers but the label by default."""
+    """Number columns of a table, or one column of lists of numbers; by default all number columns but the label."""
     label: str | None = None
-    """The class."""
+    """Column of the class."""
 
     @model_validator(mode="after")
     def _whole_pair(self) -> "Columns":

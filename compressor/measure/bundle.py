@@ -21,7 +21,7 @@ from compressor.graphs import content
 
 PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE = "bench.pyz", "plan.json", "inputs.npz", "expected.npz", "profile.yaml"
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz")
-RUNTIMES = {  # the first that opens files of an opset, or of an IR version; docs/board.md says how it was measured
+RUNTIMES = {  # the first that opens files of an opset, or of an IR version; measured as in docs/how-to/board.md
     "opset": {19: "1.15", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23", 25: "1.24.1", 26: "1.25"},
     "ir_version": {9: "1.15", 10: "1.18", 11: "1.23", 13: "1.24.1"},
 }

@@ -33,16 +33,16 @@ else:
 
 
 class Bench(Base):
-    """What is measured at the end, on the original and on the results."""
+    """Measurements at the end of a run, of the original and of the results."""
 
     batch_sizes: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
     """Inputs per inference."""
     lengths: tuple[PositiveInt, ...] = Field(default=(32, 128), min_length=1)
-    """Tokens per input; images have the size that the model takes."""
+    """Tokens per input; for images the input size of the model is used."""
     threads: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
     """Threads of the runtime."""
     meter: str = "auto"
-    """Energy meter; `auto` takes the first that works here, else no joules are given."""
+    """Energy meter; `auto` uses the first one that works on this machine, or none."""
 
     @field_validator("meter")
     @classmethod
@@ -53,31 +53,31 @@ class Bench(Base):
 
 
 class Gates(Base):
-    """Limits on the result; a missed one is exit code 6, and each compares like with like."""
+    """Limits on the result; a missed limit is exit code 6."""
 
     max_accuracy_drop: float | None = Field(default=None, ge=0, le=1)
-    """Fraction that the last file may lose against the original's fp32 file."""
+    """Accuracy that the last file may lose compared with the original's fp32 file, as a fraction."""
     max_p50_ratio: float | None = Field(default=None, gt=0)
-    """p50 of the last file over that of the original of its kind, at every measured point."""
+    """p50 of the last file over that of the original of the same precision, at every measured point."""
     max_size_ratio: float | None = Field(default=None, gt=0)
-    """Size of the last file over that of the original of its kind."""
+    """Size of the last file over that of the original of the same precision."""
     max_energy_ratio: float | None = Field(default=None, gt=0)
-    """J/inference of the last file over the original of its kind; measured joules only."""
+    """J/inference of the last file over that of the original of the same precision; measured energy only."""
 
 
 class Recipe(Base):
-    """A whole run: what is compressed, on which data, by which stages, and what it must reach."""
+    """A whole run: the model to compress, the data, the stages, and the limits on the result."""
 
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Fixes every random choice of the run."""
     model: Source
-    """What is compressed."""
+    """The model to compress."""
     data: Dataset
-    """What it is trained and judged on."""
+    """The data for training and evaluation."""
     stages: tuple[AnyStage, ...] = Field(min_length=1)
-    """The steps, in order."""
+    """The stages, in order."""
     bench: Bench = Bench()
-    """What is measured at the end."""
+    """Measurements at the end."""
     gates: Gates = Gates()
     """Limits on the result."""
 
@@ -94,7 +94,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         document = read(found.read_text(encoding="utf-8-sig"), str(found))
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{found}: cannot be read as UTF-8 text, {error}; mend the file") from error
+        raise RecipeError(f"{found}: cannot be read as UTF-8 text, {error}; fix the file") from error
     return _validated(document, overrides)
 
 

@@ -21,16 +21,16 @@ class Options(StageOptions):
 
     stage: Literal["drop_layers"]
     keep: tuple[int, ...] | None = None
-    """Indices of the layers that stay."""
+    """Indices of the layers to keep."""
     n_layers: int | None = Field(default=None, ge=1)
-    """Number of layers that stay; which ones is decided by measured damage on the held-out share."""
+    """Number of layers to keep; the layers whose removal increases the loss on the held-out share least are removed."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Options":
         if (self.keep is None) == (self.n_layers is None):
             raise ValueError("give either 'keep' or 'n_layers'")
         if self.keep is not None and (not self.keep or list(self.keep) != sorted(set(self.keep))):
-            raise ValueError(f"'keep' lists layers once each, in rising order, got {list(self.keep)}")
+            raise ValueError(f"'keep' must list each layer once, in increasing order, got {list(self.keep)}")
         return self
 
 
@@ -58,7 +58,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     keep = options.keep or _least_damage(model, stack, options.n_layers or n_layers, context)
     if not stack.fits(keep):
         raise RecipeError(
-            f"drop_layers: the first layer of {model.net.config.model_type!r} is unlike the others, and must stay"
+            f"drop_layers: the first layer of {model.net.config.model_type!r} differs from the others and must be kept"
         )
     origin = model.layers
     _set_layers_(model, stack, keep)
@@ -73,7 +73,7 @@ def _stack(model: Model) -> Stack:
     lists = {name.rpartition(".")[0] for name in blocks}
     if len(lists) != 1 or len(blocks) != getattr(config, "num_hidden_layers", None):
         raise RecipeError(
-            f"drop_layers: the layers of {config.model_type!r} are shared, or lie in several stages; leave it out"
+            f"drop_layers: the layers of {config.model_type!r} are shared, or are in several stages; leave it out"
         )
     return Stack([model.net.get_submodule(name) for name in blocks], getattr(config, "layer_types", None))
 

@@ -36,13 +36,13 @@ _MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itsel
 
 
 class Options(StageOptions):
-    """Recipe keys of the ``export`` stage."""
+    """Recipe keys of the `export` stage."""
 
     stage: Literal["export"]
     opset: Literal["auto"] | Annotated[int, Field(ge=18, le=23)] = "auto"
-    """`auto` is the fastest that the architecture runs correctly with; 18 to 22 suit older runtimes."""
+    """`auto` is the fastest opset with which the architecture runs correctly; 18 to 22 are for older runtimes."""
     parity_atol: float = Field(default=1e-3, gt=0)
-    """Largest difference allowed between a logit from onnxruntime and the same logit from torch."""
+    """Largest allowed difference between a logit from onnxruntime and the same logit from torch."""
 
 
 def run(model: Model, options: Options, context: Context) -> OnnxGraph:

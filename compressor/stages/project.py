@@ -29,31 +29,32 @@ class Options(StageOptions):
 
     stage: Literal["project"]
     ball: Annotated[str, one_of(balls)] = "l1_inf"
-    """Norm whose ball the columns are projected into."""
+    """Norm ball onto which the columns are projected."""
     widths: tuple[str, ...] = ("*.ffn", "*.heads")
-    """Patterns over the names of widths. One that crosses the units of others, such as `layer.0.head_dims` or
-    `residual`, is meant only by a pattern with its last word."""
+    """Patterns of names of widths. A width that crosses the units of others, such as `layer.0.head_dims` or
+    `residual`, is selected only by a pattern that contains its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
-    """In place of a sparsity: radius of the ball, in the unit of the weights."""
+    """Instead of a sparsity: radius of the ball, in the unit of the weights."""
     radius_fraction: Fraction | None = None
-    """In place of a sparsity: radius as a fraction of the norm of the weights when the stage begins."""
+    """Instead of a sparsity: radius as a fraction of the norm of the weights at the start of the stage."""
     scope: Literal["width", "global"] = "width"
-    """`width`: each width reaches the sparsity; `global`: units of a kind compete under one threshold."""
+    """`width`: every width reaches the sparsity; `global`: all units of one kind share one threshold."""
     min_units: Annotated[int, Field(ge=0)] | Fraction = 1
-    """Floor per width: a number of units, or a fraction of the width; 0 lets a width die whole."""
+    """Minimum per width: a number of units, or a fraction of the width; with 0 a whole width may become zero."""
     side: surgery.Side = "both"
     """Which weights of a unit form its column."""
     importance: Literal["none", "activation", "taylor"] = "none"
-    """Columns are scaled by it before the projection: by the scale of what the unit emits, or so that their norm is
-    the first-order change of the loss without the unit, accumulated since the last round."""
+    """How columns are scaled before the projection. `activation`: by the mean magnitude of the output of the unit;
+    `taylor`: so that the norm of a column is the first-order change of the loss if the unit is removed, accumulated
+    since the last round."""
     rounds: int | None = Field(default=None, ge=1)
-    """Projections, each followed by retraining: 8 by default, and 1 where the protocol projects once."""
+    """Number of projections, each followed by retraining; by default 8, or 1 if the protocol projects once."""
     schedule: Literal["cubic", "linear"] = "cubic"
     """How the sparsity rises (or the radius falls) over the rounds."""
     survivors: Literal["keep", "clipped"] = "keep"
-    """Surviving columns keep their weights, or stay as the projection left them."""
+    """`keep`: surviving columns keep their weights; `clipped`: they take their values from the projection."""
     protocol: Literal["rounds", "double_descent", "rewind"] = "rounds"
     """`double_descent`: project once, mask, retrain; `rewind`: the same, from the weights in `rewind_to`."""
     rewind_to: str | None = None
@@ -66,9 +67,7 @@ class Options(StageOptions):
         if sum(target is not None for target in (self.column_sparsity, self.radius, self.radius_fraction)) != 1:
             raise ValueError("give one of 'column_sparsity', 'radius' and 'radius_fraction'")
         if self.importance != "none" and (self.column_sparsity is None or self.survivors == "clipped"):
-            raise ValueError(
-                "'importance' changes the unit of a column; it goes with 'column_sparsity' and survivors: keep"
-            )
+            raise ValueError("'importance' rescales the columns; it needs 'column_sparsity' and survivors: keep")
         if self.protocol != "rounds" and self.rounds not in (None, 1):
             raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
         if (self.protocol == "rewind") != (self.rewind_to is not None):

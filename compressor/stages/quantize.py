@@ -17,13 +17,13 @@ _OP_TYPES = ["MatMul", "Gemm", "Gather"]  # the default list also takes opset 23
 
 
 class Options(StageOptions):
-    """Recipe keys of the ``quantize`` stage."""
+    """Recipe keys of the `quantize` stage."""
 
     stage: Literal["quantize"]
     mode: Literal["dynamic"] = "dynamic"
-    """`dynamic` scales every activation as it comes, so no calibration data is needed."""
+    """`dynamic` computes the scale of every activation at run time, so no calibration data is needed."""
     reduce_range: bool = False
-    """Take 7 bits for weights: 8 can saturate on x86 CPUs without VNNI."""
+    """Use 7 bits for weights, because 8 can saturate on x86 CPUs without VNNI."""
 
 
 def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:

@@ -19,9 +19,9 @@ class Options(StageOptions):
 
     stage: Literal["shrink"]
     multiple_of: int = Field(default=1, ge=1)
-    """Widths are cut to a multiple of this where enough units live; some boards like 8 or 16, x86 does not care."""
+    """Widths are rounded up to a multiple of this, with dead units; 8 or 16 helps on some boards, but not on x86."""
     allow_empty: bool = False
-    """A sub-block without live units becomes the identity on its residual path; otherwise it is an error."""
+    """If true, a sub-block without live units becomes the identity on its residual path; if false, it is an error."""
 
 
 def run(model: Model, options: Options, context: Context) -> Model:

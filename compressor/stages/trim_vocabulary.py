@@ -21,19 +21,19 @@ from compressor.training.options import StageOptions
 
 
 class Options(StageOptions):
-    """Recipe keys of the `trim_vocabulary` stage; it comes after all stages that train."""
+    """Recipe keys of the `trim_vocabulary` stage; place it after all training stages."""
 
     stage: Literal["trim_vocabulary"]
     min_count: int = Field(default=1, ge=1)
-    """Tokens that occur at least this often in the training split stay; so do special tokens and single characters, so
-    that any text can still be tokenized."""
+    """Tokens that occur at least this often in the training split are kept, as are special tokens and single
+    characters, so that any text can still be encoded."""
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Keep the common tokens: texts made of them are answered as before, other words are spelled with them."""
     source = context.data.for_task(model.task).train.tokens
     if source is None:
-        raise ValueError("works on text, which alone has a vocabulary; leave it out")
+        raise ValueError("works on text only, since nothing else has a vocabulary; leave it out")
     counts = torch.bincount(source.flat["input_ids"])
     trimmed, kept = _trimmed(model, (counts >= options.min_count).nonzero().flatten().tolist())
     _prove_answers(model, trimmed, kept, context.seed)

@@ -30,9 +30,9 @@ class Retrain(Base):
     """One training phase: how long, how fast, and against which losses."""
 
     steps: int | None = Field(default=None, ge=1)
-    """Number of optimizer updates; or say `epochs`."""
+    """Number of optimizer updates; or give `epochs`."""
     epochs: float | None = Field(default=None, gt=0)
-    """Passes over the training split, in place of `steps`."""
+    """Passes over the training split, instead of `steps`."""
     batch_size: int = Field(default=32, ge=1)
     """Examples per step, over all processes."""
     lr: float = Field(default=5e-5, gt=0)
@@ -44,9 +44,9 @@ class Retrain(Base):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global norm."""
     freeze: tuple[str, ...] = ()
-    """Patterns over parameter names that are not trained, such as `*word_embeddings*`."""
+    """Name patterns of parameters that are not trained, such as `*word_embeddings*`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` takes bf16 autocast where the device computes in it."""
+    """`auto` uses bf16 autocast if the device supports it."""
     labels: float = Field(default=1.0, ge=0)
     """Weight of the task's own loss."""
     distill: Distill | None = None

@@ -82,7 +82,7 @@ def test_a_family_without_a_file_is_cut_saved_and_loaded(family, tmp_path):
 
 
 def test_the_example_of_the_page_on_families_works_when_pasted():
-    page = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "families.md").read_text()
     arch = ModuleType("opt")
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], arch.__dict__)
     net = unknown("opt")

@@ -1,4 +1,4 @@
-"""What docs/balls.md says: its examples run, and its table has one row for each ball, in agreement with the file."""
+"""docs/explanation/balls.md: its examples run, and its table has one row for each ball, in agreement with the file."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from compressor import balls
 from compressor.plugins import discover
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/balls.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/explanation/balls.md").read_text()
 BALLS = discover(balls, balls.Ball)
 
 

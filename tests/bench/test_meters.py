@@ -206,5 +206,5 @@ def test_a_load_that_changes_is_followed_by_trapezoids(tmp_path, seed):
 
 
 def test_the_page_on_measuring_lists_every_meter():
-    page = (Path(__file__).resolve().parents[2] / "docs/measuring.md").read_text()
+    page = (Path(__file__).resolve().parents[2] / "docs/how-to/energy.md").read_text()
     assert [name for name in energy.discover() if f"\n| `{name}` | " not in page] == []

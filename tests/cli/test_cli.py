@@ -353,14 +353,14 @@ class TestHelp:
         shown = capsys.readouterr().out
         assert f"Usage: compress {command}" in shown
         assert "Examples:\n    compress " in shown
-        guide = (DOCS / "cli.md").read_text(encoding="utf-8")
+        guide = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
         assert f"compress {command}" in guide
         parameters = (cli.cli.commands[command] if command else cli.cli).params
         options = [name for each in parameters if isinstance(each, click.Option) for name in each.opts]
         assert [name for name in options if f"`{name}" not in guide and f"compress {name}" not in guide] == []
 
     def test_every_exit_code_is_in_the_guide(self):
-        guide = (DOCS / "cli.md").read_text(encoding="utf-8")
+        guide = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
         codes = {kind.exit_code for kind in errors.CompressorError.__subclasses__()} | {0, 1, 130}
         assert [code for code in sorted(codes) if f"\n| {code} |" not in guide] == []
 

@@ -354,7 +354,9 @@ class TestParse:
 def test_the_reference_page_is_what_the_code_says():
     docs = Path(__file__).parents[2] / "docs"
     reference = runpy.run_path(str(docs / "recipe_reference.py"))["reference"]
-    assert (docs / "recipe.md").read_text(encoding="utf-8") == reference(), "run: python docs/recipe_reference.py"
+    assert (docs / "reference" / "recipe.md").read_text(encoding="utf-8") == reference(), (
+        "run: python docs/recipe_reference.py"
+    )
 
 
 def test_every_key_is_explained():

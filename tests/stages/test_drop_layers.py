@@ -51,13 +51,13 @@ def test_the_first_layer_may_go(family, tmp_path):
 
 
 def test_a_first_layer_unlike_the_others_must_stay():
-    with pytest.raises(RecipeError, match="the first layer of 'modernbert' is unlike the others, and must stay"):
+    with pytest.raises(RecipeError, match="the first layer of 'modernbert' differs from the others and must be kept"):
         run(model_of("modernbert"), keep=(1,))
 
 
 @pytest.mark.parametrize("family", REFUSED)
 def test_layers_that_a_config_cannot_count_are_refused(family):
-    with pytest.raises(RecipeError, match=f"the layers of '{family}' are shared, or lie in several stages"):
+    with pytest.raises(RecipeError, match=f"the layers of '{family}' are shared, or are in several stages"):
         run(model_of(family), keep=(0,))
 
 

@@ -122,7 +122,7 @@ def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, 
     [
         ({}, "give one of 'column_sparsity', 'radius' and 'radius_fraction'"),
         ({"column_sparsity": 0.5, "radius": 1.0}, "give one of"),
-        ({"radius": 1.0, "importance": "taylor"}, "'importance' changes the unit of a column"),
+        ({"radius": 1.0, "importance": "taylor"}, "'importance' rescales the columns"),
         ({"column_sparsity": 0.5, "protocol": "rewind"}, "'rewind_to' and protocol: rewind go together"),
         ({"column_sparsity": 0.5, "protocol": "double_descent", "rounds": 3}, "leave 'rounds' out"),
         ({"column_sparsity": 1.0}, "less than 1"),
