@@ -81,7 +81,7 @@ def _export_theirs(model, folder, fusions):
 
 def _measured(folders, precision, seconds):
     variants = [
-        {"name": name, "file": str(folder / FILES[precision]), "quantized": precision == "int8"}
+        {"name": name, "file": str(folder / FILES[precision]), "precision": precision}
         for name, folder in folders.items()
     ]
     return launch.measure({"format": 1, "variants": variants, "seconds": seconds, "meter": "none"})["variants"]

@@ -58,6 +58,7 @@ def entries(name: str) -> list[dict[str, Any]]:
 
 
 def variant(name: str, file: str) -> dict[str, Any]:
+    """A file as the first versions of the bench wrote it: `quantized` in place of a precision."""
     facts = {"kind": "original" if name.startswith("original") else "result", "quantized": name.endswith("int8")}
     rated = {"accuracy": ACCURACY[name], "n_examples": 872, "split": "validation", "n_params": 22_700_000}
     weighed = {"size_bytes": SIZE_BYTES[name], "load_ms": 80.0, "peak_memory_bytes": 141_000_000}

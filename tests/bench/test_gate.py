@@ -21,6 +21,7 @@ from compressor.bench.__main__ import main
 from compressor.bench.decision import Block, Interval
 from compressor.bench.errors import InputError, PlanError
 from compressor.bench.inputs import Inputs
+from compressor.bench.shape import Shape
 from compressor.bench.student_t import quantile
 
 SHAPES = ("1x32", "1x128")
@@ -206,7 +207,7 @@ def test_every_block_opens_both_files_anew_also_when_they_are_one(tmp_path, monk
     file, opened = text_model(tmp_path / "model.onnx"), []
     inputs = {
         shape: Inputs().at(sessions.open_session(file, 1), shape.batch_size, shape.length)
-        for shape in (pairs.Shape(1, 4, 1), pairs.Shape(1, 8, 1), pairs.Shape(1, 4, 2))
+        for shape in (Shape(1, 4, 1), Shape(1, 8, 1), Shape(1, 4, 2))
     }
     really = sessions.open_session
 
@@ -374,7 +375,7 @@ def test_scores_that_are_no_numbers_are_never_right(tmp_path):
 def test_an_emulated_processor_decides_nothing(plan_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(host, "is_emulated", lambda root: True)
     assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 3
-    assert capsys.readouterr().err.startswith("bench: an emulated processor: ")
+    assert capsys.readouterr().err.startswith("bench: this processor is emulated: ")
     assert not (tmp_path / "gate.json").exists()
 
 

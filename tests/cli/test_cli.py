@@ -282,7 +282,7 @@ class TestErrors:
             (["bench", "x.onnx", "--length", "0"], "invalid value for '--length': 0 is not in the range x>=1"),
             (
                 ["--recipe", "x", "check", "y"],
-                "--recipe, --set and --run-dir stand before no command; put --set after it",
+                "--recipe, --set and --run-dir cannot precede a command; put --set after it",
             ),
             (["check", "no.yaml"], "no.yaml: no such file or packaged recipe; choose from "),
             (["--recipe", "digit_l1inf.yaml"], "digit_l1inf.yaml: no such file or packaged recipe; did you mean "),

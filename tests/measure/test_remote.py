@@ -77,7 +77,7 @@ def test_what_is_no_bundle_is_not_replaced(files, capsys, name):
     exit_code, answer, _ = compress(capsys, "bundle", *files, "--out", name)
     assert (exit_code, answer["error"]) == (
         8,
-        f"{name}: exists and is no bundle, or holds more than one; choose another --out",
+        f"{name}: exists and is not a bundle, or holds more than one; choose another --out",
     )
     assert Path(name).exists()
 
@@ -184,7 +184,7 @@ def test_a_command_runs_the_bundle(files, capsys):
         ("command: python3", 2, "--on command: python3: should be ssh://"),
         ("ssh://", 2, "--on ssh://: should be ssh://"),
         ("command: no-such-emulator {script}", 3, "--on command: no-such-emulator: cannot be started: No such file"),
-        ("command: false {script}", 3, "--on command: false: ended with 1: no word why"),
+        ("command: false {script}", 3, "--on command: false: ended with 1: no error message"),
         ("command: true {script}", 3, "--on command: true: gave no result; does it run {script}?"),
         ("command: echo {script}", 3, "--on command: echo: gave no result; does it run {script}?"),
         ("command: 'python3 {script}", 2, "--on command: 'python3 {script}: No closing quotation"),
