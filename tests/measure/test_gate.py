@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -43,14 +44,15 @@ def files(tmp_path, monkeypatch):
 @pytest.fixture
 def labelled():
     """Write real inputs with their classes, four texts of ten words."""
-    arrays = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), np.ones((4, 10), np.int64))
-    np.savez("dev.npz", **arrays, labels=np.array([0, 1, 1, 0]))
+    inputs = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), np.ones((4, 10), np.int64))
+    arrays: dict[str, Any] = {**inputs, "labels": np.array([0, 1, 1, 0])}
+    np.savez("dev.npz", **arrays)
 
 
 @pytest.fixture
 def finds(monkeypatch):
     """Say what the bench finds, shape by shape, run by run; collects the plans."""
-    plans = []
+    plans: list[Any] = []
 
     def put(*runs, memory=(2**20, 2**20), accuracy=None, n_instructions=None):
         def gate(plan):

@@ -13,6 +13,7 @@ import venv
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,6 +221,7 @@ def ssh(tmp_path):
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd of root goes to have no rights
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.PIPE, text=True)
+    stderr: Any = server.stderr
     known_hosts = tmp_path / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}")
     try:
@@ -227,13 +229,13 @@ def ssh(tmp_path):
             with closing(socket.socket()) as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            assert server.poll() is None, server.stderr.read()
+            assert server.poll() is None, stderr.read()
             time.sleep(0.1)
         yield port, f"ssh -F none -i {tmp_path / 'mine'} -o UserKnownHostsFile={known_hosts}"
     finally:
         server.terminate()
         server.wait()
-        server.stderr.close()
+        stderr.close()
 
 
 def test_a_run_on_another_host(files, capsys, ssh):
