@@ -1,6 +1,7 @@
 """The exceptions a user can meet, each with its exit code, and the words that messages are made of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from compressor.bench import errors as bench
 
@@ -10,13 +11,20 @@ class CompressorError(bench.BenchError):
 
 
 class RecipeError(CompressorError, bench.PlanError):
-    """The recipe or the command line is wrong; carries every problem, one per line."""
+    """The recipe or the command line is wrong; carries every problem, one per line.
+
+    Derives from the bench's `PlanError`, which the bench raises for its plans: catching that one catches both.
+    """
 
     exit_code = 2
 
 
 class InputError(CompressorError, bench.InputError):
-    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported."""
+    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported.
+
+    Derives from the bench's `InputError`, which modules of `compressor.bench` raise also where this process calls
+    them: catching that one catches both.
+    """
 
     exit_code = 3
 
@@ -34,9 +42,19 @@ class ParityError(CompressorError):
 
 
 class GateMissed(CompressorError):  # noqa: N818 - a verdict, not a fault
-    """A limit that the recipe sets on the result was missed."""
+    """A limit that the recipe sets on the result was missed.
+
+    Attributes
+    ----------
+    report : mapping, or None
+        The report of the run, where a run was judged.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Inconclusive(CompressorError):  # noqa: N818 - a verdict, not a fault

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def accuracy(file: Path, inputs: Inputs) -> float:
         raise InputError(
             f"{inputs.place}: 'labels' should be from 0 to {n_classes - 1}, as {file} answers, got {wrong}"
         )
-    return float(np.mean([_best(each) for each in scores] == labels))
+    return float(np.mean([_best(answer) for answer in scores] == labels))
 
 
 def _best(scores: np.ndarray) -> int:
@@ -50,7 +49,7 @@ def _best(scores: np.ndarray) -> int:
     return -1 if np.isnan(scores).any() else int(scores.argmax())
 
 
-def _scores(outputs: Mapping[str, Any], file: Path) -> np.ndarray:
+def _scores(outputs: Mapping[str, object], file: Path) -> np.ndarray:
     """Take the scores of one example, shape (n_classes,)."""
     for value in outputs.values():
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f":

@@ -4,23 +4,23 @@ import math
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import sessions
 from .inputs import Inputs, read_arrays, read_inputs
-from .plan import Plan, size_name
+from .plan import Plan
+from .shape import Shape
 
 
 def answers(plan: Plan) -> dict[str, np.ndarray]:
     """Run every file of a plan once at each size, and give the outputs by `place in the plan/size/output`."""
     inputs = read_inputs(**plan.fed)
-    found: dict[str, np.ndarray] = {}
+    outputs_by_name: dict[str, np.ndarray] = {}
     for index, variant in enumerate(plan.variants):
         for size, outputs in _outputs(plan.path(variant), plan, inputs).items():
-            found |= {f"{index}/{size}/{name}": value for name, value in numbers(outputs).items()}
-    return found
+            outputs_by_name |= {f"{index}/{size}/{name}": value for name, value in numbers(outputs).items()}
+    return outputs_by_name
 
 
 def differences(plan: Plan) -> dict[str, float | None]:
@@ -31,11 +31,11 @@ def differences(plan: Plan) -> dict[str, float | None]:
     if not plan.expected_file:
         return dict.fromkeys(variant["name"] for variant in plan.variants)
     ours, theirs = answers(plan), read_arrays(plan.folder / plan.expected_file)
-    found = {}
+    largest = {}
     for index, variant in enumerate(plan.variants):
-        mine, expected = ({k: v for k, v in each.items() if k.startswith(f"{index}/")} for each in (ours, theirs))
-        found[variant["name"]] = largest_difference(mine, expected)
-    return found
+        mine, expected = ({k: v for k, v in outputs.items() if k.startswith(f"{index}/")} for outputs in (ours, theirs))
+        largest[variant["name"]] = largest_difference(mine, expected)
+    return largest
 
 
 def largest_difference(new: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float | None:
@@ -47,16 +47,16 @@ def largest_difference(new: Mapping[str, np.ndarray], other: Mapping[str, np.nda
     return largest if math.isfinite(largest) else None
 
 
-def numbers(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def numbers(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
     """Leave out texts and maps, which some classifiers of other makers give beside their numbers."""
     arrays = {name: value for name, value in outputs.items() if isinstance(value, np.ndarray)}
     return {name: value.astype(np.float64) for name, value in arrays.items() if value.dtype.kind in "bfiu"}
 
 
-def _outputs(file: Path, plan: Plan, inputs: Inputs) -> dict[str, dict[str, Any]]:
+def _outputs(file: Path, plan: Plan, inputs: Inputs) -> dict[str, dict[str, object]]:
     session = sessions.open_session(file, min(plan.threads))
     lengths = plan.lengths if sessions.has_free_length(session) else [None]
     return {
-        size_name(batch_size, length): sessions.run_once(session, inputs.at(session, batch_size, length), file)
+        Shape(batch_size, length).name: sessions.run_once(session, inputs.at(session, batch_size, length), file)
         for batch_size, length in product(plan.batch_sizes, lengths)
     }

@@ -18,7 +18,7 @@ from compressor.inputs.columns import Columns, is_class
 from compressor.model import hub
 from compressor.model.quiet import datasets_quiet
 from compressor.nets.tabular import Features
-from compressor.options import Base
+from compressor.options import Base, Share
 from compressor.tasks import task_file
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -46,7 +46,7 @@ class Dataset(Base):
     """Split to train on."""
     report_split: str | None = None
     """Split for the reported accuracy, used for no choice: validation if labelled, else test, else 10 % of train."""
-    held_out: float = Field(default=0.02, gt=0, lt=1)
+    held_out: Share = Field(default=0.02, gt=0, lt=1)
     """Share of the training split that is set aside; every choice of the run is made on it."""
     max_length: int = Field(default=128, ge=2)
     """Longer texts are cut to this many tokens, or to the maximum of the model."""

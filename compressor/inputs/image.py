@@ -22,6 +22,8 @@ PROCESSOR: Literal["needed", "made", "none"] = "made"
 HAS_LENGTH = False
 SKLEARN = ("digits",)
 SIZE = "image_size"  # of a config; ResNet's has none of its own
+SIZE_IN_USE = "processed_image_size"  # noted in a config whose own size builds the network, but is not the one read
+MODES = {1: "L", 3: "RGB"}
 CACHE_BYTES = 2**30  # of processed images per split: CIFAR-10 takes 0.6 GB, and reading it again half a training step
 
 is_column = is_image
@@ -75,11 +77,53 @@ def new_processor(config: PreTrainedConfig) -> Any:
 
 
 def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
-    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    """Note the size of the images that a processor makes, where the config says none or another one.
+
+    A ResNet takes any size; a DINOv2 builds its positions for one size and takes others. The size in use decides.
+    """
     config = net.config
+    n_channels = config.num_channels if hasattr(config, "num_channels") else shape(config)[0]
+    _mean_for_each_(processor, n_channels)
+    made = [_made(processor, n_channels, size, place) for size in ((256, 256), (256, 200))]
+    if made[0] != made[1]:
+        raise InputError(f"{place}: the processor makes images of several sizes; let it crop, or give height and width")
     if not hasattr(config, SIZE):
-        square = Image.new("RGB", (256, 256))
-        config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
+        config.image_size = made[0]
+    elif made[0] != list(shape(config)[1:]):
+        _try_size(net, n_channels, made[0], place)
+        setattr(config, SIZE_IN_USE, made[0])
+
+
+def _mean_for_each_(processor: Any, n_channels: int) -> None:
+    """Spell out mean and deviation for each channel; transformers takes one for all, or none, as well."""
+    for name, default in (("image_mean", 0.0), ("image_std", 1.0)):
+        if hasattr(processor, name):
+            value = getattr(processor, name)
+            each = [default if value is None else value] if not isinstance(value, list | tuple) else list(value)
+            setattr(processor, name, each * n_channels if len(each) == 1 else each)
+
+
+def _made(processor: Any, n_channels: int, size: tuple[int, int], place: str) -> list[int]:
+    """Give height and width of what the processor makes of an image."""
+    try:
+        pixels = processor(Image.new(MODES[n_channels], size), return_tensors="pt")["pixel_values"]
+    except (ValueError, TypeError, KeyError, RuntimeError, IndexError) as error:
+        what = f"the image processor does not take images of {n_channels} channels ({first_line(error)})"
+        raise InputError(f"{place}: {what}; give the processor that goes with the network") from error
+    return list(pixels.shape[2:])
+
+
+@torch.no_grad()
+def _try_size(net: PreTrainedModel, n_channels: int, size: list[int], place: str) -> None:
+    """Refuse images of a size that the network does not take."""
+    was_training = net.training
+    try:
+        net.eval()(pixel_values=torch.zeros(1, n_channels, *size))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        what = f"the processor makes images of {size}, the network takes {list(shape(net.config)[1:])}"
+        raise InputError(f"{place}: {what}; change 'size' in preprocessor_config.json") from error
+    finally:
+        net.train(was_training)
 
 
 def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int) -> tuple[Encode, list[int]]:
@@ -109,7 +153,7 @@ def sizes(config: PreTrainedConfig) -> dict[str, int]:
 
 def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
-    size = config.image_size
+    size = getattr(config, SIZE_IN_USE, config.image_size)
     height, width = (size, size) if isinstance(size, int) else size
     if config.model_type == "timm_wrapper":  # its config keeps what timm is told, and timm takes three by default
         return (config.model_args or {}).get("in_chans", 3), height, width
@@ -139,7 +183,7 @@ class Pixels:
 
     def __init__(self, rows: datasets.Dataset, column: str, processor: Any) -> None:
         self.images, self.processor = rows[column], processor
-        self.mode = {1: "L", 3: "RGB"}[_n_channels(processor)]
+        self.mode = MODES[_n_channels(processor)]
         self.kept: dict[int, Tensor] = {}
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:

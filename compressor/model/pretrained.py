@@ -82,6 +82,7 @@ def read_net(
     All of them must be there, but for those of a head that is new.
     """
     check_weights(folder)
+    _plain_(config)
     is_complete = task is None or has_head(config, task)
     if not is_complete:
         _name_outputs_(config, labels)
@@ -101,6 +102,16 @@ def read_net(
         tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently off alignment
     loaded: PreTrainedModel = net
     return loaded
+
+
+def _plain_(config: PreTrainedConfig) -> None:
+    """Count the outputs from 0, and let the network answer in the form that is read here."""
+    config.return_dict = True
+    config.output_attentions = config.output_hidden_states = False
+    names: Any = config.id2label or {}
+    if names and sorted(names) != list(range(len(names))):  # from 1, or with holes: the order is what says the output
+        config.id2label = {place: names[key] for place, key in enumerate(sorted(names))}
+        config.label2id = {name: place for place, name in config.id2label.items()}
 
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:

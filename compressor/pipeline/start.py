@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,13 +10,18 @@ from compressor import __version__, rundir, surgery
 from compressor.data import open_dataset, prepare
 from compressor.data.augment import augmented
 from compressor.data.batches import Data
-from compressor.data.overview import overview, remarks
+from compressor.data.overview import overview
 from compressor.errors import InputError, RecipeError
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.model.outputs import outputs_of, probe_of
+from compressor.model.padding import padding_gap
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
+from compressor.report import document
+from compressor.report.dataset import DatasetRead
+from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -32,10 +36,14 @@ class Start:
     key: str
     is_trained: bool
     """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
-    overview: dict[str, Any]
+    read: DatasetRead
     """What was read of the dataset."""
+    padding_gap: float | None
+    """Largest difference between the answers to a text alone and in a padded batch, over the largest answer."""
+    recipe: Recipe
+    """With what depends on the network filled in."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> document.Start:
         """Say what `check` says of the model and the data."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
         return {
@@ -43,9 +51,10 @@ class Start:
                 "family": self.model.net.config.model_type,
                 "n_params": surgery.n_params(self.model.net),
                 "is_trained": self.is_trained,
+                "padding_gap": self.padding_gap,
             },
             "data": {name: len(split) for name, split in n_examples.items()},
-            "dataset": {**self.overview, "remarks": remarks(self.overview)},
+            "dataset": self.read,
         }
 
 
@@ -58,6 +67,7 @@ def begin(recipe: Recipe) -> Start:
     for name, weights in model.net.named_parameters():
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
+    fitted = _fitted(recipe, model)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
@@ -67,10 +77,10 @@ def begin(recipe: Recipe) -> Start:
     is_trained = is_fine_tuned(recipe.model)
     if not is_trained:
         _check_first(recipe)
-    return Start(model, data, key, is_trained, read)
+    return Start(model, data, key, is_trained, read, _padding_gap(model, recipe.seed), fitted)
 
 
-def walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
+def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     """Take a copy of the model through the stages without training, and yield the size after each.
 
     What does not fit the network is found here, before any work.
@@ -85,6 +95,29 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
         yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": n_units(model)}
+
+
+def _padding_gap(model: Model, seed: int) -> float | None:
+    if not model.task.inputs.HAS_LENGTH:
+        return None
+    outputs, probe = outputs_of(model), probe_of(model, seed)
+    name = model.task.file.OUTPUT_NAMES[0]
+    return padding_gap(outputs, probe, name) / max(float(outputs(probe)[name].abs().max()), 1e-6)
+
+
+def _fitted(recipe: Recipe, model: Model) -> Recipe:
+    """Measure lengths that the network reads, and let its tokenizer cut texts as the data are cut."""
+    if not model.task.inputs.HAS_LENGTH:
+        return recipe
+    processor, lengths = model.task.processor, recipe.bench.lengths
+    longest = processor.model_max_length
+    processor.model_max_length = min(longest, recipe.data.max_length)
+    if max(lengths) <= longest:
+        return recipe
+    if "lengths" in recipe.bench.model_fields_set:
+        raise RecipeError(f"bench.lengths: the network reads at most {longest} tokens, got {max(lengths)}")
+    fitting = tuple(length for length in lengths if length <= longest) or (longest,)
+    return recipe.model_copy(update={"bench": recipe.bench.model_copy(update={"lengths": fitting})})
 
 
 def _check_first(recipe: Recipe) -> None:

@@ -39,8 +39,9 @@ def snippet(file: str) -> str:
 import onnxruntime
 
 folder = "path/to/this/folder"
-names = json.load(open(f"{{folder}}/config.json"))["feature_names"]
-rows = frame[names].to_numpy("float32")  # frame: a table of pandas with these columns, as they are
+config = json.load(open(f"{{folder}}/config.json"))
+dtype = "float64" if config.get("feature_origins") else "float32"  # large numbers need float64
+rows = frame[config["feature_names"]].to_numpy(dtype)  # frame: a table of pandas with these columns, as they are
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 (logits,) = session.run(["logits"], {{"features": rows}})
 """

@@ -29,7 +29,7 @@ def snippet(file: str) -> str:
     return f"""import onnxruntime
 
 folder = "path/to/this/folder"
-inputs = AutoTokenizer.from_pretrained(folder)(["some text"], return_tensors="np")
+inputs = AutoTokenizer.from_pretrained(folder)(["some text"], truncation=True, return_tensors="np")
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 names = {{each.name for each in session.get_inputs()}}
 (logits,) = session.run(["logits"], {{name: value for name, value in inputs.items() if name in names}})

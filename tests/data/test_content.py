@@ -8,7 +8,8 @@ from datasets import Dataset as Rows
 
 from compressor.data.content import read_content
 from compressor.data.dataset import Dataset, open_dataset
-from compressor.data.overview import overview, remarks
+from compressor.data.overview import overview
+from compressor.report.dataset import lines, remarks
 
 
 def content(train, report=None):
@@ -84,3 +85,5 @@ def test_what_was_read_is_said(csv):
     assert "data: columns not read: 'idx' (int64)" in said
     assert "data: train: 20 rows have no label and are left out" in said
     assert f"data: {found['n_shared']} of 4 rows of 10% of train are in train too" in said
+    assert lines(found)[0] == "columns: 'sentence', label 'label'; missing values are empty cells and null"
+    assert lines(found)[1].startswith("classes in train: no ")

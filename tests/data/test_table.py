@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -218,7 +219,7 @@ def test_an_exported_file_reads_large_numbers_whole(seconds_csv, tmp_path):
     assert np.mean(logits.argmax(1) == (np.arange(N_ROWS) > 60)) > 0.97
 
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "model": {"config": {"model_type": "autoencoder", "hidden_sizes": [12]}, "task": TASK},
     "stages": [
         {"stage": "finetune", "retrain": {"steps": 60, "lr": 5e-3}},

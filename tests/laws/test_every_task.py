@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -33,7 +34,7 @@ def walked(request, tmp_path_factory, bert_folder, sentences_csv):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_file_states_everything_that_the_protocol_asks_for(name):
-    file = task_file(name)
+    file: Any = task_file(name)  # a module
     stated = {word for word in (*TaskFile.__annotations__, *vars(TaskFile)) if not word.startswith("_")}
     assert {word for word in stated if not hasattr(file, word)} == set()
     assert known(name) == name
