@@ -34,8 +34,8 @@ class Options(StageOptions):
     """Norm ball onto which the columns are projected."""
     widths: tuple[str, ...] | None = None
     """Patterns of names of widths; by default `*.ffn`, `*.heads` and `*.channels`, as far as the network has them. A
-    width that crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern that
-    contains its last word."""
+    width that crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern
+    that contains its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
