@@ -128,6 +128,7 @@ class Processor:
     """Stands for a tokenizer or an image processor."""
 
     pad_token_id = 0
+    model_max_length = 512
 
     def save_pretrained(self, folder):
         """Have nothing to save."""

@@ -14,6 +14,7 @@ from compressor.report import compare, joules, widths, words
 from compressor.report.document import CardKind, Report, StageSummary, WidthChange
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+SKLEARN = "sklearn:"
 MOST_LABELS = 20  # that a card names
 DATA_FILES = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -84,7 +85,7 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),
         dataset=_hub_id(report["recipe"]["data"]["dataset"]),
-        dataset_name=Path(report["recipe"]["data"]["dataset"]).name,
+        dataset_name=_dataset_name(report["recipe"]["data"]["dataset"]),
         reads=_read_and_answered(folder),
         usage=usage,
         features=stage["features"],
@@ -179,6 +180,11 @@ def _result(task: str, dataset: str, variant: Variant) -> IndexedResult:
         "dataset": {"name": dataset, "type": dataset, "split": variant["split"]},
         "metrics": [{"type": "accuracy", "value": value, "name": f"accuracy, {variant['name']}"}],
     }
+
+
+def _dataset_name(text: str) -> str:
+    """Name a dataset that is not on the Hub; what a file is called stays with its owner."""
+    return f"{text.removeprefix(SKLEARN)} of scikit-learn" if text.startswith(SKLEARN) else "a local one"
 
 
 def _hub_id(text: str | None) -> str | None:

@@ -51,8 +51,16 @@ REPORT = {
     "variants": MEASURED["variants"],
 }
 PLAN = {
-    "model": {"family": "vit", "n_params": 12345, "is_trained": False},
+    "model": {"family": "vit", "n_params": 12345, "is_trained": False, "padding_gap": None},
     "data": {"train": 1408, "validation": 360},
+    "dataset": {
+        "columns": ["image"],
+        "label": "label",
+        "left_out": {},
+        "missing": "null",
+        "splits": {"train": {"n_rows": 1437, "n_unlabelled": 0, "n_duplicates": 0, "classes": {"0": 700, "1": 737}}},
+        "n_shared": 0,
+    },
     "stages": [{"stage": "shrink", "n_params": 6789, "widths": {"layer.0.ffn": 32, "layer.1.ffn": 48}}],
 }
 

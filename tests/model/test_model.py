@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -126,7 +125,7 @@ def test_a_text_config_takes_the_tokenizer_it_names(bert_folder):
     config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     source = Source(config=config, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).task.processor.vocab_size == 22
-    with pytest.raises(InputError, match="22 tokens for a network that knows 20"):
+    with pytest.raises(InputError, match="token ids up to 21 for a network that knows 20 tokens"):
         load_model(source.model_copy(update={"config": config | {"vocab_size": 20}}), ["no", "yes"])
 
 
@@ -355,7 +354,8 @@ def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     config = transformers.GPT2Config(**sizes)
-    text.agree_(SimpleNamespace(config=config), tokenizer, "there")
+    net = transformers.AutoModelForSequenceClassification.from_config(config)
+    text.agree_(net, tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).net.config.pad_token_id == tokenizer.vocab["[PAD]"]

@@ -260,6 +260,18 @@ def test_no_path_of_this_machine_gets_into_a_card(finished):
     assert not {"base_model", "datasets", "model-index"} & front_matter(finished / "02-export/README.md").keys()
     assert str(finished) not in text
     assert "reviews.csv" not in text
+    assert "Data set: a local one." in text
+
+
+def test_a_card_names_labels_and_the_length_of_texts(finished):
+    folder = finished / "02-export"
+    (folder / "config.json").write_text('{"id2label": {"1": "yes", "0": "no"}}')
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 64}')
+    card.write_card(folder, page.write(finished), "onnx", text_classification)
+    text = (folder / "README.md").read_text()
+    assert "Labels, in the order of the outputs: no, yes." in text
+    assert "texts of up to 64 tokens; its tokenizer cuts longer ones" in text
+    assert "truncation=True" in text
 
 
 def test_the_card_of_a_run_that_was_not_measured(unfinished):
