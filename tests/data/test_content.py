@@ -1,6 +1,7 @@
 """What is read of a dataset is counted: digest, duplicates, classes, what is left out; in time linear in the cells."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def content(train, report=None):
     return read_content((train, Rows.from_dict(report) if report else train.select([0])), columns, "label")
 
 
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     "numbers": [1.5, 2.5, 1.5],
     "whole": [1, 2, 1],
     "words": ["a", "b", "a"],
