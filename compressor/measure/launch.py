@@ -70,7 +70,7 @@ def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: 
     """Measure the original and the results of a run, unless these very files were measured before."""
     plan = {"format": 1, "variants": variants, **settings}
     key = chain("bench", plan, [file_digest(files.path / each["file"]) for each in variants])
-    if read_json(files.bench_key) == key:
+    if files.is_measured(key):
         say("bench                    done before")
         return
     files.forget_bench()
@@ -81,7 +81,7 @@ def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: 
     name_files(result, variants)
     write_json(files.bench_plan, plan)
     write_json(files.bench, result)
-    write_json(files.bench_key, key)
+    files.mark_measured(key)
 
 
 def name_files(result: dict[str, Any], variants: Sequence[Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from compressor import rundir
-from compressor.pipeline.record import Facts, facts_of, measured, variant
+from compressor.pipeline.record import Facts, at_bench, facts_of, measured, variant
 from compressor.recipe import Recipe
 from compressor.rundir import RunDir
 from compressor.stages import export, quantize
@@ -16,11 +16,14 @@ def original_variants(
 ) -> list[Facts]:
     """Write the original's files unless they are there, and give them as entries of the bench plan."""
     how = _how(recipe)
-    key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(options.model_dump(mode="json") for options in how))
-    facts = rundir.facts_if_done(home.original, key)
+    key = rundir.chain(key, *(options.model_dump(mode="json") for options in how))
+    facts = rundir.facts_if_done(home.original, key, "original")
     if facts is None:
-        context = Context(home.original, key, recipe.seed, originals.data, originals, metadata, label="original")
+        named = {**metadata, "key": key}
+        context = Context(home.original, key, recipe.seed, originals.data, originals, named, label="original")
         facts = _write(recipe, how, context, originals)
+    facts = at_bench(facts, originals.model, recipe.bench, facts)
+    rundir.note(home.original, facts)
     return [
         variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
         for name, of_file in facts["files"].items()

@@ -20,7 +20,7 @@ def facts_of(model: Model, bench: Bench) -> Facts:
     counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
-        "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
+        "n_flops": _n_flops(model, bench),
         "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(each.nbytes for each in weights),
@@ -28,6 +28,22 @@ def facts_of(model: Model, bench: Bench) -> Facts:
         "layers": list(model.layers),
         "features": list(model.features),
     }
+
+
+def at_bench(facts: Facts, artifact: Model | OnnxGraph, bench: Bench, before: Facts) -> Facts:
+    """Give the facts of a finished stage with its work at the shapes of this bench, which is no part of its key.
+
+    ``before`` are the facts of the stage before it: a file does the work of the model that it was made of.
+    """
+    if isinstance(artifact, OnnxGraph):
+        return {**facts, "n_flops": before["n_flops"]}
+    if list(facts["n_flops"]) == [name for name, _ in _shapes(artifact, bench)]:
+        return facts
+    return {**facts, "n_flops": _n_flops(artifact, bench)}
+
+
+def _n_flops(model: Model, bench: Bench) -> dict[str, int]:
+    return {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)}
 
 
 def n_units(model: Model) -> dict[str, int]:

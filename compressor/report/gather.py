@@ -65,7 +65,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
         "widths": _widths(original, done[-1]["facts"] if done else original),
         "features": _features(original, done[-1]["facts"] if done else original),
         "flops_at": next(iter(original.get("n_flops") or {}), ""),
-        "original": _costs_and_gains(original),
+        "original": _costs_and_gains(original, original),
         "stages": [_summary(stage, original) for stage in done],
     }
 
@@ -98,17 +98,19 @@ def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str,
         "name": stage["stage"],
         "folder": stage["folder"],
         "seconds": stage["seconds"],
-        **_costs_and_gains(facts),
+        "n_threads": stage.get("n_threads"),
+        **_costs_and_gains(facts, original),
         "widths": _widths(original, facts),
         "features": _features(original, facts),
         "rounds": stage["rounds"],
     }
 
 
-def _costs_and_gains(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what stages are compared by; operations are those at the first measured shape."""
+def _costs_and_gains(facts: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what stages are compared by; operations are those at the original's first shape, and at no other."""
     counts: Mapping[str, int] = facts.get("n_flops") or {}
-    return {name: facts.get(name) for name in COSTS_AND_GAINS} | {"n_flops": next(iter(counts.values()), None)}
+    first = next(iter(original.get("n_flops") or {}), None)
+    return {name: facts.get(name) for name in COSTS_AND_GAINS} | {"n_flops": counts.get(first) if first else None}
 
 
 def _originals(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
