@@ -38,9 +38,9 @@ def names(folder):
 )
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path, own):
     fill(tmp_path, *own, "original/mine.txt")
-    with pytest.raises(RunDirError, match=r": holds '.*', which no run wrote; choose another --run-dir, or an empty"):
-        with rundir.open_run(tmp_path):
-            pytest.fail("opened")
+    said = r": holds '.*', which no run wrote; choose another --run-dir, or an empty folder"
+    with pytest.raises(RunDirError, match=said), rundir.open_run(tmp_path):
+        pytest.fail("opened")
     assert names(tmp_path) == {*own, "original/mine.txt"}
 
 
@@ -82,9 +82,9 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path, run, place):
     fill(tmp_path / "elsewhere", "model.onnx")
     (run / place).parent.mkdir(exist_ok=True)
     (run / place).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunDirError, match="no folder of this run, but a link or a file; move it away"):
-        with rundir.open_run(run):
-            pytest.fail("opened")
+    said = "no folder of this run, but a link or a file; move it away"
+    with pytest.raises(RunDirError, match=said), rundir.open_run(run):
+        pytest.fail("opened")
 
 
 def test_removing_a_stage_keeps_what_it_did_not_write(run):
