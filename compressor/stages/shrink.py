@@ -1,4 +1,4 @@
-"""Remove dead units from the layers, and prove at each width that can be cut exactly that no output changed."""
+"""Remove dead units from the layers, and prove for each exact cut that no output changed."""
 
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _cut_(model: Model, width: Width, keep: Tensor, probe: dict[str, Tensor]) -> float:
-    """Remove the other units; prove that the outputs stay where that is exact, and give their relative error."""
+    """Remove the other units, prove that an exact cut keeps the outputs, and return their relative error."""
     before = outputs_of(model)(probe)
     surgery.shrink_(model.net, width, keep, probe)
     model.arch.resized_(model.net, width, int(keep.sum()))
@@ -61,7 +61,7 @@ def _cut_(model: Model, width: Width, keep: Tensor, probe: dict[str, Tensor]) ->
 
 
 def _kept(width: Width, dead: Tensor, options: Options) -> Tensor:
-    """Mask of the units that stay: the live ones, and as many dead ones as round the width up."""
+    """Mask of the units to keep: the live ones, and enough dead ones to round the width up."""
     n_live = int((~dead).sum())
     if n_live == 0 and not options.allow_empty:
         raise NumericsError(

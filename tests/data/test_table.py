@@ -194,7 +194,7 @@ def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, ta
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' shows no state for each layer"),
+        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' does not output one state per layer"),
         ({"attention_relations": 1.0}, "distill.attention_relations: 'autoencoder' has no attention"),
     ],
 )
