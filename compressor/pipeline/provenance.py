@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, host, git commit, and what exported files say of their origin."""
+"""The provenance of a run: versions, host, git commit, and the metadata of exported files."""
 
 import hashlib
 import importlib.metadata
@@ -51,7 +51,7 @@ def facts(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) -> dict
 def _git_commit() -> str | None:
     """Commit of the folder that the run was started in; None outside a repository."""
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return found.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""What is written down of an artifact: its size, its work, its sparsity, and what was measured."""
+"""The facts recorded about an artifact: its size, FLOPs, sparsity and measured accuracy."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,16 +14,16 @@ Facts = dict[str, Any]
 
 
 def facts_of(model: Model, bench: Bench) -> Facts:
-    """Size, work and sparsity of a model."""
+    """Size, FLOPs and sparsity of a model."""
     weights = list(model.net.parameters())
     n_params = surgery.n_params(model.net)
     counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
         "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
-        "sparsity": sum(int((each == 0).sum()) for each in weights) / n_params,
+        "sparsity": sum(int((tensor == 0).sum()) for tensor in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
-        "size_bytes": sum(each.nbytes for each in weights),
+        "size_bytes": sum(tensor.nbytes for tensor in weights),
         "widths": n_units(model),
         "layers": list(model.layers),
         "features": list(model.features),
@@ -36,7 +36,7 @@ def n_units(model: Model) -> dict[str, int]:
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Shapes at which the files are measured, under the names that the bench gives them."""
+    """Yield the shapes at which the files are measured, under the bench's names."""
     for batch_size in bench.batch_sizes:
         if model.task.inputs.HAS_LENGTH:
             yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
@@ -45,7 +45,7 @@ def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]
 
 
 def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
-    """Facts of an exported file; parameters, work and widths are those of the model it was made of."""
+    """Facts of an exported file; parameters, FLOPs and widths are those of the exported model."""
     inherited = {
         name: before[name]
         for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers", "features")
@@ -57,17 +57,17 @@ def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
 def measured(graph: OnnxGraph, context: Context) -> Facts:
     """Accuracy of the file itself on the reported split.
 
-    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
-    and padding would colour the answer.
+    One example at a time, as it will be used: dynamic quantization has one scale for a whole batch, so that other
+    examples and padding would change the output.
     """
     report = context.data.for_task(graph.task).report
-    found = metrics(graph.task, logits_of(graph), report, batch_size=1)
+    scores = metrics(graph.task, logits_of(graph), report, batch_size=1)
     files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
     return {
-        **found,
+        **scores,
         "n_examples": len(report),
         "split": context.data.report_name,
-        "size_bytes": sum(each.stat().st_size for each in files),
+        "size_bytes": sum(file.stat().st_size for file in files),
     }
 
 
