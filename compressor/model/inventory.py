@@ -1,4 +1,4 @@
-"""What a saved network or an ONNX file is made of, layer by layer: widths, parameters, operations, bytes."""
+"""Describe a saved network or an ONNX file, layer by layer: widths, parameters, operations, bytes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ from compressor.model.checkpoint import WEIGHTS, arch_of
 from compressor.model.outputs import flops_by_module
 from compressor.tasks import inputs_of
 
-LENGTH = 32  # tokens of the text that operations are counted for
+LENGTH = 32  # tokens of the text for which operations are counted
 
 Facts = dict[str, Any]
 
@@ -32,7 +32,7 @@ def take(path: Path) -> Facts:
     Returns
     -------
     dict
-        What ``compress inspect --json`` prints; ``kind`` is "model" or "onnx".
+        The output of ``compress inspect --json``; ``kind`` is "model" or "onnx".
 
     Raises
     ------
@@ -49,13 +49,13 @@ def take(path: Path) -> Facts:
 
 
 def _graph(file: Path) -> Facts:
-    """Describe an ONNX file: what is in it, and what follows from that."""
-    found = content.describe(file)
+    """Describe an ONNX file: its content, and the facts that follow from it."""
+    described = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
-    batch_size, length = _own_shape(found["inputs"], min(LENGTH, longest or LENGTH))
+    batch_size, length = _own_shape(described["inputs"], min(LENGTH, longest or LENGTH))
     return {
-        **found,
-        "inputs": [{**each, "below": rows.get(each["name"], {}).get("below")} for each in found["inputs"]],
+        **described,
+        "inputs": [{**entry, "below": rows.get(entry["name"], {}).get("below")} for entry in described["inputs"]],
         "max_length": longest,
         "n_flops": flops.count(file, batch_size, length),
         "flops_at": size_name(batch_size, length),
@@ -63,13 +63,13 @@ def _graph(file: Path) -> Facts:
 
 
 def _own_shape(inputs: Iterable[Facts], length: int) -> tuple[int, int | None]:
-    """Give the batch size and the length that a file fixes; else a batch of one, and the length that is given.
+    """Return the batch size and the length that a file fixes; by default a batch of one, and the given length.
 
     Only inputs of two axes have a length, and those whose second axis counts features have none.
     """
-    shapes = [each["shape"] for each in inputs]
+    shapes = [entry["shape"] for entry in inputs]
     fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
-    texts = [each["shape"][1] for each in inputs if len(each["shape"]) == 2 and _is_text(each)]
+    texts = [entry["shape"][1] for entry in inputs if len(entry["shape"]) == 2 and _is_text(entry)]
     lengths = [size if isinstance(size, int) and size else length for size in texts]
     return max(fixed, default=1), max(lengths, default=None)
 

@@ -195,7 +195,7 @@ class TestInput:
         config = json.loads((checkpoint / "config.json").read_text())
         (checkpoint / "config.json").write_text(json.dumps({**config, "model_type": "berd"}))
         line = self.refused(capsys, "model.checkpoint", checkpoint)
-        assert line == "model: transformers knows no family 'berd'; did you mean 'bert'?"
+        assert line == "model: transformers has no family 'berd'; did you mean 'bert'?"
 
     def test_a_pickle_is_never_opened(self, capsys, checkpoint, tmp_path):
         class Trap:
@@ -213,8 +213,8 @@ class TestInput:
     @pytest.mark.parametrize(
         ("header", "labels", "said"),
         [
-            ("sentence", "", "data.columns.label: no column looks like it, there are 'sentence'; "),
-            ("sentence,label", ",", "data.train_split: all rows of 'train' are without a label"),
+            ("sentence", "", "data.columns.label: no column fits, out of 'sentence'; "),
+            ("sentence,label", ",", "data.train_split: no row of 'train' has a label"),
             ("sentence,label", ",0 ,1 ,2", "data: 3 labels for a head of 2 outputs, the dataset has '0', '1', '2', "),
             ("sentence,label", ",a ,b", "data: the names of the labels differ, the dataset has 'a', 'b', the model "),
         ],
