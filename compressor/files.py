@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, JSON, and digests."""
+"""Replacing files in one step, JSON, and digests."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear line."""
+    """Turn file system errors into one clear line."""
     try:
         yield
     except CompressorError:
@@ -25,14 +25,16 @@ def explained(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
             raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
-        if any(os.strerror(number) in str(error) for number in FULL):  # safetensors and onnx wrap it in their own
+        if any(
+            os.strerror(number) in str(error) for number in FULL
+        ):  # safetensors and onnx wrap it in errors of their own
             raise RunDirError(f"{path}: the disk is full; free some space and run the same command again") from error
         raise
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write beside `path`; on success it is synced and takes its place in one step."""
+    """Yield a temporary path next to `path`; on success, sync it and move it to `path` in one step."""
     beside = path.with_name(f".{path.name}.partial")
     with explained(path):
         try:

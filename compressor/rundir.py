@@ -15,9 +15,9 @@ from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
 from compressor.files import explained, read_json, write_json
 
-FORMAT = 2  # of what steps leave in their folders; part of every key, so that another format is not resumed
+FORMAT = 2  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"
-KEY = "key.json"  # of what a step's folder holds, finished or not
+KEY = "key.json"  # the key under which a step's folder was written, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
 
 
@@ -118,7 +118,7 @@ class Parity(TypedDict):
 
 
 class RunDir:
-    """The folder of one run, and the right to write in it while it is open."""
+    """The folder of one run, locked for writing while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -135,7 +135,7 @@ class RunDir:
         return self.path / f"{index:02d}-{name}"
 
     def forget_bench(self) -> None:
-        """Remove what was measured, because it belongs to other files; the key goes first."""
+        """Remove the measurements, since they are of other files; the key is removed first."""
         for file in (self.bench_key, self.bench_plan, self.bench):
             file.unlink(missing_ok=True)
 
@@ -145,11 +145,11 @@ def open_run(path: Path) -> Iterator[RunDir]:
     """Create the run directory if need be and hold its lock; a second process is refused."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if not path.stat().st_mode & 0o222:  # root may write anyway, but somebody took the bits away on purpose
+        if not path.stat().st_mode & 0o222:  # root may write anyway, but someone removed the bits on purpose
             raise PermissionError(errno.EACCES, "it is read-only")
         lock = (path / "lock").open("a+")
     except OSError as error:
-        raise RunDirError(f"{path}: no run can be written there: {error.strerror}; choose another --run-dir") from error
+        raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,9 +197,9 @@ def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
 
 
 def start(folder: Path, key: str, rounds_key: str = "") -> None:
-    """Prepare a step's folder: what this key left there is resumed, what another key left there goes.
+    """Prepare a step's folder: keep the files of this key to resume from, and remove those of another key.
 
-    Rounds stay if retraining diverged after them and the step is now to retrain in another way.
+    Rounds are kept if retraining diverged after them and only the retraining options changed.
     """
     with explained(folder):
         if read_json(folder / KEY) != key and read_json(folder / DIVERGED) != rounds_key:
@@ -210,7 +210,7 @@ def start(folder: Path, key: str, rounds_key: str = "") -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a step's folder; the mark goes first, so that what a crash leaves of it never looks done."""
+    """Remove a step's folder; the mark is removed first, so that the rest never looks done after a crash."""
     (folder / DONE).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""The straight line: recipe, original, stages, bench, report, gates."""
+"""A run from end to end: recipe, original, stages, bench, report, gates."""
 
 import re
 import time
@@ -31,11 +31,11 @@ STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
 
 
 def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
-    """Run what is left of a recipe and return the report; `GateMissed` comes after everything is written."""
+    """Run the unfinished steps of a recipe and return the report; `GateMissed` is raised once all is written."""
     with rundir.open_run(run_dir) as home, explained(run_dir):
         say(f"run directory: {run_dir}")
         start = begin(recipe)
-        list(walk_dry(recipe, start))  # refuses what does not fit
+        list(walk_dry(recipe, start))  # raises an error if a stage does not fit
         metadata = provenance.metadata(recipe)
         write_text(home.recipe, dump(recipe))
         rundir.write_run_record(home, provenance.run_record(recipe, recipe_file, metadata))
@@ -59,7 +59,7 @@ def check(recipe: Recipe) -> RecipePlan:
 def _run_steps(
     recipe: Recipe, home: RunDir, start: Start, steps: Sequence[Step], metadata: Mapping[str, str]
 ) -> list[PlannedVariant]:
-    """Run the steps that are not done; return the files to measure: the original's, then the results."""
+    """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
     n_distilled = _n_distilled(recipe, start)
     originals = Originals(start.model.copy(), start.data, n_distilled) if start.is_trained else None
@@ -70,7 +70,7 @@ def _run_steps(
     for index, step in enumerate(steps):
         done = rundir.record_if_done(step.folder, step.key)
         if done is None:
-            _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest is of an earlier recipe
+            _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             context = Context(step.folder, step.key, recipe.seed, start.data, originals, metadata, label=step.label)
             done = _run_step(step, artifact, context, recipe.bench, record, home)
         else:
@@ -86,7 +86,7 @@ def _run_steps(
 
 
 def _n_distilled(recipe: Recipe, start: Start) -> int:
-    """Count the examples that the stages will ask the original about."""
+    """Count the examples on which the stages compare a student with the original."""
     phases = [phase for options in recipe.stages for phase in options.phases() if phase.distill is not None]
     return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
 
@@ -94,7 +94,7 @@ def _n_distilled(recipe: Recipe, start: Start) -> int:
 def _run_step(
     step: Step, artifact: Artifact, context: Context, bench: Bench, before: StepRecord, home: RunDir
 ) -> StepRecord:
-    """Run one stage, keep its result, and write down what it cost and gave."""
+    """Run one stage, save its result, and record its time and its facts."""
     if (step.folder / rundir.DONE).exists():
         say(f"{step.label:<24} settings changed, running again")
     rundir.start(step.folder, step.key, step.rounds_key)
@@ -136,7 +136,7 @@ def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:
 
 
 def _folders(steps: Sequence[Step]) -> Iterator[tuple[Path, CardKind]]:
-    """Folders that can be used by themselves, and so carry a model card."""
+    """Yield the folders that can be used on their own, and therefore get a model card."""
     for step in steps:
         yield (step.folder / "model", "model") if step.gives is Model else (step.folder, "onnx")
 

@@ -15,7 +15,7 @@ from compressor.training.teacher import Originals
 def original_variants(
     recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
 ) -> list[PlannedVariant]:
-    """Write the original's files unless they are there, and give them as entries of the bench plan."""
+    """Write the original's files unless they exist, and return them as entries of the bench plan."""
     how = _how(recipe)
     key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(options.model_dump(mode="json") for options in how))
     record = rundir.record_if_done(home.original, key)
@@ -29,7 +29,7 @@ def original_variants(
 
 
 def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
-    """Give the last export and quantization of a recipe; nothing where it exports nothing."""
+    """Return the last export and quantization of a recipe; an empty tuple if it exports nothing."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
     return (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()

@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, host, git commit, and what exported files say of their origin."""
+"""The provenance of a run: versions, host, git commit, and the metadata of exported files."""
 
 import hashlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What is recorded of an artifact: its size, its FLOPs, its sparsity, and what was measured."""
+"""The facts recorded about an artifact: its size, FLOPs, sparsity and measured accuracy."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -42,7 +42,7 @@ def n_units(model: Model) -> dict[str, int]:
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
-    """Shapes at which the files are measured, each on one thread."""
+    """Yield the shapes at which the files are measured, under the bench's names."""
     for batch_size in bench.batch_sizes:
         if model.task.inputs.HAS_LENGTH:
             yield from (Shape(batch_size, length) for length in bench.lengths)
@@ -51,7 +51,7 @@ def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
 
 
 def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepRecord:
-    """Record of an exported file; parameters, FLOPs and widths are those of the model it was made of."""
+    """Facts of an exported file; parameters, FLOPs and widths are those of the exported model."""
     file = file_record(graph, context)
     return {
         "n_params": before["n_params"],

@@ -14,7 +14,7 @@ import compressor
 from compressor.cli import main
 from compressor.measure import launch
 from compressor.model.checkpoint import has_head
-from compressor.tasks import TaskFile, inputs_of, known, task_file, task_files
+from compressor.tasks import TaskFile, inputs_of, task_file, task_files, usual_name
 
 TASKS = list(task_files())
 SIZES = [(1, 5), (3, 9)]
@@ -37,7 +37,7 @@ def test_a_file_states_everything_that_the_protocol_asks_for(name):
     file: Any = task_file(name)  # a module
     stated = {word for word in (*TaskFile.__annotations__, *vars(TaskFile)) if not word.startswith("_")}
     assert {word for word in stated if not hasattr(file, word)} == set()
-    assert known(name) == name
+    assert usual_name(name) == name
     assert name.replace("-", "_") == file.__name__.rpartition(".")[2]
 
 
@@ -48,7 +48,7 @@ def test_its_main_input_leads_back_to_what_it_reads(name):
 
 def test_an_unknown_task_gets_the_nearest_name():
     with pytest.raises(ValueError, match="no such task; did you mean 'text-classification'"):
-        known("text-clasification")
+        usual_name("text-clasification")
 
 
 @pytest.mark.parametrize("name", TASKS)

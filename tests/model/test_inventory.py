@@ -237,5 +237,5 @@ def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
 
 
 def test_a_folder_without_a_network(tmp_path):
-    with pytest.raises(InputError, match=r"no config\.json there"):
+    with pytest.raises(InputError, match=r"no config\.json in this folder"):
         inventory.take(tmp_path)
