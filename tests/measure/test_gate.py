@@ -25,7 +25,7 @@ def entry(verdict="pass", ratio=0.001, length=32, threads=1, difference=1e-6):
     return {
         "batch_size": 1, "length": length, "threads": threads, "n_blocks": 20, "new_cpu_ms": 10 * (1 + ratio),
         "baseline_cpu_ms": 10.0, "ratio": ratio, "low": ratio - 0.004, "high": ratio + 0.004, "verdict": verdict,
-        "output_difference": difference,
+        "output_difference": difference, "nonfinite_outputs": {"new": [], "baseline": []}, "other_outputs": [],
     }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def finds(monkeypatch):
             settings = {"seed": plan.get("seed", 0), "margin": plan["margin"], "budget_s": plan["budget_s"]}
             head = {"format": 1, "environment": {}, **settings}
             facts = {"peak_memory_bytes": peaks, "accuracy": accuracy, "n_examples": 200 if accuracy else None}
+            facts["n_nonfinite"] = {"new": 0, "baseline": 0} if accuracy else None
             return {**head, "verdict": verdict, **facts, "n_instructions": n_instructions, "shapes": entries}
 
         monkeypatch.setattr(launch, "gate", gate)
