@@ -1,4 +1,4 @@
-"""The exceptions a user can meet, each with its exit code, and the words that messages are made of."""
+"""The exceptions a user can meet, each with its exit code, and functions that format messages."""
 
 from collections.abc import Iterable
 
@@ -6,17 +6,24 @@ from compressor.bench import errors as bench
 
 
 class CompressorError(bench.BenchError):
-    """Base of everything `cli.main` turns into one line and an exit code."""
+    """Base of the errors that `cli.main` turns into lines and an exit code."""
 
 
 class RecipeError(CompressorError, bench.PlanError):
-    """The recipe or the command line is wrong; carries every problem, one per line."""
+    """The recipe or the command line is wrong; carries every problem, one per line.
+
+    Derives from the bench's `PlanError`, which the bench raises for its plans: catching that one catches both.
+    """
 
     exit_code = 2
 
 
 class InputError(CompressorError, bench.InputError):
-    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported."""
+    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported.
+
+    Derives from the bench's `InputError`, which modules of `compressor.bench` raise also where this process calls
+    them: catching that one catches both.
+    """
 
     exit_code = 3
 
@@ -52,7 +59,7 @@ class RunDirError(CompressorError):
 
 
 def first_line(error: BaseException) -> str:
-    """Say in one line what another library says in many."""
+    """First line of the message of an error from another library."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

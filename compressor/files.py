@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, JSON, and digests."""
+"""Replacing files in one step, JSON, and digests."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear line."""
+    """Turn file system errors into one clear line."""
     try:
         yield
     except CompressorError:
@@ -27,14 +27,16 @@ def explained(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
             raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
-        if any(os.strerror(number) in str(error) for number in FULL):  # safetensors and onnx wrap it in their own
+        if any(
+            os.strerror(number) in str(error) for number in FULL
+        ):  # safetensors and onnx wrap it in errors of their own
             raise RunDirError(f"{path}: the disk is full; free some space and run the same command again") from error
         raise
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write beside `path`; on success it is synced and takes its place in one step."""
+    """Yield a temporary path next to `path`; on success, sync it and move it to `path` in one step."""
     beside = path.with_name(f".{path.name}{PARTIAL}")
     with explained(path):
         try:
@@ -72,7 +74,7 @@ def read_json(path: Path) -> Any:
 
 
 def readable_json(path: Path) -> Any:
-    """Read a JSON file of the run; None if it is not there or damaged, where the run can do without it."""
+    """Read a JSON file of the run; None if it is missing or damaged, where the run can do without it."""
     try:
         return read_json(path)
     except (ValueError, OSError, RecursionError):  # bytes that are no text are a ValueError too
@@ -85,12 +87,12 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Read what `write_sealed` wrote; None if it is not there, or not as it was written."""
-    found = readable_json(path)
-    if not isinstance(found, dict):
+    """Read what `write_sealed` wrote; None if it is missing, or not as it was written."""
+    value = readable_json(path)
+    if not isinstance(value, dict):
         return None
-    seal = found.pop(SEAL, None)
-    return found if seal == _seal(found) else None
+    seal = value.pop(SEAL, None)
+    return value if seal == _seal(value) else None
 
 
 def _seal(value: Mapping[str, Any]) -> str:
@@ -104,6 +106,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_intact(file: Path, digest: str) -> bool:
-    """Whether a file is there with this content."""
-    return file.is_file() and file_digest(file) == digest
+def is_intact(path: Path, digest: str) -> bool:
+    """Whether a file exists and has this content."""
+    return path.is_file() and file_digest(path) == digest
+
+
+def first_changed(folder: Path, digests: Mapping[str, str]) -> str | None:
+    """Name the first file that is missing or not as it was written; ``digests`` are by its name in the folder."""
+    return next((name for name, digest in digests.items() if not is_intact(folder / name, digest)), None)

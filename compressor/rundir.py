@@ -1,4 +1,4 @@
-"""A run directory: the names of its files, its lock, the keys of its steps, and which of them are done."""
+"""A run directory: the names and documents of its files, its lock, the keys of its steps, and which are done."""
 
 import contextlib
 import errno
@@ -6,38 +6,138 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from compressor import owned
+from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
-from compressor.files import (
-    explained,
-    file_digest,
-    is_intact,
-    read_sealed,
-    readable_json,
-    sync,
-    write_json,
-    write_sealed,
-)
+from compressor.files import explained, file_digest, first_changed, read_json, read_sealed, write_json, write_sealed
 from compressor.progress import say
 
-FORMAT = 3  # of what steps leave in their folders; part of every key, so that another format is not resumed
+FORMAT = 3  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"
-KEY = "key.json"  # of what a step's folder holds, finished or not
-CARD = "README.md"  # written again at the end of each run
+KEY = "key.json"  # the key under which a step's folder was written, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
 
 
+class Environment(TypedDict):
+    """Where a run is made."""
+
+    versions: dict[str, str]
+    cpu: Cpu
+    n_cores: int | None
+    n_threads: NotRequired[int]
+    """Of torch; missing in runs of earlier versions."""
+    seed: int
+    git_commit: str | None
+    date: str
+
+
+class RunRecord(TypedDict):
+    """``run.json``: where a run comes from."""
+
+    format: int
+    version: str
+    environment: Environment
+    recipe_file: str
+    recipe_digest: str
+    source: str
+
+
+class Metrics(TypedDict):
+    """How a file is judged on the reported split; a task's other metrics become keys here."""
+
+    accuracy: float
+
+
+class HeldOut(TypedDict):
+    """The same on the held-out share, by which choices are made."""
+
+    accuracy_held_out: float
+
+
+class FileRecord(Metrics):
+    """What is recorded of an ONNX file."""
+
+    n_examples: int
+    split: str
+    size_bytes: int
+    precision: NotRequired[Precision]
+    """Missing in files of earlier versions; `precision_of` knows."""
+
+
+class StepRecord(TypedDict):
+    """The ``facts`` of a step: its model, or the file that was made of the model."""
+
+    n_params: int
+    n_flops: dict[str, int]
+    """By the name of a shape."""
+    sparsity: float
+    column_sparsity: float
+    size_bytes: int
+    widths: dict[str, int]
+    """Units by the name of a width."""
+    layers: list[int]
+    """Kept layers, as indices in the original."""
+    features: NotRequired[list[str]]
+    accuracy_held_out: NotRequired[float]
+    has_own_processor: NotRequired[bool]
+    """Whether a step changed the tokenizer, which then lies beside its model."""
+    file: NotRequired[str]
+    accuracy: NotRequired[float]
+    n_examples: NotRequired[int]
+    split: NotRequired[str]
+    precision: NotRequired[Precision]
+    files: NotRequired[dict[str, FileRecord]]
+    """Of the original: its ONNX files by name."""
+
+
+class Cost(TypedDict):
+    """What a stage took."""
+
+    stage: str
+    seconds: float
+    n_threads: int
+
+
+class Done(TypedDict):
+    """``done.json`` of a step."""
+
+    key: str
+    stage: NotRequired[str]
+    seconds: NotRequired[float]
+    n_threads: NotRequired[int]
+    facts: StepRecord
+    files: NotRequired[dict[str, str]]
+    """Digests of the files that the step wrote; missing in runs of earlier versions."""
+
+
+class ParityCheck(TypedDict):
+    """Agreement of two runtimes on inputs of one shape."""
+
+    batch_size: int
+    length: int
+    max_abs_diff: float
+
+
+class Parity(TypedDict):
+    """``parity.json``: how far ONNX and torch differ."""
+
+    opset: int
+    attention: str
+    max_abs_diff: float
+    checks: list[ParityCheck]
+
+
 class RunDir:
-    """The folder of one run, and the right to write in it while it is open."""
+    """The folder of one run, locked for writing while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.yaml"
-        self.facts = path / "run.json"
+        self.record = path / "run.json"
         self.original = path / "original"
         self.bench_plan = path / "bench-plan.json"
         self.bench = path / "bench.json"
@@ -49,11 +149,11 @@ class RunDir:
         return self.path / f"{index:02d}-{name}"
 
     def is_measured(self, key: str) -> bool:
-        """Whether the files of this key were measured, and what was found is as it was written."""
-        found = read_sealed(self.bench_key)
-        if found is None or found["key"] != key:
+        """Whether the files of this key were measured, and the measurements are as they were written."""
+        mark = read_sealed(self.bench_key)
+        if mark is None or mark["key"] != key:
             return False
-        changed = _changed(self.path, found["files"])
+        changed = first_changed(self.path, mark["files"])
         if changed:
             say(f"{'bench':<24} {changed!r} is missing or not as it was written, measuring again")
         return changed is None
@@ -64,7 +164,7 @@ class RunDir:
         write_sealed(self.bench_key, {"key": key, "files": files})
 
     def forget_bench(self) -> None:
-        """Remove what was measured, for it tells of other files; the key goes first."""
+        """Remove the measurements, since they are of other files; the key is removed first."""
         for file in (self.bench_key, self.bench_plan, self.bench):
             file.unlink(missing_ok=True)
 
@@ -73,17 +173,17 @@ class RunDir:
 def open_run(path: Path) -> Iterator[RunDir]:
     """Create the run directory if need be and hold its lock.
 
-    A second process is refused, and so is a folder with files that no run wrote. What a run that was killed left half
-    written is removed.
+    A second process is refused, and so is a folder with files that no run wrote. Files that a killed run left half
+    written are removed.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         owned.require_ours(path)
-        if not path.stat().st_mode & 0o222:  # root may write anyway, but somebody took the bits away on purpose
+        if not path.stat().st_mode & 0o222:  # root may write anyway, but someone removed the bits on purpose
             raise PermissionError(errno.EACCES, "it is read-only")
         lock = (path / owned.LOCK).open("a+")
     except OSError as error:
-        raise RunDirError(f"{path}: no run can be written there: {error.strerror}; choose another --run-dir") from error
+        raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,93 +200,49 @@ def open_run(path: Path) -> Iterator[RunDir]:
                 owned.clean(path)
             yield home
         except BaseException:
-            if not home.facts.exists():
-                lock.truncate(0)  # it ended before it wrote anything: the lock is no mark of a run then
+            if not home.record.exists():
+                lock.truncate(0)  # nothing was written yet, so the lock must not mark the folder as a run's
             raise
 
 
-def chain(previous: str, *parts: Any) -> str:
+def chain(previous: str, *parts: object) -> str:
     """Key of a step: a hash of everything before it and of its own settings."""
     text = json.dumps([previous, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def facts_if_done(folder: Path, key: str, label: str) -> dict[str, Any] | None:
-    """Return the facts of a finished step, if it was finished under this very key and its files are as it left them."""
-    if not (folder / DONE).exists():
-        return None
-    done = read_sealed(folder / DONE)
-    if done is None:
-        say(f"{label:<24} {DONE!r} is damaged, running again")
-    elif done["key"] != key:
-        say(f"{label:<24} settings changed, running again")
-    elif changed := _changed(folder, done["files"]):
-        say(f"{label:<24} {changed!r} is missing or not as it was written, running again")
-    else:
-        if readable_json(folder / KEY) != key:
-            write_json(folder / KEY, key)
-        return dict(done["facts"])
-    return None
+def read_done(folder: Path) -> Done | None:
+    """Read the ``done.json`` of a step; None if the step is not done."""
+    done: Done | None = read_json(folder / DONE)
+    return done
 
 
-def start(folder: Path, key: str, rounds_key: str = "") -> None:
-    """Prepare a step's folder: what this key left unfinished is resumed, anything else that a run wrote goes.
+def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
+    """Give the precision of a recorded file.
 
-    Rounds stay if retraining diverged after them and the step is now to retrain in another way.
+    Records of earlier versions lack it: there, only `quantize` gave something other than fp32.
+
+    Parameters
+    ----------
+    record : StepRecord or FileRecord
+        From ``done.json``.
+    origin : str
+        Name of the stage, or of the original's file.
     """
-    with explained(folder):
-        is_resumed = readable_json(folder / KEY) == key or readable_json(folder / DIVERGED) == rounds_key
-        if (folder / DONE).exists() or not is_resumed:
-            remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / KEY, key)
-    (folder / DIVERGED).unlink(missing_ok=True)
+    return record.get("precision") or ("int8" if origin in ("quantize", "model-int8.onnx") else "fp32")
 
 
-def remove(folder: Path) -> None:
-    """Remove what a step wrote, and its folder if nothing else is in it.
-
-    The mark goes first, so that what a crash leaves never looks done.
-    """
-    (folder / DONE).unlink(missing_ok=True)
-    for file in owned.stage_files(folder):
-        file.unlink()
-    for home in (folder / owned.MODEL_FOLDER, folder):
-        if home.is_dir() and not any(home.iterdir()):
-            home.rmdir()
+def write_run_record(run: RunDir, record: RunRecord) -> None:
+    """Write ``run.json``."""
+    write_json(run.record, record)
 
 
-def finish(folder: Path, key: str, facts: Mapping[str, Any], temporary: Sequence[str] = (), **more: Any) -> None:
-    """Mark a step as done, with the digests of its files; written last, when all of them are on the disk.
-
-    ``temporary`` are patterns of files in the folder itself that a finished step does not need.
-    """
-    with explained(folder):
-        files = {str(file.relative_to(folder)): _settled(file) for file in _lasting(folder, temporary)}
-        for home in {(folder / name).parent for name in files}:
-            sync(home)
-    write_sealed(folder / DONE, {"key": key, **more, "facts": facts, "files": files})
+def read_run_record(run: RunDir) -> RunRecord:
+    """Read ``run.json``, which must exist."""
+    record: RunRecord = read_json(run.record)
+    return record
 
 
-def note(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace the facts of a finished step."""
-    done = read_sealed(folder / DONE)
-    if done is not None and done["facts"] != facts:
-        write_sealed(folder / DONE, {**done, "facts": facts})
-
-
-def _lasting(folder: Path, temporary: Sequence[str]) -> Iterator[Path]:
-    for file in owned.stage_files(folder):
-        is_temporary = file.parent == folder and any(map(file.match, temporary))
-        if file.is_file() and not is_temporary and file.name not in (*owned.MARKS, CARD):
-            yield file
-
-
-def _settled(file: Path) -> str:
-    sync(file)
-    return file_digest(file)
-
-
-def _changed(folder: Path, files: Mapping[str, str]) -> str | None:
-    """Name the first file that is not as its step left it."""
-    return next((name for name, digest in files.items() if not is_intact(folder / name, digest)), None)
+def write_parity(folder: Path, parity: Parity) -> None:
+    """Write ``parity.json`` into the folder of an export."""
+    write_json(folder / "parity.json", parity)

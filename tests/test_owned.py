@@ -1,15 +1,20 @@
 """What a run may touch: a folder that no run wrote is refused, and in a run's folder what is somebody's own stays."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from compressor import cli, owned, rundir
+from compressor import cli, owned, rundir, stepdir
 from compressor.errors import RecipeError, RunDirError
 from compressor.files import write_json
 from compressor.pipeline import engine
+from compressor.recipe.schema import Recipe
 
+ONE: Any = {"n": 1}  # stand for records
+TWO: Any = {"n": 2}
 RUN_JSON = {"format": 1, "recipe_digest": "0"}
 
 
@@ -98,38 +103,38 @@ def test_removing_a_stage_keeps_what_it_did_not_write(run):
         "step-0-1-9.safetensors",
     ]
     fill(folder, *own, *written)
-    rundir.start(folder, "another key")
+    stepdir.start(folder, "another key")
     assert names(folder) == {*own, "key.json"}
-    rundir.remove(folder)
+    stepdir.remove(folder)
     assert names(folder) == own
     fill(run / "01-shrink", *written)
-    rundir.remove(run / "01-shrink")
+    stepdir.remove(run / "01-shrink")
     assert not (run / "01-shrink").exists()
 
 
 def test_a_step_that_another_key_finished_starts_from_nothing(run):
     folder = run / "00-finetune"
-    rundir.start(folder, "key")
+    stepdir.start(folder, "key")
     fill(folder, "model/model.safetensors", "round.json")
-    rundir.start(folder, "key")
+    stepdir.start(folder, "key")
     assert names(folder) == {"key.json", "model/model.safetensors", "round.json"}  # it resumes
-    rundir.finish(folder, "key", {"n": 1}, ("round.json",))
-    assert rundir.facts_if_done(folder, "key", "") == {"n": 1}
-    rundir.start(folder, "key")
+    stepdir.finish(folder, "key", ONE, temporary=("round.json",))
+    assert stepdir.record_if_done(folder, "key", "") == ONE
+    stepdir.start(folder, "key")
     assert names(folder) == {"key.json"}
 
 
 def test_facts_change_and_digests_stay(run):
     folder = run / "00-finetune"
-    rundir.start(folder, "key")
+    stepdir.start(folder, "key")
     fill(folder, "model/model.safetensors")
-    rundir.finish(folder, "key", {"n": 1}, seconds=2.5)
-    rundir.note(folder, {"n": 2})
-    assert rundir.facts_if_done(folder, "key", "") == {"n": 2}
+    stepdir.finish(folder, "key", ONE)
+    stepdir.replace_record(folder, TWO)
+    assert stepdir.record_if_done(folder, "key", "") == TWO
     fill(folder, "notes.txt")
-    assert rundir.facts_if_done(folder, "key", "") == {"n": 2}
+    assert stepdir.record_if_done(folder, "key", "") == TWO
     (folder / "model/model.safetensors").write_text("mind")
-    assert rundir.facts_if_done(folder, "key", "") is None
+    assert stepdir.record_if_done(folder, "key", "") is None
 
 
 def test_what_a_library_writes_is_known_by_its_name(run, bert_folder):
@@ -148,11 +153,11 @@ def test_the_recipe_being_read_is_not_written_over(run, bert_folder, sentences_c
     file.write_text(yaml.safe_dump(recipe))
     before = file.read_bytes()
     assert cli.main(["--recipe", str(file), "--run-dir", str(run)]) == 8
-    assert "the recipe being read would be written over; choose another --run-dir" in capsys.readouterr().err
+    assert "the recipe being read would be overwritten; choose another --run-dir" in capsys.readouterr().err
     assert file.read_bytes() == before
 
 
 def test_more_than_one_process_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RecipeError, match=r"WORLD_SIZE: a run is one process, got 2; start it without torchrun"):
-        engine.run(None, None)
+        engine.run(Recipe.model_construct(), Path())

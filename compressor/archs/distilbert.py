@@ -5,13 +5,13 @@ from torch import nn
 from compressor.surgery import Width
 from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
-MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` that this file handles
 INPUTS = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")  # of a block
-READERS = ("vocab_transform", "pre_classifier", "classifier", "qa_outputs")  # of the last block: the first there is
+READERS = ("vocab_transform", "pre_classifier", "classifier", "qa_outputs")  # of the last block: the first one present
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the transformer blocks, first block first."""
+    """List the transformer blocks, first block first."""
     return [f"{body(net)}transformer.layer.{i}" for i in range(len(net.base_model.transformer.layer))]
 
 

@@ -5,12 +5,12 @@ from torch import nn
 from compressor.surgery import Width
 from compressor.surgery.sublayers import body, head, head_dims, heads, neurons, residual
 
-MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` this file answers for
-TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # as far as a network has them
+MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` that this file handles
+TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # those that a network has
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the encoder layers, first layer first."""
+    """List the encoder layers, first layer first."""
     return [f"{body(net)}layers.{i}" for i in range(len(net.base_model.layers))]
 
 

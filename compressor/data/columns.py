@@ -1,4 +1,4 @@
-"""Columns of a dataset: which of them are read, which is the label, and what it says."""
+"""Columns of a dataset: the input columns, the label column, and the labels in it."""
 
 import datasets
 
@@ -8,26 +8,26 @@ from compressor.tasks import task_file
 
 
 def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tuple[tuple[str, ...], str]:
-    """Give the input columns and the label's: those the recipe names, else what the features leave no doubt about."""
+    """Return the input columns and the label column: those that the recipe names, or the only ones that fit."""
     inputs = task_file(task_name).INPUTS
     for key, value in named:
         for name in (value,) if isinstance(value, str) else value or ():
             if name not in rows.features:
-                there = listed(rows.features)
-                raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {there}")
+                choices = listed(rows.features)
+                raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {choices}")
             if key not in (*inputs.COLUMNS, "label"):
-                raise InputError(f"data.columns.{key}: not read in {task_name}, got {name!r}; leave it out")
+                raise InputError(f"data.columns.{key}: not used in {task_name}, got {name!r}; leave it out")
     label = named.label or only("label", rows, ("label", "labels"), is_class)
     columns = inputs.find_columns(rows.remove_columns(label), named)
     for name in columns:
         if name == label or not inputs.is_column(rows.features[name]):
             what = "is the label" if name == label else f"holds {rows.features[name]}"
-            raise InputError(f"data.columns: {name!r} is no column for {task_name}, it {what}")
+            raise InputError(f"data.columns: {name!r} cannot be used for {task_name}, it {what}")
     return columns, label
 
 
 def label_words(rows: datasets.Dataset, label: str) -> list[str | None]:
-    """Read what the label column says of each row; None where it says nothing, which is -1 on the Hub."""
+    """Read the label of each row; None if a row has none, which is -1 on the Hub."""
     feature, values = rows.features[label], rows[label][:]
     if is_class(feature):
         return [None if value in (None, -1) else feature.names[value] for value in values]

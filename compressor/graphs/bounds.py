@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from compressor.bench.result import InputFacts
 from compressor.graphs import shapes
 from compressor.graphs.shapes import Step, Value
 
@@ -47,7 +48,7 @@ class Reads:
     """Names of what cannot be computed, as what it is computed of does not fit together."""
 
 
-def input_facts(*files: Path) -> dict[str, dict[str, int]]:
+def input_facts(*files: Path) -> dict[str, InputFacts]:
     """Find for each input of ids the number that all of them lie below.
 
     Parameters
@@ -66,7 +67,7 @@ def input_facts(*files: Path) -> dict[str, dict[str, int]]:
     InputError
         If a file is damaged, or its weights are missing.
     """
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, InputFacts] = {}
     for file in files:
         for name, n_rows in _rows(shapes.skeleton(file)).items():
             found[name] = {"below": min(n_rows, found.get(name, {}).get("below", n_rows))}

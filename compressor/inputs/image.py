@@ -1,4 +1,4 @@
-"""Images: processed when a batch asks for them, and kept while they fit."""
+"""Images, processed when a batch needs them, and cached while they fit."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,14 +20,16 @@ FREE_AXES = {0: "batch"}
 PROCESSOR: Literal["needed", "made", "none"] = "made"
 HAS_LENGTH = False
 SKLEARN = ("digits",)
-SIZE = "image_size"  # of a config; ResNet's has none of its own
-CACHE_BYTES = 2**30  # of processed images per split: CIFAR-10 takes 0.6 GB, and reading it again half a training step
+SIZE = "image_size"  # key of a config; ResNet's has none
+CACHE_BYTES = (
+    2**30
+)  # of processed images per split: CIFAR-10 takes 0.6 GB, and processing it again takes half a training step
 
 is_column = is_image
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the column of the image."""
+    """Return the column of the image."""
     return (named.image or only("image", rows, (), is_image),)
 
 
@@ -37,7 +39,7 @@ def read_processor(folder: str, **settings: Any) -> Any:
 
 
 def new_processor(config: PreTrainedConfig) -> Any:
-    """Build an image processor: images are brought to the network's size, whole, and scaled to [-1, 1]."""
+    """Build an image processor: whole images are resized to the network's size, and scaled to [-1, 1]."""
     if not hasattr(config, SIZE):
         raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
     n_channels, height, width = shape(config)
@@ -49,7 +51,7 @@ def new_processor(config: PreTrainedConfig) -> Any:
 
 
 def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
-    """Note the size of the images that a processor makes in a config that says none: a ResNet takes any."""
+    """Record the image size of the processor in a config without one: a ResNet takes any size."""
     if not hasattr(config, SIZE):
         square = Image.new("RGB", (256, 256))
         config.image_size = list(processor(square, return_tensors="pt")["pixel_values"].shape[2:])
@@ -76,7 +78,7 @@ def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give nothing: all sizes are widths."""
+    """Return nothing: all sizes are widths."""
     return {}
 
 
@@ -84,7 +86,7 @@ def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    if config.model_type == "timm_wrapper":  # its config keeps what timm is told, and timm takes three by default
+    if config.model_type == "timm_wrapper":  # its config has timm's arguments, and timm takes three by default
         return (config.model_args or {}).get("in_chans", 3), height, width
     return config.num_channels, height, width
 
@@ -108,7 +110,7 @@ def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
 
 
 class Pixels:
-    """Images of a split, processed when a batch asks for them, and kept while all fit in the cache."""
+    """Images of a split, processed when a batch needs them, and cached while all fit."""
 
     def __init__(self, rows: datasets.Dataset, column: str, processor: Any) -> None:
         self.images, self.processor = rows[column], processor
@@ -116,19 +118,19 @@ class Pixels:
         self.kept: dict[int, Tensor] = {}
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
-        """Give the pixels of these images."""
+        """Return the pixels of these images."""
         wanted = indices.tolist()
-        found = {index: self.kept[index] for index in wanted if index in self.kept}
-        if missing := [index for index in wanted if index not in found]:
+        processed = {index: self.kept[index] for index in wanted if index in self.kept}
+        if missing := [index for index in wanted if index not in processed]:
             images = [self.images[index].convert(self.mode) for index in missing]
-            found |= zip(missing, self.processor(images, return_tensors="pt")["pixel_values"], strict=True)
-        pixels = torch.stack([found[index] for index in wanted])
+            processed |= zip(missing, self.processor(images, return_tensors="pt")["pixel_values"], strict=True)
+        pixels = torch.stack([processed[index] for index in wanted])
         if len(self.kept) * pixels[0].nbytes < CACHE_BYTES:
-            self.kept |= found
+            self.kept |= processed
         return {"pixel_values": pixels}
 
 
 def _n_channels(processor: Any) -> int:
-    """Count the channels that a processor makes; that of timm's networks keeps their means elsewhere."""
+    """Count the channels that a processor makes; that of timm's networks keeps the means elsewhere."""
     is_timm = hasattr(processor, "data_config")
     return len(processor.data_config["mean"] if is_timm else processor.image_mean)

@@ -23,12 +23,12 @@ SKLEARN = ("breast_cancer", "digits", "iris", "wine")
 
 
 def is_column(feature: Any) -> bool:
-    """Tell whether a column holds a number, or a list of them."""
+    """Return whether a column contains numbers, or lists of them."""
     return is_number(feature) or is_list(feature)
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the columns of numbers, or the one that holds lists of them."""
+    """Return the columns of numbers, or the one that contains lists of them."""
     numbers = tuple(name for name, feature in rows.features.items() if is_number(feature))
     columns = named.features or numbers or (only("features", rows, (), is_list),)
     if len(columns) > 1 and (lists := [name for name in columns if is_list(rows.features.get(name))]):
@@ -47,7 +47,7 @@ def new_processor(config: PreTrainedConfig) -> None:
 
 
 def agree_(config: PreTrainedConfig, processor: None, place: str) -> None:
-    """Have nothing to agree on."""
+    """Do nothing: a table has no processor."""
 
 
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> Features:
@@ -62,10 +62,10 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
     names, values = _numbers(rows, columns)
     wanted = reader.features
     if missing := [name for name in wanted if name not in names]:
-        there = listed(names, most=6)
-        raise InputError(f"data: the network reads {listed(missing, most=6)}, which the table lacks; it has {there}")
+        present = listed(names, most=6)
+        raise InputError(f"data: the network reads {listed(missing, most=6)}, which the table lacks; it has {present}")
     if unknown := [name for name in names if name not in wanted]:
-        what = f"the network does not know {listed(unknown, most=6)}"
+        what = f"the network has no feature {listed(unknown, most=6)}"
         raise InputError(f"data: {what}; choose with data.columns.features")
     table = torch.from_numpy(values[:, [names.index(name) for name in wanted]])
     return lambda indices: {"features": table[indices]}, [1] * len(rows)
@@ -73,11 +73,11 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
 
 def mirrored(encode: Encode, n_examples: int) -> Encode:
     """Refuse."""
-    raise RecipeError("data.mirror: works on images alone; leave it out")
+    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give nothing: all sizes are widths."""
+    """Return nothing: all sizes are widths."""
     return {}
 
 
@@ -101,7 +101,7 @@ def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
 
 
 def _numbers(rows: datasets.Dataset, columns: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read the columns, or the only one that holds lists, as float32 of shape (n_rows, n_features)."""
+    """Read the columns, or the only one with lists, as float32 of shape (n_rows, n_features)."""
     frame = rows.select_columns(list(columns)).to_pandas()
     if is_number(rows.features[columns[0]]):
         names, values = tuple(columns), frame.to_numpy(np.float32)
@@ -111,7 +111,7 @@ def _numbers(rows: datasets.Dataset, columns: Sequence[str]) -> tuple[tuple[str,
     is_bad = ~np.isfinite(values)
     if is_bad.any():
         first = int(is_bad.any(axis=0).argmax())
-        what = f"{names[first]!r} holds no finite number in {is_bad[:, first].sum()} rows"
+        what = f"{names[first]!r} has no finite number in {is_bad[:, first].sum()} rows"
         raise InputError(f"data: {what}; fill or remove them")
     return names, values
 
@@ -120,4 +120,4 @@ def _stacked(column: Sequence[Sequence[float]], name: str) -> np.ndarray:
     try:
         return np.stack([np.asarray(values, np.float32) for values in column])
     except (TypeError, ValueError) as error:
-        raise InputError(f"data: lists of one length are needed in every row of {name!r} ({error})") from error
+        raise InputError(f"data: all rows of {name!r} need lists of the same length ({error})") from error

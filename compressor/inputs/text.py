@@ -1,4 +1,4 @@
-"""Texts and pairs of texts: tokenized once, cut into batches of like lengths."""
+"""Texts and pairs of texts: tokenized once, and padded batch by batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Tokens:
 
     @cached_property
     def starts(self) -> Tensor:
-        """Where each example begins."""
+        """Index at which each example starts."""
         return self.lengths.cumsum(0) - self.lengths
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ class Tokens:
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the column of the text, or those of a pair."""
+    """Return the column of the text, or those of a pair."""
     if named.text is not None:
         return (named.text,) if named.text_pair is None else (named.text, named.text_pair)
     pair = next((pair for pair in PAIRS if set(pair) <= set(rows.features)), None)
@@ -71,12 +71,12 @@ def new_processor(config: PreTrainedConfig) -> Any:
 
 
 def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
-    """Check the vocabulary, limit the length to what the network reads, and give both a padding token.
+    """Check the vocabulary, limit the length to that of the network, and give both a padding token.
 
-    The end of a text pads it where a network that was made to write has no padding.
+    Networks that generate text and have no padding token use the end-of-text token for it.
     """
     if len(processor) > config.vocab_size:
-        raise InputError(f"{place}: {len(processor)} tokens for a network that knows {config.vocab_size}")
+        raise InputError(f"{place}: {len(processor)} tokens for a network that has {config.vocab_size}")
     most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions
     processor.model_max_length = min(processor.model_max_length, most)
     if processor.pad_token is None:
@@ -106,7 +106,7 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
 
 def mirrored(encode: Encode, n_examples: int) -> Encode:
     """Refuse."""
-    raise RecipeError("data.mirror: works on images alone; leave it out")
+    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give the number of tokens, which `trim_vocabulary` lowers."""
+    """Return the number of tokens, which `trim_vocabulary` reduces."""
     return {"vocabulary": config.vocab_size}
 
 
@@ -127,7 +127,7 @@ def example(
     mask = torch.arange(length) < n_tokens
     random_ids = torch.randint(config.vocab_size, (batch_size, length), generator=generator)
     padding = torch.tensor(reader.processor.pad_token_id)
-    if config.is_encoder_decoder:  # their classifiers read the state at the one end of a text
+    if config.is_encoder_decoder:  # their classifiers read the state at the only end-of-text token
         end = config.eos_token_id
         random_ids = random_ids.where(random_ids != end, padding).scatter(1, n_tokens - 1, end)
     inputs = {

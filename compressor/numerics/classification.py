@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-NO_LABEL = -100  # of an example that nobody labelled
+NO_LABEL = -100  # of an unlabelled example
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

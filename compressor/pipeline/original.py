@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from compressor import rundir
-from compressor.pipeline.record import Facts, at_bench, facts_of, measured, variant
+from compressor import rundir, stepdir
+from compressor.bench.result import PlannedVariant
+from compressor.pipeline.record import at_bench, file_record, model_record, variant
 from compressor.recipe import Recipe
-from compressor.rundir import RunDir
+from compressor.rundir import RunDir, StepRecord
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -13,25 +14,25 @@ from compressor.training.teacher import Originals
 
 def original_variants(
     recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
-) -> list[Facts]:
-    """Write the original's files unless they are there, and give them as entries of the bench plan."""
+) -> list[PlannedVariant]:
+    """Write the original's files unless they exist, and return them as entries of the bench plan."""
     how = _how(recipe)
     key = rundir.chain(key, *(options.model_dump(mode="json") for options in how))
-    facts = rundir.facts_if_done(home.original, key, "original")
-    if facts is None:
+    record = stepdir.record_if_done(home.original, key, "original")
+    if record is None:
         named = {**metadata, "key": key}
         context = Context(home.original, key, recipe.seed, originals.data, originals, named, label="original")
-        facts = _write(recipe, how, context, originals)
-    facts = at_bench(facts, originals.model, recipe.bench, facts)
-    rundir.note(home.original, facts)
+        record = _write(recipe, how, context, originals)
+    record = at_bench(record, originals.model, recipe.bench, record)
+    stepdir.replace_record(home.original, record)
     return [
-        variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
-        for name, of_file in facts["files"].items()
+        variant(f"original/{name}", "original", rundir.precision_of(file, name), record, file)
+        for name, file in record["files"].items()
     ]
 
 
 def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
-    """Give the last export and quantization of a recipe; nothing where it exports nothing."""
+    """Return the last export and quantization of a recipe; an empty tuple if it exports nothing."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
     return (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()
@@ -42,13 +43,14 @@ def _write(
     how: tuple[export.Options, quantize.Options] | tuple[()],
     context: Context,
     originals: Originals,
-) -> Facts:
-    rundir.start(context.folder, context.key)
+) -> StepRecord:
+    stepdir.start(context.folder, context.key)
     model = originals.model
-    facts = {**facts_of(model, recipe.bench), **context.trainer.evaluate(model), "files": {}}
+    record = model_record(model, recipe.bench, context)
+    record["files"] = {}
     if how:
         graph = export.run(model, how[0], context)
         both = (graph, quantize.run(graph, how[1], context))
-        facts["files"] = {file.path.name: measured(file, context) for file in both}
-    rundir.finish(context.folder, context.key, facts)
-    return facts
+        record["files"] = {file.path.name: file_record(file, context) for file in both}
+    stepdir.finish(context.folder, context.key, record)
+    return record

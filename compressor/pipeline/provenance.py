@@ -1,14 +1,12 @@
-"""Where a run comes from: versions, host, git commit, and what exported files say of their origin."""
+"""The provenance of a run: versions, host, git commit, and the metadata of exported files."""
 
 import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +15,7 @@ from compressor.bench.host import cpu
 from compressor.model.checkpoint import Source
 from compressor.progress import say
 from compressor.recipe import Recipe, dump
+from compressor.rundir import Environment, RunRecord
 
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "safetensors", "onnx", "onnxruntime", "numpy")
 
@@ -29,7 +28,7 @@ def source_of(source: Source, content: str) -> str:
     source : Source
         Recipe key `model`.
     content : str
-        Digest of what is found there.
+        Digest of its files and settings.
     """
     if source.checkpoint is None:
         return f"random weights of {(source.config or {})['model_type']}"
@@ -39,7 +38,7 @@ def source_of(source: Source, content: str) -> str:
 
 
 def metadata(source: str) -> dict[str, str]:
-    """Name, version and source, for the files that a run exports; the key of their stage comes to it."""
+    """Name, version and source, for the files that a run exports; the key of their step is added to it."""
     return {"producer": "compressor", "version": __version__, "source": source}
 
 
@@ -48,10 +47,10 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(dump(recipe).encode()).hexdigest()
 
 
-def facts(recipe: Recipe, recipe_file: str, source: str) -> dict[str, Any]:
-    """Content of run.json."""
+def run_record(recipe: Recipe, recipe_file: str, source: str) -> RunRecord:
+    """Content of ``run.json``."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    environment = {
+    environment: Environment = {
         "versions": {"python": platform.python_version(), "compressor": __version__, **versions},
         "cpu": cpu(),
         "n_cores": os.cpu_count(),
@@ -70,27 +69,23 @@ def facts(recipe: Recipe, recipe_file: str, source: str) -> dict[str, Any]:
     }
 
 
-def compare_threads(before: Any, now: Mapping[str, Any]) -> None:
-    """Say if a run goes on with another number of threads: sums then round in another order.
+def compare_threads(before: object, now: RunRecord) -> None:
+    """Say so if a run is resumed with another number of threads: sums are then rounded in another order.
 
-    Parameters
-    ----------
-    before : JSON value or None
-        What run.json held.
-    now : mapping
-        What it will hold.
+    ``before`` is what ``run.json`` held, if anything.
     """
-    found = before.get("environment") if isinstance(before, dict) else None
-    n_before, n_now = (found or {}).get("n_threads"), now["environment"]["n_threads"]
+    environment = before.get("environment") if isinstance(before, dict) else None
+    n_before = environment.get("n_threads") if isinstance(environment, dict) else None
+    n_now = now["environment"]["n_threads"]
     if n_before not in (None, n_now):
-        what = f"begun with {n_before}, goes on with {n_now}: numbers may differ in their last digits"
+        what = f"started with {n_before}, resumed with {n_now}: numbers may differ in their last digits"
         say(f"{'threads':<24} {what}; OMP_NUM_THREADS={n_before} keeps them")
 
 
 def _git_commit() -> str | None:
     """Commit of the folder that the run was started in; None outside a repository."""
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return found.stdout.strip() or None
+    return answer.stdout.strip() or None

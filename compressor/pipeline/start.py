@@ -1,9 +1,8 @@
-"""What a run starts from: the model and the data, matched with each other, and a walk through the stages."""
+"""The start of a run: the model and the data, matched with each other, and a dry run of the stages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +17,8 @@ from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
+from compressor.report import document
+from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -25,18 +26,18 @@ from compressor.training.teacher import Originals
 
 @dataclass
 class Start:
-    """What a run starts from."""
+    """The model and the data that a run starts from."""
 
     model: Model
     data: Data
     key: str
     is_trained: bool
-    """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
+    """Whether the checkpoint is fine-tuned, so that it is the original; otherwise the first stage trains one."""
     source: str
     """Name of the checkpoint, for files that are published."""
 
-    def summary(self) -> dict[str, Any]:
-        """Say what `check` says of the model and the data."""
+    def summary(self) -> document.Start:
+        """Summarize the model and the data for `check`."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
         return {
             "model": {
@@ -49,17 +50,17 @@ class Start:
 
 
 def begin(recipe: Recipe) -> Start:
-    """Load the data and the model, and let them agree on the labels."""
+    """Load the data and the model, and match their labels."""
     raw = open_dataset(recipe.data, recipe.model.task)
     torch.manual_seed(recipe.seed)
     model = load_model(recipe.model, raw.labels, raw.features)
     for name, weights in model.net.named_parameters():
         if not weights.isfinite().all():
-            raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
+            raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
-    where = {"dataset", "revision"}  # the digest says what was found there
+    where = {"dataset", "revision"}  # the digest identifies the content
     settings = recipe.data.model_dump(mode="json", exclude=where)
     content = digest(recipe.model)
     source = source_of(recipe.model, content)
@@ -70,10 +71,10 @@ def begin(recipe: Recipe) -> Start:
     return Start(model, data, key, is_trained, source)
 
 
-def walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
+def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     """Take a copy of the model through the stages without training, and yield the size after each.
 
-    What does not fit the network is found here, before any work.
+    Options that do not fit the network are found here, before any work.
     """
     model = start.model.copy()
     for index, options in enumerate(recipe.stages):
@@ -93,7 +94,7 @@ def _check_first(recipe: Recipe) -> None:
     if not isinstance(first, finetune.Options):
         raise InputError(
             f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
-            "let the first stage be finetune, or give a fine-tuned checkpoint"
+            "make finetune the first stage, or give a fine-tuned checkpoint"
         )
     if first.retrain.distill is not None:
-        raise RecipeError("stages[0] (finetune): it makes the original, so it has none to learn from; remove 'distill'")
+        raise RecipeError("stages[0] (finetune): it trains the original, so there is no teacher yet; remove 'distill'")

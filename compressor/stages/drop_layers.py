@@ -1,4 +1,4 @@
-"""Remove whole layers; what is left must be retrained."""
+"""Remove whole layers; the remaining network must be retrained."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,19 +36,19 @@ class Options(StageOptions):
 
 @dataclass(frozen=True)
 class Stack:
-    """The layers of a network, all in one list, and what its config says of each."""
+    """The layers of a network, all in one list, and their types in its config."""
 
     layers: list[nn.Module]
     types: list[str] | None
 
     def fits(self, keep: Sequence[int]) -> bool:
-        """Whether each kept layer has the tensors of the layer whose place it takes: a config rebuilds nothing else."""
+        """Whether each kept layer has the same tensors as the layer it replaces, as a config can rebuild no others."""
         tensors = [_tensors(layer) for layer in self.layers]
         return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Keep the chosen layers, in their order; the network computes something else afterwards."""
+    """Keep the chosen layers, in their order; this changes the network's outputs."""
     stack = _stack(model)
     n_layers = len(stack.layers)
     if max(options.keep or (0,)) >= n_layers or (options.n_layers or 0) > n_layers:
@@ -68,7 +68,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _stack(model: Model) -> Stack:
-    """Take the layers of a network; refuse one whose config cannot say how many are left."""
+    """Return the layers of a network; refuse it if its config cannot record how many are left."""
     config, blocks = model.net.config, model.arch.blocks(model.net)
     lists = {name.rpartition(".")[0] for name in blocks}
     if len(lists) != 1 or len(blocks) != getattr(config, "num_hidden_layers", None):
@@ -83,7 +83,7 @@ def _tensors(layer: nn.Module) -> set[str]:
 
 
 def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:
-    """Remove one layer at a time, each time the one without which the held-out loss is lowest."""
+    """Remove one layer at a time: always the one whose removal leaves the lowest held-out loss."""
     keep = tuple(range(len(stack.layers)))
     while len(keep) > n_layers:
         losses = {}

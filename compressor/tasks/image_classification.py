@@ -15,17 +15,17 @@ OPTIMUM = "ORTModelForImageClassification"
 
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-    """Give the weighted cross-entropy."""
+    """Return the weighted cross-entropy."""
     return weight * cross_entropy(outputs["logits"], labels)
 
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Give the share of right answers."""
+    """Return the accuracy."""
     return {"accuracy": accuracy(logits, labels)}
 
 
 def snippet(file: str) -> str:
-    """Write how the exported file is used: with onnxruntime alone, or with optimum."""
+    """Return code that runs the exported file with onnxruntime."""
     return f"""import onnxruntime
 
 folder = "path/to/this/folder"

@@ -17,30 +17,30 @@ OPTIMUM = ""
 
 
 def auto_class() -> Any:
-    """Give transformers' class for it."""
+    """Return the auto class, which transformers does not have."""
     return AutoModelForTabularClassification
 
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-    """Give the weighted cross-entropy, and what an autoencoder adds for its reconstruction."""
+    """Return the weighted cross-entropy, plus the reconstruction loss of an autoencoder."""
     entropy = weight * cross_entropy(outputs["logits"], labels)
     return entropy + outputs["reconstruction_loss"] if "reconstruction_loss" in outputs else entropy
 
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Give the share of right answers."""
+    """Return the accuracy."""
     return {"accuracy": accuracy(logits, labels)}
 
 
 def snippet(file: str) -> str:
-    """Write how the exported file is used."""
+    """Return code that runs the exported file with onnxruntime."""
     return f"""import json
 
 import onnxruntime
 
 folder = "path/to/this/folder"
 names = json.load(open(f"{{folder}}/config.json"))["feature_names"]
-rows = frame[names].to_numpy("float32")  # frame: a table of pandas with these columns, as they are
+rows = frame[names].to_numpy("float32")  # frame: a pandas DataFrame with these columns, not scaled
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 (logits,) = session.run(["logits"], {{"features": rows}})
 """

@@ -1,6 +1,7 @@
 """Tables: read from any file, standardised, matched with a network by the names of their columns, run to the end."""
 
 import json
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -98,8 +99,8 @@ def test_a_network_reads_its_features_by_name(csv, table, tmp_path):
     ("changes", "said"),
     [
         ({"width": None}, "the network reads 'width', which the table lacks; it has 'income', 'always'"),
-        ({"height": [1.0] * N_ROWS}, "does not know 'height'; choose with data.columns.features"),
-        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' holds no finite number in"),
+        ({"height": [1.0] * N_ROWS}, "has no feature 'height'; choose with data.columns.features"),
+        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' has no finite number in"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, said):
@@ -113,17 +114,17 @@ def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, sai
 def test_lists_of_unlike_length_are_refused(tmp_path):
     rows = {"pixels": [[1.0], [1.0, 2.0]] * 10, "label": ["a", "b"] * 10}
     Rows.from_dict(rows).to_parquet(tmp_path / "lists.parquet")
-    with pytest.raises(InputError, match="lists of one length are needed in every row of 'pixels'"):
+    with pytest.raises(InputError, match="all rows of 'pixels' need lists of the same length"):
         opened(tmp_path / "lists.parquet")
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"features": ("remark",)}, "'remark' is no column for tabular-classification, it holds"),
-        ({"features": ("width", "label")}, "'label' is no column for tabular-classification, it is the label"),
+        ({"features": ("remark",)}, "'remark' cannot be used for tabular-classification, it holds"),
+        ({"features": ("width", "label")}, "'label' cannot be used for tabular-classification, it is the label"),
         ({"features": ("height",)}, "data.columns.features: no such column, got 'height'"),
-        ({"text": "remark"}, "data.columns.text: not read in tabular-classification, got 'remark'"),
+        ({"text": "remark"}, "data.columns.text: not used in tabular-classification, got 'remark'"),
     ],
 )
 def test_columns_that_are_no_features_are_refused(csv, columns, said):
@@ -147,13 +148,13 @@ def test_scikit_learn_has_no_other_datasets_here():
 
 
 def test_settings_that_are_the_datasets_are_refused(csv):
-    with pytest.raises(InputError, match="'feature_names' is no setting of MlpConfig; labels and features are"):
+    with pytest.raises(InputError, match="'feature_names' is not a setting of MlpConfig; labels and features come"):
         mlp(opened(csv), feature_names=["a"])
     with pytest.raises(ValueError, match="a table needs no 'processor'"):
         Source(config={"model_type": "mlp"}, processor="folder", task=TASK)
 
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "model": {"config": {"model_type": "autoencoder", "hidden_sizes": [12]}, "task": TASK},
     "stages": [
         {"stage": "finetune", "retrain": {"steps": 60, "lr": 5e-3}},
@@ -194,7 +195,7 @@ def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, ta
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' shows no state for each layer"),
+        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' does not output one state per layer"),
         ({"attention_relations": 1.0}, "distill.attention_relations: 'autoencoder' has no attention"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,7 +14,7 @@ import compressor
 from compressor.cli import main
 from compressor.measure import launch
 from compressor.model.checkpoint import has_head
-from compressor.tasks import TaskFile, inputs_of, known, task_file, task_files
+from compressor.tasks import TaskFile, inputs_of, task_file, task_files, usual_name
 
 TASKS = list(task_files())
 SIZES = [(1, 5), (3, 9)]
@@ -33,10 +34,10 @@ def walked(request, tmp_path_factory, bert_folder, sentences_csv):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_file_states_everything_that_the_protocol_asks_for(name):
-    file = task_file(name)
+    file: Any = task_file(name)  # a module
     stated = {word for word in (*TaskFile.__annotations__, *vars(TaskFile)) if not word.startswith("_")}
     assert {word for word in stated if not hasattr(file, word)} == set()
-    assert known(name) == name
+    assert usual_name(name) == name
     assert name.replace("-", "_") == file.__name__.rpartition(".")[2]
 
 
@@ -47,7 +48,7 @@ def test_its_main_input_leads_back_to_what_it_reads(name):
 
 def test_an_unknown_task_gets_the_nearest_name():
     with pytest.raises(ValueError, match="no such task; did you mean 'text-classification'"):
-        known("text-clasification")
+        usual_name("text-clasification")
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -109,9 +109,9 @@ def test_a_config_gives_random_weights_from_the_seed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "no_such"}, "model: transformers knows no family 'no_such'"),
-        ({"hiden_size": 8}, "model.config: 'hiden_size' is no setting of ViTConfig"),
-        ({"num_labels": 3}, "model.config: 'num_labels' is no setting"),
+        ({"model_type": "no_such"}, "model: transformers has no family 'no_such'"),
+        ({"hiden_size": 8}, "model.config: 'hiden_size' is not a setting of ViTConfig"),
+        ({"num_labels": 3}, "model.config: 'num_labels' is not a setting"),
         ({"hidden_act": "nothing"}, "model.config: cannot be built"),
         ({"hidden_size": "wide"}, "model.config: cannot be built"),
     ],
@@ -125,7 +125,7 @@ def test_a_text_config_takes_the_tokenizer_it_names(bert_folder):
     config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     source = Source(config=config, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).task.processor.vocab_size == 22
-    with pytest.raises(InputError, match="22 tokens for a network that knows 20"):
+    with pytest.raises(InputError, match="22 tokens for a network that has 20"):
         load_model(source.model_copy(update={"config": config | {"vocab_size": 20}}), ["no", "yes"])
 
 
@@ -279,7 +279,7 @@ def test_load_opens_the_class_that_the_config_names(folder):
 
 @pytest.mark.parametrize("named", [["NoSuchNet"], ["pipeline"], ["BertConfig"], [], None])
 def test_load_refuses_what_is_no_network(folder, tmp_path, named):
-    with pytest.raises(InputError, match=r"no config.json there"):
+    with pytest.raises(InputError, match=r"no config.json in this folder"):
         load(tmp_path / "nowhere")
     config_with(architectures=named)(folder)
     with pytest.raises(InputError, match=r"no network of transformers, config.json names"):
@@ -353,7 +353,7 @@ def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3, "bos_token_id": 3}
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
-    config = transformers.GPT2Config(**sizes)
+    config = transformers.AutoConfig.for_model("gpt2", **sizes)
     text.agree_(config, tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)

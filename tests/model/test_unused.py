@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -36,9 +37,21 @@ from compressor.model.checkpoint import read_config
 from compressor.model.pretrained import read_net
 
 TEXT, IMAGES = "text-classification", "image-classification"
-SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-BART = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
-T5 = {"vocab_size": 30, "d_model": 16, "d_ff": 8, "d_kv": 8, "num_heads": 2, "num_layers": 1}
+SIZES: dict[str, Any] = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+}
+BART: dict[str, Any] = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_ffn_dim": 8,
+    "decoder_ffn_dim": 8,
+}
+T5: dict[str, Any] = {"vocab_size": 30, "d_model": 16, "d_ff": 8, "d_kv": 8, "num_heads": 2, "num_layers": 1}
 SELF = "bert.encoder.layer.0.attention.self"
 ONE = torch.ones(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor import cli, owned, rundir
+from compressor import cli, owned, rundir, stepdir
 from compressor.measure import launch
 
 RECIPE = """\
@@ -75,7 +75,7 @@ def is_noticed(folder, file, capsys):
     """Whether a stage's folder no longer counts as done, and a line says which file is why."""
     key = json.loads((folder / "key.json").read_text()) if file.name != "key.json" else None
     key = key or json.loads((folder / "done.json").read_text())["key"]
-    facts = rundir.facts_if_done(folder, key, "stage")
+    facts = stepdir.record_if_done(folder, key, "stage")
     said = capsys.readouterr().err
     return facts is None and (repr(str(file.relative_to(folder))) in said or not (folder / "done.json").exists())
 
@@ -199,5 +199,5 @@ def test_another_number_of_threads_is_said(run, finished, capsys):
     (run / "run.json").write_text(json.dumps(facts))
     code, report, said = resume(run, finished, capsys)
     assert code == 0
-    assert "begun with 3, goes on with 1: numbers may differ" in said
+    assert "started with 3, resumed with 1: numbers may differ" in said
     assert {stage["n_threads"] for stage in report["stages"]} == {1}
