@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 import resource
 import statistics
@@ -33,7 +34,8 @@ STATUS = Path("/proc/self/status")
 
 def in_child(file: Path, job: Mapping[str, object]) -> Load:
     """Run `weigh` in a fresh process: this folder, or the archive it lies in, is a program."""
-    program = [sys.executable, str(Path(__file__).parent), "--load", json.dumps({"file": str(file), **job})]
+    program = [sys.executable, str(Path(__file__).parent), "--parent", str(os.getpid())]
+    program += ["--load", json.dumps({"file": str(file), **job})]
     child = subprocess.run(program, capture_output=True, text=True, check=False)
     if not child.returncode:
         measured: Load = json.loads(child.stdout)
