@@ -53,7 +53,8 @@ def check_settings(place: object, settings: Mapping[str, Any]) -> None:
     for each in _nested(settings):
         for key, value in each.items():
             if key in BUILT_IN and not _is_built_in(value, BUILT_IN[key]):
-                raise InputError(f"{place}: {key!r} must be eager or sdpa, found {value!r}; remove the line")
+                known = ", ".join(filter(None, BUILT_IN[key]))
+                raise InputError(f"{place}: {key!r} must be one of {known}, found {value!r}; remove the line")
         if each.get(WEIGHTS_ELSEWHERE) is not None:
             raise InputError(f"{place}: {WEIGHTS_ELSEWHERE!r} names the weights; call them model.safetensors instead")
         quantized = next((each[key] for key in QUANTIZED if each.get(key)), None)
