@@ -15,7 +15,7 @@ from compressor.model.artifact import load_weights_, save_weights
 from compressor.progress import say
 
 SECONDS_BETWEEN_SAVES = 60.0
-LEFTOVERS = ("*.safetensors", "step.json", "round.json")  # what resuming needs, and a finished stage does not
+LEFTOVERS = ("*.safetensors", ".*.partial", "step.json", "round.json")  # needed to resume, or of a write cut short
 
 Tensors = Callable[[], dict[str, Tensor]]
 
