@@ -40,7 +40,8 @@ def test_wall_and_processor_time_that_part_by_more_than_15_percent(measured, n_t
 )
 def test_what_others_disturbed_is_measured_again_and_the_best_try_is_kept(tries, expected, n_used):
     """A try is here the wall time over processor time of the second of two files."""
-    left, said = iter(tries), []
+    left = iter(tries)
+    said: list[str] = []
     found = sharing.undisturbed(
         lambda: next(left), lambda wall: {"a": times(1, 1, 1), "b": times(wall, wall, 1)}, said.append
     )
@@ -76,12 +77,12 @@ def test_beside_busy_processes_the_rule_is_applied_to_what_was_measured(tmp_path
         arrays = {"a": np.ones((512, width)), "b": np.ones((width, 2))}
         save_graph(tmp_path / f"{name}.onnx", nodes, inputs, **arrays)
     variants = [{"name": name, "file": f"{name}.onnx"} for name in ("small", "large")]
-    said = []
+    said: list[str] = []
     plan = Plan(variants, lengths=[1], batch_sizes=[8], seconds=1, meter="none", folder=tmp_path)
     found = measure.measure(plan, said.append)["variants"]
     entries = [variant["bench"][0] for variant in found]
     for entry in entries:
-        wall_ms = max(entry["p50_ms"], entry["mean_ms"])
+        wall_ms = max(entry["p50_ms"], entry["mean_ms"] or 0.0)
         assert entry["is_shared"] == (wall_ms > 1.15 * entry["cpu_ms"])
         assert len(entry["block_p50_ms"]) == len(entry["block_cpu_ms"]) >= 5
     is_shared = any(entry["is_shared"] for entry in entries)
