@@ -1,4 +1,4 @@
-"""Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
+"""Remove units: fold the constants they emit, cut the layers, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,8 +20,8 @@ from compressor.surgery.widths import Cut, Family, Width
 def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None) -> None:
     """Remove all units but ``keep``: fold the constants they emit into the consumers' biases, then cut the layers.
 
-    The outputs do not change when every removed unit is dead. A live one is cut as well, with whatever it
-    contributed; `prove_equal` tells.
+    The outputs do not change if every removed unit is dead. A live one is cut as well, along with its contribution
+    to the outputs; `prove_equal` detects this.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
     width : Width
         The width to cut; its ``size`` describes the network before the cut.
     keep : Tensor, int64 indices or a bool mask of shape (width.size,)
-        Units that stay, in their present order.
+        Units to keep; their order does not change.
     example : mapping of Tensor, Tensor, or sequence of Tensor, optional
         Keyword arguments, the only positional argument, or all positional arguments of one forward call; needed if a
         constant must be folded.
@@ -60,31 +60,31 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
 
 
 def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
-    """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
+    """Cut a newly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
-    The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
+    The layers named in ``biases`` get a bias. Meant for a constructor whose weights are loaded afterwards; works on the
     meta device.
     """
     for name in biases:
         layers.add_bias_(net.get_submodule(name))
     for name, n_units in widths.items():
-        known = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
-        if name not in known:
-            raise ValueError(f"no width {name!r}; there are {', '.join(known) or 'none'}")
-        if not 0 <= n_units <= known[name].size:
-            raise ValueError(f"{name}: cannot have {n_units} units, the network has {known[name].size}")
-        if n_units < known[name].size:
-            cut_(net, [(known[name], _mask(known[name], torch.arange(n_units, device="cpu")))])
-            arch.resized_(net, known[name], n_units)
+        current = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
+        if name not in current:
+            raise ValueError(f"no width {name!r}; there are {', '.join(current) or 'none'}")
+        if not 0 <= n_units <= current[name].size:
+            raise ValueError(f"{name}: cannot have {n_units} units, the network has {current[name].size}")
+        if n_units < current[name].size:
+            cut_(net, [(current[name], _mask(current[name], torch.arange(n_units, device="cpu")))])
+            arch.resized_(net, current[name], n_units)
 
 
 def empty_(net: nn.Module, width: Width) -> None:
-    """Remove all units of a width whose consumers read nothing of it any more, so that there is nothing to fold."""
+    """Remove all units of a width that its consumers no longer read, so that there is nothing to fold."""
     cut_(net, [(width, torch.zeros(width.size, dtype=torch.bool, device="cpu"))])
 
 
 def new_biases(net: nn.Module) -> list[str]:
-    """Name the layers that got a bias to take a constant."""
+    """List the layers that got a bias to take a constant."""
     return [name for name, module in net.named_modules() if layers.has_new_bias(module)]
 
 
@@ -103,7 +103,7 @@ def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
 def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
     """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
     error, largest = float((after - before).abs().max()), float(before.abs().max())
-    if not error <= rtol * largest:  # NaN is no agreement
+    if not error <= rtol * largest:  # also raises on NaN
         raise NumericsError(
             f"{name}: removing units changed the outputs by {error:.1e} where they reach {largest:.1e}, "
             f"more than {rtol:.0e} of it; check that they were dead and that the width names every layer they touch"
@@ -122,13 +122,15 @@ def _mask(width: Width, keep: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Example | None) -> None:
-    """Add what the removed units emit, where it is constant and read, to the consumers' biases."""
+    """Add the constants that removed units emit, if a consumer reads them, to the consumers' biases."""
     folded = foldable_units(net, width)
     folded &= removed.to(folded.device)
     if not folded.any():
         return
     if example is None:
-        raise ValueError(f"{width.name}: {int(folded.sum())} removed units emit constants; give an example to see them")
+        raise ValueError(
+            f"{width.name}: {int(folded.sum())} removed units emit constants; pass an example to record them"
+        )
     shifts = [(cut, _shift(net, width, cut, folded, example)) for cut in width.consumers]
     for cut, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
         layer = layers.layer_of(net, width, cut)
@@ -139,7 +141,7 @@ def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Example | Non
 
 
 def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Example) -> Tensor:
-    """Sum what a consumer makes of the constants of the folded units."""
+    """Sum the constants of the folded units, each times the weights with which a consumer reads it."""
     emitted = constants(net, width, example, cut)[folded].double().flatten()
     read = layers.weights(net, width, cut)[folded].double().flatten(0, 2)  # (entries, outputs, kernel)
     shift = torch.tensordot(emitted, read, dims=1).flatten(1).sum(1) if read.ndim > 2 else emitted @ read
