@@ -21,7 +21,7 @@ def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tupl
     columns = inputs.find_columns(rows.remove_columns(label), named)
     for name in columns:
         if name == label or not inputs.is_column(rows.features[name]):
-            what = "is the label" if name == label else f"holds {rows.features[name]}"
+            what = "is the label" if name == label else f"contains {rows.features[name]}"
             raise InputError(f"data.columns: {name!r} cannot be used for {task_name}, it {what}")
     return columns, label
 
@@ -32,5 +32,5 @@ def label_words(rows: datasets.Dataset, label: str) -> list[str | None]:
     if is_class(feature):
         return [None if value in (None, -1) else feature.names[value] for value in values]
     if any(isinstance(value, list | dict) or (isinstance(value, float) and value % 1) for value in values):
-        raise InputError(f"data.columns.label: one class per row is needed, {label!r} holds {feature}")
+        raise InputError(f"data.columns.label: one class per row is needed, {label!r} contains {feature}")
     return [None if value in (None, -1) else value if isinstance(value, str) else str(int(value)) for value in values]

@@ -34,7 +34,7 @@ def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str
     spelled = _common_spelling(labels.names, tuple(mapping))
     if spelled is None:
         names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
-        raise InputError(f"data.labels: must map each label of the dataset once, that is {names}, got {keys}")
+        raise InputError(f"data.labels: must map each of the dataset's labels {names} once, got {keys}")
     targets = {spelled(name): target for name, target in mapping.items()}
     renamed = {name: targets[spelled(name)] for name in labels.names}
     return from_values(set(renamed.values())), renamed

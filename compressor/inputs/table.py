@@ -33,7 +33,7 @@ def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
     columns = named.features or numbers or (only("features", rows, (), is_list),)
     if len(columns) > 1 and (lists := [name for name in columns if is_list(rows.features.get(name))]):
         raise InputError(
-            f"data.columns.features: {lists[0]!r} holds lists; give that column alone, or columns of numbers"
+            f"data.columns.features: {lists[0]!r} contains lists; give only that column, or columns of numbers"
         )
     return columns
 

@@ -76,7 +76,7 @@ def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
     Networks that generate text and have no padding token use the end-of-text token for it.
     """
     if len(processor) > config.vocab_size:
-        raise InputError(f"{place}: {len(processor)} tokens for a network that has {config.vocab_size}")
+        raise InputError(f"{place}: the tokenizer has {len(processor)} tokens, the network only {config.vocab_size}")
     most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions
     processor.model_max_length = min(processor.model_max_length, most)
     if processor.pad_token is None:

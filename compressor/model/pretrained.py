@@ -160,7 +160,7 @@ def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> 
     try:
         return task_file(task).INPUTS.read_processor(str(folder), **settings)
     except UNUSABLE as error:
-        raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
+        raise InputError(f"{folder}: no tokenizer or image processor can be loaded ({first_line(error)})") from error
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:

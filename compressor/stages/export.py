@@ -51,7 +51,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     The file gets its final name only after the logits agree, so a failed export leaves an earlier file unchanged.
     """
     opset = opset_of(model.arch) if options.opset == "auto" else options.opset
-    has_operator = opset >= 23 and supports_sdpa(model.net)  # sdpa's guards are slower than eager without it
+    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa exports guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
     output = _output(net, example)

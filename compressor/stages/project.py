@@ -193,7 +193,7 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
 
 def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none" or not importance.is_known(scores, contest.widths):
+    if options.importance == "none" or not importance.has_scores(scores, contest.widths):
         return matrix
     weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":

@@ -121,7 +121,7 @@ def test_lists_of_unlike_length_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"features": ("remark",)}, "'remark' cannot be used for tabular-classification, it holds"),
+        ({"features": ("remark",)}, "'remark' cannot be used for tabular-classification, it contains"),
         ({"features": ("width", "label")}, "'label' cannot be used for tabular-classification, it is the label"),
         ({"features": ("height",)}, "data.columns.features: no such column, got 'height'"),
         ({"text": "remark"}, "data.columns.text: not used in tabular-classification, got 'remark'"),

@@ -125,7 +125,7 @@ def test_a_text_config_takes_the_tokenizer_it_names(bert_folder):
     config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     source = Source(config=config, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).task.processor.vocab_size == 22
-    with pytest.raises(InputError, match="22 tokens for a network that has 20"):
+    with pytest.raises(InputError, match="the tokenizer has 22 tokens, the network only 20"):
         load_model(source.model_copy(update={"config": config | {"vocab_size": 20}}), ["no", "yes"])
 
 
@@ -254,7 +254,7 @@ BLOCK = {"format": 1, "layers": [0, 1]}
         (config_with(intermediate_size=8), "the weights do not fit config.json"),
         (config_with(compressor={**BLOCK, "format": 2}), "format 2 of another version"),
         (config_with(compressor={**BLOCK, "widths": {"layer.9.ffn": 4}}), "no width 'layer.9.ffn'"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor that loads"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor can be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors, found no weights"),
     ],
 )
