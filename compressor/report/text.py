@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compressor.bench.result import Energy, Entry, Host, Result, Variant
 from compressor.graphs.description import Declared
-from compressor.report import compare, headline, joules, measured, speed, widths, words
+from compressor.report import compare, dataset, headline, joules, measured, speed, widths, words
 from compressor.report.document import RecipePlan, Report
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 
@@ -111,6 +111,8 @@ def plan(plan_: RecipePlan) -> str:
     lines = [
         f"model: {model['family']}, {model['n_params']:,} parameters, {origin}",
         f"data: {', '.join(f'{n_examples:,} {split}' for split, n_examples in data.items())}",
+        *dataset.lines(plan_["dataset"]),
+        *dataset.padding(model["padding_gap"]),
         "",
     ]
     rows = [[stage["stage"], f"{stage['n_params']:,}", _ranges(stage["widths"])] for stage in plan_["stages"]]

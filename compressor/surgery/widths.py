@@ -97,10 +97,15 @@ def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
     neurons of a layer, but not the dimensions of all its heads.
     """
     for pattern in patterns:
-        if not any(_matches(width, pattern) for width in widths):
+        if not is_match(widths, pattern):
             names = listed([width.name for width in widths], most=12)
             raise ValueError(f"no width matches {pattern!r}; there are {names or 'none'}")
     return [width for width in widths if any(_matches(width, pattern) for pattern in patterns)]
+
+
+def is_match(widths: Sequence[Width], pattern: str) -> bool:
+    """Whether a pattern selects any of the widths."""
+    return any(_matches(width, pattern) for width in widths)
 
 
 def _matches(width: Width, pattern: str) -> bool:

@@ -36,8 +36,9 @@ from pathlib import Path
 import onnxruntime
 
 folder = "path/to/this/folder"
-names = json.loads(Path(folder, "config.json").read_text())["feature_names"]
-rows = frame[names].to_numpy("float32")  # frame: a pandas DataFrame with these columns, not scaled
+config = json.loads(Path(folder, "config.json").read_text())
+dtype = "float64" if config.get("feature_origins") else "float32"  # large numbers need float64
+rows = frame[config["feature_names"]].to_numpy(dtype)  # frame: a pandas DataFrame with these columns, not scaled
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 (logits,) = session.run(["logits"], {{"features": rows}})
 """

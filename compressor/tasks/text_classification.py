@@ -17,7 +17,7 @@ def snippet(file: str) -> str:
 from transformers import AutoTokenizer
 
 folder = "path/to/this/folder"
-inputs = AutoTokenizer.from_pretrained(folder)(["some text"], return_tensors="np")
+inputs = AutoTokenizer.from_pretrained(folder)(["some text"], truncation=True, return_tensors="np")
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 names = {{each.name for each in session.get_inputs()}}
 (logits,) = session.run(["logits"], {{name: value for name, value in inputs.items() if name in names}})
