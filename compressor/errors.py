@@ -1,6 +1,7 @@
 """The exceptions a user can meet, each with its exit code, and functions that format messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from compressor.bench import errors as bench
 
@@ -41,9 +42,19 @@ class ParityError(CompressorError):
 
 
 class GateMissed(CompressorError):  # noqa: N818 - a verdict, not a fault
-    """A limit that the recipe sets on the result was missed."""
+    """A limit that the recipe sets on the result was missed.
+
+    Attributes
+    ----------
+    report : mapping, or None
+        The report of the run, where a run was judged.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Inconclusive(CompressorError):  # noqa: N818 - a verdict, not a fault

@@ -36,7 +36,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention.all_head_size = attention.query.out_features
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+    elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
         attention.attention_head_size = n_units
 
 

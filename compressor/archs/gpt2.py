@@ -35,7 +35,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "dimension" and n_units:  # without dimensions there are no heads, whatever their span
+    if width.kind == "dimension" and n_units:  # with none left the old size stays: it is a divisor below
         attention.head_dim = n_units
     n_entries = attention.c_attn.nf // 3
     attention.num_heads = n_entries // attention.head_dim

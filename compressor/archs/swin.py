@@ -27,7 +27,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # with none left the old size stays: there are no entries to divide
         attention.head_dim = n_units
 
 

@@ -36,7 +36,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
         attention = net.get_submodule(cut.module.rpartition(".")[0])
         if width.kind == "head":
             attention.n_heads = n_units
-        elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
             attention.key_value_proj_dim = n_units
     for at in named(net, "EncDecAttention"):
         net.get_submodule(at).n_heads = 1  # only sizes a bias of zeros, which all layers take from the first

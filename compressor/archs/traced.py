@@ -42,7 +42,7 @@ def _traced(net: Any) -> Traced:
     try:
         return trace(net, _example(net))
     except InputError as error:
-        raise InputError(f"model: no file knows the family {net.config.model_type!r}; {error}") from error
+        raise InputError(f"model: no file handles the family {net.config.model_type!r}; {error}") from error
 
 
 def _example(net: Any) -> dict[str, object]:

@@ -1,24 +1,24 @@
 """Read the dataset that a recipe names, and find its columns, labels and splits."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import torch
 from pydantic import Field, model_validator
 
+from compressor.data import reading
 from compressor.data.columns import find_columns, label_words
+from compressor.data.content import Content, read_content
 from compressor.data.labels import Labels, from_values, rename
 from compressor.data.options import Augment
 from compressor.errors import InputError, first_line, listed
-from compressor.inputs.columns import Columns, is_class, is_image
+from compressor.inputs.columns import Columns, is_class
 from compressor.model import hub
 from compressor.model.quiet import datasets_quiet
 from compressor.nets.tabular import Features
-from compressor.options import Base
+from compressor.options import Base, Share
 from compressor.tasks import task_file
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -47,7 +47,7 @@ class Dataset(Base):
     report_split: str | None = None
     """Split for the reported accuracy; no choice is made on it. Validation if labelled, else test, else 10 % of
     train."""
-    held_out: float = Field(default=0.02, gt=0, lt=1)
+    held_out: Share = Field(default=0.02, gt=0, lt=1)
     """Share of the training split that is set aside; every choice of the run is made on it."""
     max_length: int = Field(default=128, ge=2)
     """Longer texts are cut to this many tokens, or to the maximum of the model."""
@@ -77,11 +77,20 @@ class Raw:
     """Column of the label."""
     classes: Labels
     renamed: Mapping[str, str]
-    """Map from the values in the label column to the names of the classes."""
-    digest: str
-    """Hash of the content; the recipe's options are not part of it."""
+    """From what the label column says to the name of the class."""
+    content: Content
+    """Hashes of what is read; what the recipe says of it is no part."""
+    left_out: Mapping[str, str]
+    """Columns that are not read, with their types."""
+    n_unlabelled: tuple[int, int]
+    """Rows without a label in the training split and in the reported one; they are left out."""
     features: Features | None = None
     """For a table: the names of its features and their scale, for a new network."""
+
+    @property
+    def digest(self) -> str:
+        """Of the content, as hexadecimal digits."""
+        return self.content.digest
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,14 +111,31 @@ def open_dataset(options: Dataset, task_name: str) -> Raw:
                 f"data.train_split: no such split, got {options.train_split!r}; choose from {listed(splits)}"
             )
         columns, label = find_columns(splits[options.train_split], options.columns, task_name)
+        inputs = task_file(task_name).INPUTS
         train, report, report_split = _choose_splits(splits, options, label)
+        n_unlabelled = []
+        for name in (options.train_split, report_split):
+            rows = splits.get(name, report.select([]))  # a share of train is not there under its name
+            inputs.check(rows, columns, name)
+            n_unlabelled.append(label_words(rows, label).count(None))
         classes = _classes((train, report), label)
         renamed = {name: name for name in classes.names}
         if options.labels is not None:
             classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
-        digest = _digest((train, report), (*columns, label))
-        features = task_file(task_name).INPUTS.features(train, columns)
-        return Raw(train, report, report_split, columns, label, classes, renamed, digest, features)
+        features, read = splits[options.train_split].features, {*columns, label}
+        return Raw(
+            train=train,
+            report=report,
+            report_split=report_split,
+            columns=columns,
+            label=label,
+            classes=classes,
+            renamed=renamed,
+            content=read_content((train, report), columns, label),
+            left_out={name: _kind(feature) for name, feature in features.items() if name not in read},
+            n_unlabelled=(n_unlabelled[0], n_unlabelled[1]),
+            features=inputs.features(train, columns),
+        )
 
 
 def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
@@ -135,17 +161,16 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
         hub.folder("data.dataset", name, options.revision, "dataset", CARD)
     try:
         if local.is_file():
-            loaded = datasets.load_dataset(BUILDERS[local.suffix], data_files=str(local))
+            found = reading.load(BUILDERS[local.suffix], data_files=str(local))
         elif local.is_dir():
-            loaded = datasets.load_dataset(str(local.resolve()), options.config)
+            found = reading.load(str(local.resolve()), options.config)
         else:
-            loaded = datasets.load_dataset(name, options.config, revision=options.revision)
+            found = reading.load(name, options.config, revision=options.revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: loading scripts
         raise InputError(
             f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
         ) from error
-    splits: Mapping[str, datasets.Dataset] = loaded
-    return splits
+    return found
 
 
 def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
@@ -193,6 +218,8 @@ def _labelled(rows: datasets.Dataset, label: str) -> datasets.Dataset:
     if label not in rows.features:
         return rows.select([])
     names = label_words(rows, label)
+    if set(names) <= {None, "-1"}:  # how splits without labels are published; elsewhere -1 is a class
+        return rows.select([])
     return rows if None not in names else rows.select([i for i, name in enumerate(names) if name is not None])
 
 
@@ -203,19 +230,6 @@ def _classes(splits: Sequence[datasets.Dataset], label: str) -> Labels:
     return from_values({name for rows in splits for name in label_words(rows, label) if name is not None})
 
 
-def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str]) -> str:
-    """Hash of the content, without any path or date."""
-    content = hashlib.sha256()
-    for rows in splits:
-        for name in columns:
-            feature = rows.features[name]
-            content.update(f"{name}: {feature.names if is_class(feature) else len(rows)}".encode())
-            values = rows.cast_column(name, datasets.Image(decode=False)) if is_image(feature) else rows
-            for value in values[name]:
-                content.update(hashlib.sha256(_bytes(value)).digest())
-    return content.hexdigest()
-
-
-def _bytes(value: Any) -> bytes:
-    """Content of a cell; for an image, the content of its file."""
-    return (value["bytes"] or Path(value["path"]).read_bytes()) if isinstance(value, dict) else repr(value).encode()
+def _kind(feature: object) -> str:
+    """Name the type of a column."""
+    return str(getattr(feature, "dtype", None) or type(feature).__name__)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from compressor.errors import InputError, listed
 
+TRUTH = ("False", "True")  # in the order of the numbers that they stand for
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -18,11 +20,13 @@ class Labels:
 
 def has_real_names(names: Sequence[str]) -> bool:
     """Whether labels are words, rather than integers or `LABEL_0`, `LABEL_1`."""
-    return not all(re.fullmatch(r"(LABEL_)?\d+", name) for name in names)
+    return not all(re.fullmatch(r"(LABEL_)?-?\d+", name) for name in names)
 
 
 def from_values(values: set[str]) -> Labels:
-    """Labels of a column that holds plain integers or words."""
+    """Labels of a column that holds plain integers, truth values or words."""
+    if values <= set(TRUTH):
+        return Labels(tuple(name for name in TRUTH if name in values), is_ordered=len(values) == len(TRUTH))
     if has_real_names(sorted(values)):
         return Labels(tuple(sorted(values)), is_ordered=False)
     by_index = sorted(values, key=_index)
@@ -34,10 +38,11 @@ def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str
     spelled = _common_spelling(labels.names, tuple(mapping))
     if spelled is None:
         names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
-        raise InputError(f"data.labels: must map each label of the dataset once, that is {names}, got {keys}")
+        raise InputError(f"data.labels: must map each of the dataset's labels {names} once, got {keys}")
     targets = {spelled(name): target for name, target in mapping.items()}
     renamed = {name: targets[spelled(name)] for name in labels.names}
-    return from_values(set(renamed.values())), renamed
+    given = tuple(dict.fromkeys(renamed.values()))
+    return Labels(given, is_ordered=False) if has_real_names(given) else from_values(set(given)), renamed
 
 
 def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import datasets
 from torch import Generator, Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from compressor.inputs.columns import Columns
 from compressor.nets.tabular import Features
@@ -29,6 +29,10 @@ class Reader(Protocol):
     def features(self) -> tuple[str, ...]:
         """Names of the numbers in a row of a table, in order."""
 
+    @property
+    def is_double(self) -> bool:
+        """Whether the rows of a table are float64, as large numbers need; else float32."""
+
 
 class Inputs(Protocol):
     """A file of this folder."""
@@ -49,6 +53,9 @@ class Inputs(Protocol):
     def find_columns(self, rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
         """Return the columns to read: those that the recipe names, or the only ones that fit."""
 
+    def check(self, rows: datasets.Dataset, columns: Sequence[str], split: str) -> None:
+        """Refuse what would stop a run later: images that do not open, for example."""
+
     def is_column(self, feature: Any) -> bool:
         """Return whether a column can be read."""
 
@@ -58,7 +65,7 @@ class Inputs(Protocol):
     def new_processor(self, config: PreTrainedConfig) -> Any:
         """Make the processor of a new network from its config."""
 
-    def agree_(self, config: PreTrainedConfig, processor: Any, place: str) -> None:
+    def agree_(self, net: PreTrainedModel, processor: Any, place: str) -> None:
         """Make the config of a network and its processor agree, or refuse them."""
 
     def encode(

@@ -53,7 +53,8 @@ def is_image(feature: Any) -> bool:
 
 def is_number(feature: Any) -> bool:
     """Return whether a column contains one number in each row."""
-    return isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
+    kinds = ("int", "uint", "float", "bool", "decimal")
+    return isinstance(feature, datasets.Value) and feature.dtype.startswith(kinds)
 
 
 def is_list(feature: Any) -> bool:

@@ -156,9 +156,11 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         processor = inputs.new_processor(net.config)
     else:
         processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
-    inputs.agree_(net.config, processor, str(folder))
+    inputs.agree_(net, processor, str(folder))
     taken = set(signature(net.forward).parameters)
     if processor is not None:
         taken &= set(processor.model_input_names)
     names_taken = tuple(name for name in inputs.NAMES if name in taken)
-    return Task(source.task, labels, processor, names_taken, tuple(getattr(net.config, "feature_names", ())))
+    features = tuple(getattr(net.config, "feature_names", ()))
+    is_double = getattr(net.config, "feature_origins", None) is not None
+    return Task(source.task, labels, processor, names_taken, features, is_double)

@@ -26,7 +26,15 @@ from compressor.nets import tabular
 from compressor.nets.tabular import Features
 from compressor.tasks import auto_class, task_file
 
-DATASETS_OWN = ("id2label", "label2id", "num_labels", "feature_names", "feature_means", "feature_stds")
+DATASETS_OWN = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "feature_names",
+    "feature_means",
+    "feature_stds",
+    "feature_origins",
+)
 FORMAT = 1  # of the block `compressor` in config.json
 UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
@@ -48,7 +56,8 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         config.architectures = config.architectures or []  # transformers 5.23 fails on None if a family has two
         _name_outputs_(config, labels)
         if features is not None:
-            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features))
+            config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features)[:3])
+            config.feature_origins = features.origins and list(features.origins)
         net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
     except UNUSABLE as error:
         raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
@@ -75,6 +84,7 @@ def read_net(
     All of them must be present, except those of a new head.
     """
     check_weights(folder)
+    _plain_(config)
     is_complete = task is None or has_head(config, task)
     if not is_complete:
         _name_outputs_(config, labels)
@@ -108,6 +118,16 @@ def _missing(missing: Collection[str], unexpected: Collection[str]) -> str:
         return f"{what}; fetch it again"
     others = f"{len(unexpected)} have names of no such network, among them {min(unexpected)!r}"
     return f"{what}, and {others}; merge masks, adapters and wrappers into the network and save it again"
+
+
+def _plain_(config: PreTrainedConfig) -> None:
+    """Count the outputs from 0, and let the network answer in the form that is read here."""
+    config.return_dict = True
+    config.output_attentions = config.output_hidden_states = False
+    names: Any = config.id2label or {}
+    if names and sorted(names) != list(range(len(names))):  # from 1, or with holes: the order is what says the output
+        config.id2label = {place: names[key] for place, key in enumerate(sorted(names))}
+        config.label2id = {name: place for place, name in config.id2label.items()}
 
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:
@@ -160,7 +180,7 @@ def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> 
     try:
         return task_file(task).INPUTS.read_processor(str(folder), **settings)
     except UNUSABLE as error:
-        raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
+        raise InputError(f"{folder}: no tokenizer or image processor can be loaded ({first_line(error)})") from error
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:

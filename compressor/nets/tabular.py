@@ -22,7 +22,10 @@ class Features:
 
     names: tuple[str, ...]
     means: tuple[float, ...]
+    """Of what is left of a feature when its origin is subtracted."""
     stds: tuple[float, ...]
+    origins: tuple[int, ...] | None = None
+    """Subtracted in float64 where float32 is too coarse for some feature; zero for the others."""
 
 
 @strict
@@ -36,7 +39,9 @@ class TabularConfig(PreTrainedConfig):
     feature_means: list[float] | tuple[float, ...] | None = None
     """Subtracted from each feature; zeros by default."""
     feature_stds: list[float] | tuple[float, ...] | None = None
-    """Divisor of each feature after the subtraction; ones by default."""
+    """What it is then divided by; ones by default."""
+    feature_origins: list[int] | tuple[int, ...] | None = None
+    """What is subtracted first, in float64: rows are float64 then, and float32 by default."""
 
     def __post_init__(self, **kwargs: Any) -> None:
         n_features = len(self.feature_names)
@@ -84,27 +89,39 @@ class Inputs(nn.Module):
     features: Tensor
     mean: Tensor
     std: Tensor
+    origin: Tensor
+    """Integers, because loading a network turns all else into float32."""
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__()
         self.register_buffer("features", torch.arange(len(config.feature_names)))
         self.register_buffer("mean", torch.tensor(config.feature_means))
         self.register_buffer("std", torch.tensor(config.feature_stds))
+        self.is_double = config.feature_origins is not None
+        if self.is_double:
+            self.register_buffer("origin", torch.tensor(config.feature_origins))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""
         if len(self.features) == len(self.mean):  # nothing to select: saves an operation in the exported graph
             return self.standardized(rows)
-        selected = rows.index_select(1, self.features)  # one Gather in ONNX, where indexing becomes three operations
-        return (selected - self.mean[self.features]) / self.std[self.features]
+        picked = self._near(rows).index_select(
+            1, self.features
+        )  # one Gather in ONNX, where indexing is three operations
+        return (picked - self.mean[self.features]) / self.std[self.features]
 
     def standardized(self, rows: Tensor) -> Tensor:
         """Bring all features to mean zero and standard deviation one."""
-        return (rows - self.mean) / self.std
+        return (self._near(rows) - self.mean) / self.std
 
     def restored(self, rows: Tensor) -> Tensor:
         """Undo `standardized`."""
-        return rows * self.std + self.mean
+        near = rows * self.std + self.mean
+        return near.double() + self.origin if self.is_double else near
+
+    def _near(self, rows: Tensor) -> Tensor:
+        """Subtract the origins, as float32 is fine enough for what is left."""
+        return (rows - self.origin.double()).float() if self.is_double else rows
 
 
 class Hidden(nn.Module):

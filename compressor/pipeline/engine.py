@@ -23,7 +23,7 @@ from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import say
 from compressor.recipe import Recipe, dump, packaged
 from compressor.recipe.schema import STAGES, Bench
-from compressor.report import card, page
+from compressor.report import card, dataset, page
 from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
 from compressor.tasks import Task
@@ -42,6 +42,9 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
         say(f"run directory: {run_dir}")
         is_written = _is_read_from(home.recipe, recipe, recipe_file)
         start = begin(recipe)
+        recipe = start.recipe
+        for remark in [*dataset.remarks(start.read), *dataset.padding(start.padding_gap)]:
+            say(remark)
         list(walk_dry(recipe, start))  # raises an error if a stage does not fit
         metadata = provenance.metadata(start.source)
         run_record = provenance.run_record(recipe, recipe_file, start.source)
@@ -56,14 +59,14 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
         for folder, kind in _folders(steps):
             card.write_card(folder, report, kind, start.model.task.file)
     if missed := [verdict for verdict in report["gates"] if not verdict["met"]]:
-        raise GateMissed("\n".join(_sentence(verdict) for verdict in missed))
+        raise GateMissed("\n".join(_sentence(verdict) for verdict in missed), report)
     return report
 
 
 def check(recipe: Recipe) -> RecipePlan:
     """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
     start = begin(recipe)
-    return {**start.summary(), "stages": list(walk_dry(recipe, start))}
+    return {**start.summary(), "stages": list(walk_dry(start.recipe, start))}
 
 
 def _run_steps(

@@ -16,7 +16,7 @@ from compressor.bench import meters
 from compressor.data import Dataset
 from compressor.errors import RecipeError
 from compressor.model import Model, Source
-from compressor.options import Base
+from compressor.options import Base, Share
 from compressor.plugins import discover, names
 from compressor.recipe import packaged
 from compressor.recipe.messages import complaints
@@ -42,12 +42,12 @@ class Bench(Base):
     threads: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
     """Threads of the runtime."""
     meter: str = "auto"
-    """Energy meter; `auto` uses the first one that works on this machine, or none."""
+    """Energy meter; `auto` uses the first one that works on this machine, or none; `none` measures no energy."""
 
     @field_validator("meter")
     @classmethod
     def _is_known(cls, meter: str) -> str:
-        if meter not in (known := ["auto", *names(meters)]):
+        if meter not in (known := ["auto", "none", *names(meters)]):
             raise ValueError(f"no such file in {meters.__name__}; {nearest(meter, known)}")
         return meter
 
@@ -55,7 +55,7 @@ class Bench(Base):
 class Gates(Base):
     """Limits on the result; a missed limit is exit code 6."""
 
-    max_accuracy_drop: float | None = Field(default=None, ge=0, le=1)
+    max_accuracy_drop: Share | None = Field(default=None, ge=0, le=1)
     """Accuracy that the last file may lose compared with the original's fp32 file, as a fraction."""
     max_p50_ratio: float | None = Field(default=None, gt=0)
     """p50 of the last file over that of the original of the same precision, at every measured point."""

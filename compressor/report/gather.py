@@ -193,6 +193,7 @@ def _unmeasured(kind: Kind, place: str, origin: str, file: FileRecord | StepReco
             "n_params": model.get("n_params"),
             "size_bytes": file["size_bytes"],
             "load_ms": None,
+            "load_range_ms": None,
             "peak_memory_bytes": None,
             "output_difference": None,
             "bench": [],

@@ -42,9 +42,12 @@ class Stack:
     types: list[str] | None
 
     def fits(self, keep: Sequence[int]) -> bool:
-        """Whether each kept layer has the same tensors as the layer it replaces, as a config can rebuild no others."""
-        tensors = [_tensors(layer) for layer in self.layers]
-        return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
+        """Whether each kept layer has the tensors and factors of the layer whose place it takes.
+
+        A config can rebuild nothing else: GPT-2 may divide its attention by the number of the layer.
+        """
+        built = [(_tensors(layer), _scales(layer)) for layer in self.layers]
+        return all(built[at] == built[kept] for at, kept in enumerate(keep))
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
@@ -58,7 +61,8 @@ def run(model: Model, options: Options, context: Context) -> Model:
     keep = options.keep or _least_damage(model, stack, options.n_layers or n_layers, context)
     if not stack.fits(keep):
         raise RecipeError(
-            f"drop_layers: the first layer of {model.net.config.model_type!r} differs from the others and must be kept"
+            f"drop_layers: layers of {model.net.config.model_type!r} differ by their place, which {list(keep)} would "
+            "change; keep the first ones"
         )
     origin = model.layers
     _set_layers_(model, stack, keep)
@@ -80,6 +84,16 @@ def _stack(model: Model) -> Stack:
 
 def _tensors(layer: nn.Module) -> set[str]:
     return set(layer.state_dict()) - {f"{name}.bias" for name in surgery.new_biases(layer)}
+
+
+def _scales(layer: nn.Module) -> dict[str, float]:
+    """Collect the factors that the modules of a layer were built with."""
+    return {
+        f"{name}.{key}": value
+        for name, module in layer.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, float)
+    }
 
 
 def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:

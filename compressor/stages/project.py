@@ -16,12 +16,14 @@ from compressor import balls, surgery
 from compressor.balls import Ball
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
+from compressor.options import Share
 from compressor.plugins import discover, one_of
 from compressor.surgery import Width, importance
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+DEFAULT_WIDTHS = ("*.ffn", "*.heads")
+Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
 
 class Options(StageOptions):
@@ -30,9 +32,10 @@ class Options(StageOptions):
     stage: Literal["project"]
     ball: Annotated[str, one_of(balls)] = "l1_inf"
     """Norm ball onto which the columns are projected."""
-    widths: tuple[str, ...] = ("*.ffn", "*.heads")
-    """Patterns of names of widths. A width that crosses the units of others, such as `layer.0.head_dims` or
-    `residual`, is selected only by a pattern that contains its last word."""
+    widths: tuple[str, ...] | None = None
+    """Patterns of names of widths; by default `*.ffn` and `*.heads`, as far as the network has them. A width that
+    crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern that contains
+    its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
@@ -114,7 +117,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
-    chosen = surgery.select(model.widths(), options.widths)
+    chosen = _chosen(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= importance.no_scores(chosen)
@@ -140,6 +143,14 @@ def run(model: Model, options: Options, context: Context) -> Model:
         score = context.trainer.evaluate(model)
         context.journal.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **score)
     return model
+
+
+def _chosen(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
+    """Select widths; patterns that someone wrote must all match, of the default ones those that do are taken."""
+    if patterns is None:
+        found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]
+        patterns = found or DEFAULT_WIDTHS
+    return surgery.select(widths, patterns)
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
@@ -193,7 +204,7 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
 
 def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none" or not importance.is_known(scores, contest.widths):
+    if options.importance == "none" or not importance.has_scores(scores, contest.widths):
         return matrix
     weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":

@@ -97,5 +97,5 @@ def _prove_tokens(model: Model, trimmed: Model, kept: Tensor, max_length: int, c
         old, new = (split.batch([index])["input_ids"][0] for split in (before, after))
         if len(old) < max_length and is_kept[old].all() and not torch.equal(kept[new], old):
             raise NumericsError(
-                f"vocabulary: a held-out text of {len(old)} kept tokens is now split into {len(new)} others"
+                f"vocabulary: a held-out text of {len(old)} kept tokens is now split into {len(new)} different ones"
             )

@@ -52,6 +52,8 @@ class Task:
     """Inputs that the network takes, in the order of `Inputs.NAMES`."""
     features: tuple[str, ...] = ()
     """Names of the numbers in a row of a table, in order."""
+    is_double: bool = False
+    """Whether the rows of a table are float64, as large numbers need; else float32."""
 
     @property
     def file(self) -> TaskFile:

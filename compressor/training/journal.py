@@ -15,7 +15,12 @@ from compressor.model.artifact import load_weights_, save_weights
 from compressor.progress import say
 
 SECONDS_BETWEEN_SAVES = 60.0
-LEFTOVERS = ("*.safetensors", "step.json", "round.json")  # needed to resume, but not by a finished stage
+LEFTOVERS = (
+    "*.safetensors",
+    ".*.partial",
+    "step.json",
+    "round.json",
+)  # needed to resume, or left by a write that was cut short
 
 Tensors = Callable[[], dict[str, Tensor]]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from compressor.options import Base
+from compressor.options import Base, Share
 
 
 class Distill(Base):
@@ -38,7 +38,7 @@ class Retrain(Base):
     """Examples per step, over all processes."""
     lr: float = Field(default=5e-5, gt=0)
     """Peak learning rate of AdamW."""
-    warmup: float = Field(default=0.05, ge=0, le=1)
+    warmup: Share = Field(default=0.05, ge=0, le=1)
     """Fraction of the steps that warm up; the rest decays linearly to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay; biases and normalisation weights have none."""

@@ -430,7 +430,7 @@ class TestBadInput:
         onnx.save(onnx.load("new.onnx"), "new.onnx", save_as_external_data=True, location="weights", size_threshold=0)
         Path("weights").unlink()
         assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
-        line = "compress: new.onnx: its weights are missing, 'weights' should lie beside it\n"
+        line = "compress: new.onnx: its weights are missing, 'weights' should be next to it\n"
         assert capsys.readouterr().err == line
 
     def test_external_data_that_lies_outside(self, capsys):
@@ -441,7 +441,7 @@ class TestBadInput:
         for place in ("../wei", "/weigh"):
             Path("new.onnx").write_bytes(content.replace(b"weights", place.encode().ljust(7, b"x")))
             assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
-            line = f"compress: new.onnx: its weights should lie beside it, got {place.ljust(7, 'x')!r}\n"
+            line = f"compress: new.onnx: its weights should be next to it, got {place.ljust(7, 'x')!r}\n"
             assert capsys.readouterr().err == line
 
     def test_inputs_that_are_not_there(self, capsys, tmp_path):
