@@ -23,6 +23,7 @@ from compressor import surgery
 from compressor.archs import opset_of
 from compressor.surgery.widths import Width
 
+SIDES: tuple[surgery.Side, ...] = ("producer", "consumer", "both")
 KINDS = ("ffn", "heads", "group_heads", "cross_heads", "head_dims", "channels", "residual", "embedding", "inputs")
 
 
@@ -31,7 +32,7 @@ def kind_of(width: Width) -> str:
     return width.what.partition(".")[0].replace("cross_head_dims", "head_dims")
 
 
-def error_of(net: nn.Module, name: str, side: str) -> tuple[Width, float]:
+def error_of(net: nn.Module, name: str, side: surgery.Side) -> tuple[Width, float]:
     """Relative change of the logits when a third of a width is zeroed and cut."""
     arch, example = tiny.arch_of(net), tiny.inputs(net)
     width = next(each for each in arch.widths(net) if each.name == name)
@@ -47,7 +48,7 @@ def row(family: str) -> dict[str, str]:
     """Cells of a family: exact or approximate, with the largest error over attentions, sides and widths."""
     worst: dict[tuple[str, bool], float] = defaultdict(float)
     for attention in [attention for name, attention in tiny.nets() if name == family]:
-        for side in ("producer", "consumer", "both"):
+        for side in SIDES:
             net = tiny.tiny(family, attention)
             for name in [width.name for width in tiny.arch_of(net).widths(net)]:
                 width, error = error_of(tiny.tiny(family, attention), name, side)

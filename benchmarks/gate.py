@@ -16,18 +16,20 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from compressor.archs import bert
 from compressor.bench.host import cpu
 from compressor.measure import launch
-from compressor.model.artifact import Model, Task
+from compressor.model import Model, Task
+from compressor.model.checkpoint import arch_of
 from compressor.model.outputs import n_flops
 from compressor.stages import export
 from compressor.training.context import Context
 
+NO_DATA: Any = None  # exporting reads none
 LENGTH = 32
 GROWTH = (0.0, 0.05, 0.10)
 
@@ -40,7 +42,7 @@ def build(hidden_size: int, ffn_size: int) -> Model:
     )
     tokenizer = SimpleNamespace(pad_token_id=0, save_pretrained=lambda folder: None)
     task = Task("text-classification", ("a", "b"), tokenizer, ("input_ids", "attention_mask"))
-    return Model(BertForSequenceClassification(config).eval(), bert, task)
+    return Model(BertForSequenceClassification(config).eval(), arch_of("bert"), task)
 
 
 def files(hidden_size: int, folder: Path) -> dict[float, Path]:
@@ -52,7 +54,7 @@ def files(hidden_size: int, folder: Path) -> dict[float, Path]:
         model = build(hidden_size, ffn_size + round(growth * before / a_neuron))
         path = folder / f"{growth:.2f}"
         path.mkdir()
-        context = Context(path, "", 0, data=None, originals=None)
+        context = Context(path, "", 0, data=NO_DATA, originals=None)
         made[growth] = export.run(model, export.Options(stage="export"), context).path
         print(f"FFN {model.net.config.intermediate_size}: FLOPs {n_flops(model, 1, LENGTH) / before - 1:+.2%}")
     return made

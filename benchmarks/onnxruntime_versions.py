@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,12 +24,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from transformers import BertConfig, BertForSequenceClassification
 
-from compressor.archs import bert
 from compressor.bench import sessions
 from compressor.model import Model, OnnxGraph, Task
+from compressor.model.checkpoint import arch_of
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 
+NO_DATA: Any = None  # exporting reads none
 RELEASES = (
     *("1.15.0", "1.15.1", "1.16.0", "1.16.3", "1.17.0", "1.17.3", "1.18.0", "1.18.1", "1.19.0", "1.19.2", "1.20.0"),
     *("1.20.1", "1.21.0", "1.21.1", "1.22.0", "1.22.1", "1.23.0", "1.23.2", "1.24.1", "1.24.4", "1.25.0", "1.25.1"),
@@ -60,7 +62,7 @@ def hand_made(folder: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 6, 16)).astype(np.float32)
     weights = {"w": rng.standard_normal((16, 16)), "scale": rng.standard_normal(16), "bias": rng.standard_normal(16)}
-    steps = [
+    steps: list[tuple[int, str, list[str], dict[str, Any]]] = [
         (17, "LayerNormalization", ["x", "scale", "bias"], {}),
         (17, "MatMul", ["h0", "w"], {}),
         (17, "Erf", ["h1"], {}),
@@ -89,7 +91,7 @@ def hand_made(folder: Path) -> None:
 def exported(folder: Path) -> None:
     """Export a BERT at each opset, in fp32 and in int8."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": 99, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    sizes: dict[str, Any] = {"vocab_size": 99, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     net = BertForSequenceClassification(BertConfig(**sizes, num_attention_heads=4)).eval()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)  # large everywhere, so that a wrong number shows
@@ -99,8 +101,8 @@ def exported(folder: Path) -> None:
     inputs = {"input_ids": ids, "attention_mask": (np.arange(16) < [[16], [9], [4]]).astype(np.int64)}
     for opset in range(18, 24):
         with tempfile.TemporaryDirectory() as name:
-            context = Context(Path(name), "", 0, data=None, originals=None)
-            graph = export.run(Model(net, bert, task), export.Options(stage="export", opset=opset), context)
+            context = Context(Path(name), "", 0, data=NO_DATA, originals=None)
+            graph = export.run(Model(net, arch_of("bert"), task), export.Options(stage="export", opset=opset), context)
             quantized = quantize.run(OnnxGraph(graph.path, task), quantize.Options(stage="quantize"), context)
             for kind, file in (("fp32", graph.path), ("int8", quantized.path)):
                 proto = onnx.load(file)
@@ -117,7 +119,8 @@ def keep(place: Path, proto: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> 
         outputs = sessions.open_session(file, 1).run(None, inputs)
     else:
         outputs = ReferenceEvaluator(proto).run(None, inputs)
-    np.savez(file.with_suffix(".npz"), expected=outputs[0], **inputs)
+    arrays: dict[str, Any] = {"expected": outputs[0], **inputs}
+    np.savez(file.with_suffix(".npz"), **arrays)
 
 
 def run_with(release: str, files: Path, cache: Path) -> dict[str, float | str]:

@@ -14,9 +14,9 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from compressor import surgery
-from compressor.archs import bert
 from compressor.bench.host import cpu
 from compressor.model import Model, Task
+from compressor.model.checkpoint import arch_of
 from compressor.surgery import importance
 from compressor.training.phase import holding
 
@@ -27,7 +27,8 @@ def dead_model(hidden_size: int) -> Model:
     config = BertConfig(
         hidden_size=hidden_size, num_hidden_layers=6, num_attention_heads=12, intermediate_size=4 * hidden_size
     )
-    model = Model(BertForSequenceClassification(config), bert, Task("text-classification", ("a", "b"), None, ()))
+    task = Task("text-classification", ("a", "b"), None, ())
+    model = Model(BertForSequenceClassification(config), arch_of("bert"), task)
     for width in model.widths():
         surgery.zero_units_(model.net, width, torch.arange(width.size) < round(0.75 * width.size))
     model.net.get_parameter("bert.embeddings.word_embeddings.weight").requires_grad_(False)

@@ -8,8 +8,10 @@ The folder is any text checkpoint, or `model/` of a run.
 
 import argparse
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -24,7 +26,8 @@ from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 
-REWRITES = {
+NO_DATA: Any = None  # exporting reads none
+REWRITES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "heads side by side": lambda: patch.object(rewrite, "_join_heads_"),
     "one row of the last layer": lambda: patch.object(rewrite, "_drop_unread_rows_"),
     "sums before normalization": lambda: patch.object(rewrite, "_keep_sum_apart_"),
@@ -54,7 +57,7 @@ def main() -> None:
 
 def _export(model, folder, left_out):
     folder.mkdir()
-    context = Context(folder, "", 0, data=None, originals=None)
+    context = Context(folder, "", 0, data=NO_DATA, originals=None)
     with ExitStack() as stack:
         for name in left_out:
             stack.enter_context(REWRITES[name]())
@@ -78,7 +81,7 @@ def _export_theirs(model, folder, fusions):
 
 def _measured(folders, precision, seconds):
     variants = [
-        {"name": name, "file": str(folder / FILES[precision]), "quantized": precision == "int8"}
+        {"name": name, "file": str(folder / FILES[precision]), "precision": precision}
         for name, folder in folders.items()
     ]
     return launch.measure({"format": 1, "variants": variants, "seconds": seconds, "meter": "none"})["variants"]

@@ -6,14 +6,16 @@ Run: python benchmarks/table.py runs/seed-0 runs/seed-1
 import json
 import sys
 from pathlib import Path
-from typing import Any
+
+from compressor.bench.result import Variant
+from compressor.report import compare, measured
+from compressor.report.document import Report
 
 MIB = 2**20
 
 
-def row(variant: dict[str, Any], originals: dict[bool, dict[str, Any]], seed: int) -> list[str]:
-    """One file: accuracy, p50 with the ratio to the original of its kind, size, parameters."""
-    original = originals[variant["quantized"]]
+def row(variant: Variant, original: Variant, seed: int) -> list[str]:
+    """One file: accuracy, p50 with the ratio to the original of its precision, size, parameters."""
     name = variant["name"] if variant["kind"] == "original" else f"{variant['name']}, seed {seed}"
     cells = [name, f"{variant['accuracy']:.4f}"]
     for entry, before in zip(variant["bench"], original["bench"], strict=True):
@@ -24,14 +26,17 @@ def row(variant: dict[str, Any], originals: dict[bool, dict[str, Any]], seed: in
 
 def main(runs: list[Path]) -> None:
     """Print one Markdown table; the original's rows come from the first run."""
-    reports = [json.loads((run / "report" / "report.json").read_text()) for run in runs]
+    reports: list[Report] = [json.loads((run / "report" / "report.json").read_text()) for run in runs]
     points = [f"p50 {entry['batch_size']} x {entry['length']}" for entry in reports[0]["variants"][0]["bench"]]
     lines = [["file", "accuracy", *points, "MiB", "parameters"], ["---"] * (len(points) + 4)]
     for index, report in enumerate(reports):
-        originals = {each["quantized"]: each for each in report["variants"] if each["kind"] == "original"}
         seed = report["environment"]["seed"]
-        chosen = [each for each in report["variants"] if index == 0 or each["kind"] == "result"]
-        lines += [row(variant, originals, seed) for variant in chosen]
+        variants = [measured.variant(variant) for variant in report["variants"]]
+        originals = {pair.precision: pair.original for pair in compare.pairs(variants)}
+        for variant in variants:
+            original = originals[variant["precision"]]
+            if original and (index == 0 or variant["kind"] == "result"):
+                lines.append(row(variant, original, seed))
     for line in lines:
         print(f"| {' | '.join(line)} |")
     environment = reports[0]["environment"]

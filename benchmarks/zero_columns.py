@@ -5,6 +5,8 @@ Run: python benchmarks/zero_columns.py [CHECKPOINT]   (a BERT-like folder; ../sh
 
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import matplotlib as mpl
 import torch
@@ -27,11 +29,11 @@ FRACTIONS = torch.logspace(-2, 0, 33).tolist()
 PRINTED = (0.2, 0.1, 0.05, 0.02)
 
 
-def zero_share(ball: object, matrices: list[Tensor], dim: int, fraction: float) -> float:
+def zero_share(ball: ModuleType, matrices: list[Tensor], dim: int, fraction: float) -> float:
     """Share of groups that vanish at a fraction of the norm, over all layers."""
     n_zero = n_groups = 0
     for matrix in matrices:
-        projected = ball.project(matrix, fraction * ball.norm(matrix, dim=dim), dim=dim)  # type: ignore[attr-defined]
+        projected = ball.project(matrix, fraction * ball.norm(matrix, dim=dim), dim=dim)
         n_zero += int((projected == 0).all(dim=1 - dim).sum())
         n_groups += matrix.shape[dim]
     return n_zero / n_groups
@@ -44,7 +46,8 @@ def spread(sizes: list[Tensor]) -> float:
 
 def main(checkpoint: str) -> None:
     """Draw one panel per matrix, with a curve per ball."""
-    layers = compressor.load(checkpoint).base_model.encoder.layer
+    network: Any = compressor.load(checkpoint).base_model
+    layers = network.encoder.layer
     mpl.rcParams["svg.hashsalt"] = "compressor"  # the same file each time
     figure, panels = pyplot.subplots(1, 4, figsize=(11, 3), sharey=True, layout="constrained")
     print(f"| matrix, groups | {' | '.join(f'{fraction:g}' for fraction in PRINTED)} | spread of maxima, of l2 norms |")

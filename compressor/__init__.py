@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from compressor import balls, surgery
     from compressor.model import load
     from compressor.recipe import Recipe, load_recipe
+    from compressor.report.document import RecipePlan, Report
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 would send telemetry when it is imported
 
@@ -37,7 +38,7 @@ def run(
     recipe: "str | Path | Mapping[str, Any] | Recipe",
     run_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> "Report":
     """Run a recipe, or the unfinished part of it, and return the report.
 
     Parameters
@@ -69,13 +70,13 @@ def run(
             raise ValueError("run_dir is missing; give one, because the recipe is not a file to name it after")
         run_dir = packaged.run_dir(file)
     resolved = _resolved(recipe, overrides)
-    report: dict[str, Any] = _module("pipeline").run(resolved, Path(run_dir), recipe_file=str(file or ""))
+    report: Report = _module("pipeline").run(resolved, Path(run_dir), recipe_file=str(file or ""))
     return report
 
 
-def check(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> dict[str, Any]:
+def check(recipe: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> "RecipePlan":
     """Resolve a recipe with its model and data, and return the plan; nothing is trained."""
-    plan: dict[str, Any] = _module("pipeline").check(_resolved(recipe, overrides))
+    plan: RecipePlan = _module("pipeline").check(_resolved(recipe, overrides))
     return plan
 
 

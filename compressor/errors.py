@@ -10,13 +10,20 @@ class CompressorError(bench.BenchError):
 
 
 class RecipeError(CompressorError, bench.PlanError):
-    """The recipe or the command line is wrong; carries every problem, one per line."""
+    """The recipe or the command line is wrong; carries every problem, one per line.
+
+    Derives from the bench's `PlanError`, which the bench raises for its plans: catching that one catches both.
+    """
 
     exit_code = 2
 
 
 class InputError(CompressorError, bench.InputError):
-    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported."""
+    """A checkpoint, dataset, ONNX file or architecture is missing, damaged or unsupported.
+
+    Derives from the bench's `InputError`, which modules of `compressor.bench` raise also where this process calls
+    them: catching that one catches both.
+    """
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""A run directory: the names of its files, its lock, the keys of its steps, and which of them are done."""
+"""A run directory: the names and documents of its files, its lock, the keys of its steps, and which are done."""
 
 import contextlib
 import errno
@@ -9,8 +9,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
 from compressor.files import explained, read_json, write_json
 
@@ -20,13 +21,109 @@ KEY = "key.json"  # the key under which a step's folder was written, finished or
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
 
 
+class Environment(TypedDict):
+    """The environment of a run."""
+
+    versions: dict[str, str]
+    cpu: Cpu
+    n_cores: int | None
+    seed: int
+    git_commit: str | None
+    date: str
+
+
+class RunRecord(TypedDict):
+    """``run.json``: the provenance of a run."""
+
+    format: int
+    version: str
+    environment: Environment
+    recipe_file: str
+    recipe_digest: str
+    source: str
+
+
+class Metrics(TypedDict):
+    """Metrics of a file on the reported split; a task's other metrics become keys here."""
+
+    accuracy: float
+
+
+class HeldOut(TypedDict):
+    """The same on the held-out share, by which choices are made."""
+
+    accuracy_held_out: float
+
+
+class FileRecord(Metrics):
+    """The record of an ONNX file."""
+
+    n_examples: int
+    split: str
+    size_bytes: int
+    precision: NotRequired[Precision]
+    """Missing in files of earlier versions; `precision_of` fills it in."""
+
+
+class StepRecord(TypedDict):
+    """The ``facts`` of a step: its model, or the file exported from it."""
+
+    n_params: int
+    n_flops: dict[str, int]
+    """By the name of a shape."""
+    sparsity: float
+    column_sparsity: float
+    size_bytes: int
+    widths: dict[str, int]
+    """Units by the name of a width."""
+    layers: list[int]
+    """Kept layers, as indices in the original."""
+    features: NotRequired[list[str]]
+    accuracy_held_out: NotRequired[float]
+    has_own_processor: NotRequired[bool]
+    """Whether a step changed the tokenizer, which is then saved with its model."""
+    file: NotRequired[str]
+    accuracy: NotRequired[float]
+    n_examples: NotRequired[int]
+    split: NotRequired[str]
+    precision: NotRequired[Precision]
+    files: NotRequired[dict[str, FileRecord]]
+    """For the original: its ONNX files by name."""
+
+
+class Done(TypedDict):
+    """``done.json`` of a step."""
+
+    key: str
+    stage: NotRequired[str]
+    seconds: NotRequired[float]
+    facts: StepRecord
+
+
+class ParityCheck(TypedDict):
+    """Agreement of two runtimes on inputs of one shape."""
+
+    batch_size: int
+    length: int
+    max_abs_diff: float
+
+
+class Parity(TypedDict):
+    """``parity.json``: the differences between ONNX and torch."""
+
+    opset: int
+    attention: str
+    max_abs_diff: float
+    checks: list[ParityCheck]
+
+
 class RunDir:
     """The folder of one run, locked for writing while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.yaml"
-        self.facts = path / "run.json"
+        self.record = path / "run.json"
         self.original = path / "original"
         self.bench_plan = path / "bench-plan.json"
         self.bench = path / "bench.json"
@@ -66,16 +163,37 @@ def open_run(path: Path) -> Iterator[RunDir]:
         yield RunDir(path)
 
 
-def chain(previous: str, *parts: Any) -> str:
+def chain(previous: str, *parts: object) -> str:
     """Key of a step: a hash of everything before it and of its own settings."""
     text = json.dumps([previous, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def facts_if_done(folder: Path, key: str) -> dict[str, Any] | None:
-    """Return the facts of a finished step, if it was finished with this key."""
-    done = read_json(folder / DONE)
+def read_done(folder: Path) -> Done | None:
+    """Read the ``done.json`` of a step; None if the step is not done."""
+    done: Done | None = read_json(folder / DONE)
+    return done
+
+
+def record_if_done(folder: Path, key: str) -> StepRecord | None:
+    """Return the record of a finished step, if it was finished with this key."""
+    done = read_done(folder)
     return done["facts"] if done is not None and done["key"] == key else None
+
+
+def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
+    """Return the precision of a recorded file.
+
+    Records of earlier versions lack it: in these, only the files of `quantize` are not fp32.
+
+    Parameters
+    ----------
+    record : StepRecord or FileRecord
+        From ``done.json``.
+    origin : str
+        Name of the stage, or of the original's file.
+    """
+    return record.get("precision") or ("int8" if origin in ("quantize", "model-int8.onnx") else "fp32")
 
 
 def start(folder: Path, key: str, rounds_key: str = "") -> None:
@@ -98,6 +216,23 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def finish(folder: Path, key: str, facts: dict[str, Any], **more: Any) -> None:
-    """Mark a step as done; written last."""
-    write_json(folder / DONE, {"key": key, **more, "facts": facts})
+def finish(folder: Path, key: str, record: StepRecord, stage: str = "", seconds: float = 0.0) -> None:
+    """Mark a step as done; written last. The original is not a stage, and has neither name nor time."""
+    done: Done = {"key": key, "stage": stage, "seconds": seconds, "facts": record}
+    write_json(folder / DONE, done if stage else {"key": key, "facts": record})
+
+
+def write_run_record(run: RunDir, record: RunRecord) -> None:
+    """Write ``run.json``."""
+    write_json(run.record, record)
+
+
+def read_run_record(run: RunDir) -> RunRecord:
+    """Read ``run.json``, which must exist."""
+    record: RunRecord = read_json(run.record)
+    return record
+
+
+def write_parity(folder: Path, parity: Parity) -> None:
+    """Write ``parity.json`` into the folder of an export."""
+    write_json(folder / "parity.json", parity)

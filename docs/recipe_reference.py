@@ -74,7 +74,7 @@ def _kind(schema: Schema) -> str:
         return f"mapping to {_kind(values)}" if isinstance(values, dict) else "mapping"
     limits = [text.format(schema[name]) for name, text in RANGES.items() if name in schema]
     word = {"string": "text", "boolean": "`true` or `false`", "null": "`null`"}.get(schema["type"], schema["type"])
-    return ", ".join([word, *limits])
+    return ", ".join([str(word), *limits])
 
 
 def _group(reference: str) -> str:

@@ -20,7 +20,7 @@ SIZE_BYTES = {
     "compressed fp32": 54_500_000,
     "compressed int8": 13_700_000,
 }
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "seed": 0,
     "model": {"checkpoint": "org/dense", "config": None, "task": "text-classification"},
     "data": {"dataset": "stanfordnlp/sst2"},
@@ -58,6 +58,7 @@ def entries(name: str) -> list[dict[str, Any]]:
 
 
 def variant(name: str, file: str) -> dict[str, Any]:
+    """A file as the first versions of the bench wrote it: `quantized` in place of a precision."""
     facts = {"kind": "original" if name.startswith("original") else "result", "quantized": name.endswith("int8")}
     rated = {"accuracy": ACCURACY[name], "n_examples": 872, "split": "validation", "n_params": 22_700_000}
     weighed = {"size_bytes": SIZE_BYTES[name], "load_ms": 80.0, "peak_memory_bytes": 141_000_000}
@@ -116,10 +117,10 @@ def cut_facts() -> dict[str, Any]:
 def finished_run(folder: Path) -> Path:
     """A run whose files were measured, by a bench of the first version."""
     run = unfinished_run(folder)
-    for folder, name in (("02-export", "compressed fp32"), ("03-quantize", "compressed int8")):
+    for place, name in (("02-export", "compressed fp32"), ("03-quantize", "compressed int8")):
         of_file = {"accuracy": ACCURACY[name], "n_examples": 872, "split": "validation", "size_bytes": SIZE_BYTES[name]}
-        stage = folder.partition("-")[2]
-        finish(run / folder, stage, 14.0, {**cut_facts(), **of_file, "file": f"{folder}/model.onnx"})
+        stage = place.partition("-")[2]
+        finish(run / place, stage, 14.0, {**cut_facts(), **of_file, "file": f"{place}/model.onnx"})
     files = ("original/model.onnx", "original/model-int8.onnx", "02-export/model.onnx", "03-quantize/model.onnx")
     variants = [variant(name, file) for name, file in zip(ACCURACY, files, strict=True)]
     write(run / "bench.json", {"format": 1, "environment": environment(), "variants": variants})
@@ -139,7 +140,11 @@ def energy(kind: str, net_j: float | None, **changes: Any) -> dict[str, Any]:
     if net_j is None:
         return {"kind": kind, **dict.fromkeys(("net_j", "gross_j", "low", "high")), "reason": "no meter", **changes}
     times = {"mean_w": 5.5, "inferences_per_s": 33.25, "edp_js": 0.07 * net_j, "idle_w": 2.5, "n_windows": 5}
-    origin = {"meter": "pmic" if kind == "measured" else "profile by pmic", "scope": "board", "warnings": []}
+    origin: dict[str, Any] = {
+        "meter": "pmic" if kind == "measured" else "profile by pmic",
+        "scope": "board",
+        "warnings": [],
+    }
     bounds = {"gross_j": 1.7 * net_j, "low": 0.93 * net_j, "high": 1.07 * net_j}
     return {"kind": kind, "net_j": net_j, **bounds, **times, **origin, **changes}
 
@@ -184,5 +189,5 @@ def board(kinds: Mapping[tuple[str, int], str] | None = None, **changes: Any) ->
 def emulated() -> dict[str, Any]:
     """What comes back from a processor that is emulated: nothing is timed."""
     found = board(is_emulated=True, governor=None, temperature_c=None)
-    unknown = {"load_ms": None, "peak_memory_bytes": None, "bench": []}
+    unknown: dict[str, Any] = {"load_ms": None, "peak_memory_bytes": None, "bench": []}
     return found | {"variants": [variant | unknown for variant in found["variants"]]}

@@ -2,21 +2,21 @@
 
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from tiny import arch_of, task_of
+from tiny import arch_of, bare_context, task_of
 
 from compressor.model import Model, Task
 from compressor.stages import export, quantize
-from compressor.training.context import Context
 
 N_WORDS = 12
 HEADER = '<ir_version: 10, opset_import: ["" : {}, "ai.onnx.ml" : 3, "com.microsoft" : 1, "mine" : 1]>'
 
 
-def classifier(path: Path, seed: int = 0, **saved: object) -> Path:
+def classifier(path: Path, seed: int = 0, **saved: Any) -> Path:
     """Write a text classifier of twelve words, as small as one can be."""
     rng = np.random.default_rng(seed)
     nodes = [
@@ -54,6 +54,6 @@ def model_of(net):
 def exported(net, folder):
     """Export a network, and quantize it beside that."""
     folder.mkdir(exist_ok=True)
-    context = Context(folder, "", 0, data=None, originals=None)
+    context = bare_context(folder)
     graph = export.run(model_of(net), export.Options(stage="export"), context)
     return graph.path, quantize.run(graph, quantize.Options(stage="quantize"), context).path

@@ -1,5 +1,7 @@
 """Plain networks of torch, in the manner of torchvision, for tests of what is found by tracing."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -152,7 +154,7 @@ def randomised_(net, images):
             nn.init.normal_(parameter, mean=float("norm" in name and "weight" in name), std=0.5)
         else:
             nn.init.kaiming_normal_(parameter)
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms: list[Any] = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
     net.train()(images)

@@ -25,7 +25,7 @@ def blocks(language):
 def test_every_command_has_help_with_examples_and_a_mention(name):
     command = cli.commands[name]
     assert command.help
-    assert "Examples:" in command.epilog
+    assert "Examples:" in (command.epilog or "")
     assert f"compress {name}" in README
     assert f"compress {name}" in (ROOT / "docs/reference/cli.md").read_text()
 

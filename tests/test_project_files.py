@@ -22,7 +22,7 @@ def plain(name):
 
 
 def required(requirements):
-    return {plain(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
+    return {plain(re.findall(r"^[\w.-]+", requirement)[0]) for requirement in requirements}
 
 
 def test_every_dependency_has_a_tested_version():
@@ -46,7 +46,7 @@ def test_pre_commit_runs_the_quick_checks_of_check():
 
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    newest = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
     assert citation["version"] == newest == compressor.__version__
     assert citation["license"] == PROJECT["license"]
     assert citation["repository-code"] == PROJECT["urls"]["Homepage"]

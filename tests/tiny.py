@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from compressor import surgery
 from compressor.model import checkpoint
 from compressor.nets import tabular
 from compressor.tasks import auto_class, task_files
+from compressor.training.context import Context
 
 TEXT = {"vocab_size": 64, "max_position_embeddings": 40, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 24}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4}
@@ -24,7 +26,7 @@ BART_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "force
 ROW = {"feature_names": list("abcdefghij"), "feature_means": [0.5] * 10, "feature_stds": [2.0] * 10}
 IMAGE = {"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 32, "intermediate_size": 24}
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "bert": TEXT | LAYERS,
     "roberta": TEXT | LAYERS,
     "electra": TEXT | LAYERS | {"embedding_size": 16},
@@ -77,7 +79,7 @@ def _original(family, attention):
     logits(net.train(), inputs(net, 16))  # batch norms take their statistics, or deep nets would answer all alike
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_var.clamp_(min=0.1)
+            module.get_buffer("running_var").clamp_(min=0.1)
     return net.eval()
 
 
@@ -89,6 +91,12 @@ def tiny(family, attention="sdpa"):
 def arch_of(net):
     """Give the file that knows the network's family."""
     return checkpoint.arch_of(net.config.model_type)
+
+
+def bare_context(folder, key="", **more):
+    """Give the context of a stage that neither trains nor evaluates."""
+    no_data: Any = None
+    return Context(folder, key, 0, no_data, originals=None, **more)
 
 
 def nets():

@@ -27,9 +27,11 @@ if sys.version_info < (3, 10) or not all(map(importlib.util.find_spec, ("numpy",
 from .counter import run_marked
 from .errors import BenchError, InputError
 from .gate import gate, read_gate_plan
+from .gate_result import GateResult
 from .load import weigh
 from .measure import measure
 from .plan import read_plan
+from .result import Result
 
 INTERRUPTED = 130
 BESIDE = Path(__file__).parent.parent  # the folder of a bundle, if this is its program
@@ -46,17 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our own child processes end with us
     try:
-        found = _found(given)
+        answer = _answer(given)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    print(json.dumps(found), flush=True)  # noqa: T201
+    print(json.dumps(answer), flush=True)  # noqa: T201
     return 0
 
 
-def _found(given: argparse.Namespace) -> object:
+def _answer(given: argparse.Namespace) -> object:
     if given.load:
         return weigh(**json.loads(given.load))
     if given.count:
@@ -64,7 +66,7 @@ def _found(given: argparse.Namespace) -> object:
     return _measure(given.plan, given.out, given.gate)
 
 
-def _measure(plan: Path, out: Path, is_gate: bool) -> dict[str, object]:
+def _measure(plan: Path, out: Path, is_gate: bool) -> Result | GateResult:
     """Run a plan and write the result beside its place before moving it there."""
     result = gate(read_gate_plan(plan), _say) if is_gate else measure(read_plan(plan), _say)
     beside = out.with_name(f".{out.name}.{os.getpid()}")

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from . import sessions
 from .errors import InputError
 from .inputs import read_inputs
-from .plan import size_name
+from .result import InputFacts
+from .shape import Shape
 
 CALLGRIND = "callgrind"
 N_WARM_UPS = 2  # the first runs plan and reserve memory
@@ -34,13 +34,15 @@ Size = tuple[int, int | None]  # batch size, and the length where one is free
 
 def find_valgrind() -> str:
     """Give the place of valgrind; asked before anything is measured."""
-    found = shutil.which("valgrind")
-    if not found:
+    program = shutil.which("valgrind")
+    if not program:
         raise InputError("--counter callgrind: valgrind is not installed; apt-get install valgrind")
-    return found
+    return program
 
 
-def count(file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], None], **inputs: Any) -> dict[Size, int]:
+def count(
+    file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], None], **inputs: object
+) -> dict[Size, int]:
     """Count the instructions of one warm inference at each size, on one thread.
 
     Parameters
@@ -68,13 +70,13 @@ def count(file: Path, name: str, sizes: Sequence[Size], say: Callable[[str], Non
     """
     counts = {}
     for batch_size, length in sizes:
-        say(f"counting instructions of {name} at {size_name(batch_size, length)}, slow under valgrind")
+        say(f"counting instructions of {name} at {Shape(batch_size, length).name}, slow under valgrind")
         job = {"file": str(file.resolve()), "batch_size": batch_size, "length": length, **inputs}
         counts[batch_size, length] = _count(file, job)
     return counts
 
 
-def _count(file: Path, job: Mapping[str, Any]) -> int:
+def _count(file: Path, job: Mapping[str, object]) -> int:
     program = [sys.executable, str(Path(__file__).absolute().parent), "--count", json.dumps(job)]
     with tempfile.TemporaryDirectory(prefix="count-") as folder:
         out = Path(folder, "out")
@@ -91,7 +93,7 @@ def _count(file: Path, job: Mapping[str, Any]) -> int:
 
 
 def run_marked(
-    file: str, batch_size: int, length: int | None, inputs: Mapping[str, Any], inputs_file: str | None, seed: int
+    file: str, batch_size: int, length: int | None, inputs: Mapping[str, InputFacts], inputs_file: str | None, seed: int
 ) -> dict[str, int]:
     """Be the process that is counted: mark the beginning of each inference, and the end of the last one."""
     gc.disable()
@@ -111,8 +113,8 @@ def run_marked(
 def totals(out: Path) -> list[int]:
     """Read what was counted before each mark and since the one before it; it lies in files OUT.1, OUT.2 and so on."""
     dumps = sorted((int(path.suffix[1:]), path) for path in out.parent.glob(f"{out.name}.*"))
-    found = (re.search(r"^totals: (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for _, path in dumps)
-    return [int(total[1]) for total in found if total]
+    matches = (re.search(r"^totals: (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for _, path in dumps)
+    return [int(total[1]) for total in matches if total]
 
 
 def least(counts: Sequence[int], file: Path) -> int:
@@ -124,10 +126,10 @@ def least(counts: Sequence[int], file: Path) -> int:
 
 
 def _refuse(child: subprocess.CompletedProcess[str], file: Path) -> None:
-    """Pass on in one line why nothing was counted."""
+    """Say in one line why nothing was counted."""
     if not child.returncode:
         return
-    last = (child.stderr.strip().splitlines() or ["no word why"])[-1]
+    last = (child.stderr.strip().splitlines() or ["no error message"])[-1]
     if last.startswith("bench: "):
         raise InputError(last.removeprefix("bench: "))
     said = re.sub(r"^(==\d+==|valgrind:)\s*", "", last)

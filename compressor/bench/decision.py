@@ -84,7 +84,7 @@ def decide(
                 blocks[shape].append(block)
         decisions |= {shape: decision(blocks[shape], margin, alpha) for shape in undecided}
         undecided = [shape for shape in undecided if decisions[shape].verdict == "inconclusive"]
-        if not undecided or worst(each.verdict for each in decisions.values()) == "regression":
+        if not undecided or worst(decision_.verdict for decision_ in decisions.values()) == "regression":
             break
     return decisions
 
@@ -96,8 +96,8 @@ def looks(budget_s: float) -> list[float]:
 
 def decision(blocks: Sequence[Block], margin: float, alpha: float) -> Decision:
     """Judge the blocks of one shape by the margin; each bound is wrong with a chance of ``alpha``."""
-    found = interval([block.log_ratio for block in blocks], alpha)
-    return Decision(verdict(found, margin), found, tuple(blocks))
+    estimate = interval([block.log_ratio for block in blocks], alpha)
+    return Decision(verdict(estimate, margin), estimate, tuple(blocks))
 
 
 def interval(log_ratios: Sequence[float], alpha: float) -> Interval:
@@ -108,12 +108,12 @@ def interval(log_ratios: Sequence[float], alpha: float) -> Interval:
     return Interval(math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half))
 
 
-def verdict(found: Interval, margin: float) -> str:
+def verdict(estimate: Interval, margin: float) -> str:
     """Say which side of the margin the whole interval is on, if it is on one."""
-    if found.low > margin:
+    if estimate.low > margin:
         return "regression"
-    if found.high < margin:
-        return "improved" if found.high < 0 else "pass"
+    if estimate.high < margin:
+        return "improved" if estimate.high < 0 else "pass"
     return "inconclusive"
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from . import meters
 from .errors import InputError, PlanError
 from .meters import Meter, MeterFile
+from .result import Energy
 from .student_t import quantile
 
 MIN_WINDOWS = 5
@@ -76,12 +77,12 @@ def stood_still(meter: Meter, seconds: float) -> str:
     return f"meter {meter.name!r}: its counters stood still for {seconds:g} s"
 
 
-def unavailable(reason: str) -> dict[str, Any]:
+def unavailable(reason: str) -> Energy:
     """Say that no joule was measured, and why."""
     return {"kind": "unavailable", "net_j": None, "gross_j": None, "low": None, "high": None, "reason": reason}
 
 
-def account(windows: Sequence[Window], idle_w: float, meter: Meter) -> dict[str, Any]:
+def account(windows: Sequence[Window], idle_w: float, meter: Meter) -> Energy:
     """Turn windows into joules, or say why they cannot be believed."""
     if any(math.isnan(window.joules) for window in windows):
         return unavailable(f"meter {meter.name!r} is read by another machine; join its record with these marks")
@@ -92,15 +93,15 @@ def account(windows: Sequence[Window], idle_w: float, meter: Meter) -> dict[str,
     rests = f"the program was on a processor for {busy:.0%} of the time only"
     if busy < MIN_BUSY and not meter.averages:
         return unavailable(f"{rests}, and meter {meter.name!r} sees instants: what lies between two of them is unknown")
-    found = measured(windows, idle_w, meter.name, meter.scope)
+    energy = measured(windows, idle_w, meter.name, meter.scope)
     warnings = [f"{rests}: waiting is part of these joules"] if busy < MIN_BUSY else []
-    if found["net_j"] <= 0:
+    if energy["net_j"] is not None and energy["net_j"] <= 0:
         warnings.append("the power does not rise above idle: does the meter see this processor?")
     cpu_s /= sum(window.n_runs for window in windows)
-    return {**found, "cpu_s": None if math.isnan(cpu_s) else cpu_s, "warnings": warnings}
+    return {**energy, "cpu_s": None if math.isnan(cpu_s) else cpu_s, "warnings": warnings}
 
 
-def measured(windows: Sequence[Window], idle_w: float, meter: str, scope: str) -> dict[str, Any]:
+def measured(windows: Sequence[Window], idle_w: float, meter: str, scope: str) -> Energy:
     """Energy of one inference above idle, with a 95 % interval over the windows.
 
     Parameters

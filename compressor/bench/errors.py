@@ -1,4 +1,7 @@
-"""What a person can mend: one line on stderr, with the exit code it has everywhere in compressor."""
+"""Errors that a user can fix: one line on stderr, with the exit code that it has everywhere in compressor.
+
+On the host `compressor.errors` derives its own classes from these; the bench itself raises only these.
+"""
 
 
 class BenchError(Exception):

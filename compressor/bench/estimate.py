@@ -2,15 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .energy import student_t
 from .errors import InputError, PlanError
+from .result import Energy, Result, entries
 
 FORMAT = 1
 MIN_FILES = 5
@@ -23,6 +23,18 @@ class Point:
     cpu_s: float
     size_bytes: float
     net_j: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured inference: of which file, where, and by which meter."""
+
+    name: str
+    point: Point
+    cpu: str
+    meter: str
+    scope: str
+    idle_w: float
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Profile:
     cpu_s_high: float
 
 
-def calibrated(results: Sequence[Mapping[str, Any]]) -> Profile:
+def calibrated(results: Sequence[Result]) -> Profile:
     """Fit a profile to results of the bench that were measured on one board with one meter.
 
     Parameters
@@ -60,20 +72,20 @@ def calibrated(results: Sequence[Mapping[str, Any]]) -> Profile:
         If fewer than `MIN_FILES` files were measured, on several processors or by several meters,
         or if some power does not rise above idle.
     """
-    found = list(_measured(results))
-    n_files = len({(name, point.size_bytes) for name, point, _ in found})
+    measured = list(_measured(results))
+    n_files = len({(inference.name, inference.point.size_bytes) for inference in measured})
     if n_files < MIN_FILES:
         raise InputError(f"energy profile: needs {MIN_FILES} measured files, got {n_files}")
-    origins = {(energy["cpu"], energy["meter"], energy["scope"]) for _, _, energy in found}
+    origins = {(inference.cpu, inference.meter, inference.scope) for inference in measured}
     if len(origins) > 1:
         raise InputError(f"energy profile: one board and one meter at a time, got {sorted(origins)}")
-    flat = next((name for name, point, _ in found if point.net_j <= 0), None)
+    flat = next((inference.name for inference in measured if inference.point.net_j <= 0), None)
     if flat is not None:
         raise InputError(f"energy profile: the power of {flat!r} does not rise above idle")
-    points = [point for _, point, _ in found]
+    points = [inference.point for inference in measured]
     active_w, joules_per_byte = fit(points)
     times_s = [point.cpu_s for point in points]
-    idle_w = sum(energy["idle_w"] for _, _, energy in found) / len(found)
+    idle_w = sum(inference.idle_w for inference in measured) / len(measured)
     (origin,) = origins
     bounds_s = (min(times_s), max(times_s))
     return Profile(*origin, active_w, joules_per_byte, idle_w, n_files, left_out_error(points), *bounds_s)
@@ -94,7 +106,7 @@ def fit(points: Sequence[Point]) -> tuple[float, float]:
     both = np.linalg.lstsq(relative / scale, np.ones(len(points)), rcond=None)[0] / scale
     alone = relative.sum(axis=0) / (relative**2).sum(axis=0)
     candidates = [both] if (both >= 0).all() else [np.array([alone[0], 0.0]), np.array([0.0, alone[1]])]
-    active_w, joules_per_byte = min(candidates, key=lambda each: float(((relative @ each - 1) ** 2).sum()))
+    active_w, joules_per_byte = min(candidates, key=lambda candidate: float(((relative @ candidate - 1) ** 2).sum()))
     return float(active_w), float(joules_per_byte)
 
 
@@ -107,7 +119,7 @@ def left_out_error(points: Sequence[Point]) -> float:
     return math.sqrt(sum(error**2 for error in errors) / len(errors))
 
 
-def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cpu: str) -> dict[str, Any]:
+def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cpu: str) -> Energy:
     """Estimate the energy of one inference.
 
     Parameters
@@ -151,10 +163,10 @@ def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cp
     }
 
 
-def read_result(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> Result:
     """Read what the bench wrote: `bench.json`, or the output of `compress bench --json`."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: Result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict) or not {"environment", "variants"} <= content.keys():
@@ -179,7 +191,7 @@ def read_profile(path: Path) -> Profile:
         content = {key.strip(): json.loads(value) for key, _, value in pairs}
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: not a readable energy profile: {error}") from error
-    wanted: dict[str, Any] = {"format": int, **{field.name: field.type for field in fields(Profile)}}
+    wanted = {"format": int, **{field.name: field.type for field in fields(Profile)}}
     if content.get("format") != FORMAT or content.keys() != wanted.keys():
         raise PlanError(f"{path}: not an energy profile of format {FORMAT}")
     wrong = next((key for key, value in content.items() if not _fits(value, wanted[key])), None)
@@ -189,19 +201,27 @@ def read_profile(path: Path) -> Profile:
     return Profile(**{key: value for key, value in content.items() if key != "format"})
 
 
-def _fits(value: object, kind: Any) -> bool:
+def _fits(value: object, kind: object) -> bool:
     """Check a value; a whole number is a fine float, and no number of a profile is negative."""
     if kind is str:
         return isinstance(value, str)
-    return isinstance(value, (int, float) if kind is float else kind) and 0 <= value < math.inf
+    if kind is int:
+        return isinstance(value, int) and value >= 0
+    return isinstance(value, (int, float)) and 0 <= value < math.inf
 
 
-def _measured(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Point, dict[str, Any]]]:
+def _measured(results: Sequence[Result]) -> Iterator[Measured]:
     """List each measured inference with its file's name and where it was measured."""
     for result in results:
-        cpu = result["environment"]["cpu"]["model"]
-        for variant in result["variants"]:
-            for energy in (entry["energy"] for entry in variant["bench"]):
-                if energy["kind"] == "measured":
-                    point = Point(energy["cpu_s"], variant["size_bytes"], energy["net_j"])
-                    yield variant["name"], point, {**energy, "cpu": cpu}
+        for variant, entry in entries(result["variants"]):
+            energy = entry["energy"]
+            net_j, cpu_s, idle_w = energy["net_j"], energy.get("cpu_s"), energy.get("idle_w")
+            meter, scope = energy.get("meter"), energy.get("scope")
+            if energy["kind"] != "measured":
+                continue
+            if net_j is None or cpu_s is None or idle_w is None or meter is None or scope is None:
+                raise InputError(
+                    f"energy profile: the joules of {variant['name']!r} lack processor time, idle power or meter"
+                )
+            point = Point(cpu_s, variant["size_bytes"], net_j)
+            yield Measured(variant["name"], point, result["environment"]["cpu"]["model"], meter, scope, idle_w)

@@ -5,15 +5,15 @@ import platform
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from . import sysfs
+from .result import Cpu, Host
 
 
-def environment(root: Path = Path("/")) -> dict[str, Any]:
+def environment(root: Path = Path("/")) -> Host:
     """Describe this machine; the same keys as `environment` in a run's `run.json`."""
     emulated = is_emulated(root)  # the sensors seen there are those of the host
     return {
@@ -27,7 +27,7 @@ def environment(root: Path = Path("/")) -> dict[str, Any]:
     }
 
 
-def cpu(root: Path = Path("/")) -> dict[str, Any]:
+def cpu(root: Path = Path("/")) -> Cpu:
     """Name the processor and its instruction sets, on x86 and on ARM."""
     info, tree = root / "proc/cpuinfo", root / "proc/device-tree/model"
     text = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
@@ -44,8 +44,8 @@ def governor(root: Path = Path("/")) -> str | None:
 
 def temperature_c(root: Path = Path("/")) -> float | None:
     """Highest temperature of any part; None where the kernel does not show one."""
-    found = sysfs.readable_numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    return max(found) / 1e3 if found else None
+    temperatures = sysfs.readable_numbers((root / "sys/class/thermal").glob("thermal_zone*/temp"))
+    return max(temperatures) / 1e3 if temperatures else None
 
 
 def is_emulated(root: Path = Path("/")) -> bool:
@@ -62,5 +62,5 @@ def is_emulated(root: Path = Path("/")) -> bool:
 
 
 def _entry(key: str, text: str) -> str:
-    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    match = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""

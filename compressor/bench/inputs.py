@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .errors import InputError, PlanError
+from .result import InputFacts
 
 DTYPES = {
     "tensor(int64)": np.int64,
@@ -26,14 +27,12 @@ SAFE_ID = 10  # token ids stay below it unless the plan knows the vocabulary: an
 NO_ARRAYS = {FileNotFoundError: ": no such file", TypeError: ": it is one array; use np.savez(name=...)"}
 LABELS = "labels"  # the array that is no input but the right classes
 
-Shape = list[int | str | None]
-
 
 @dataclass(frozen=True)
 class Inputs:
     """Inputs at any shape; the same for every file that declares the same."""
 
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    facts: Mapping[str, InputFacts] = field(default_factory=dict)
     """By input name: `below`, the bound of random ids, and `shape`, where the file leaves more than two axes open."""
     seed: int = 0
     place: str = ""
@@ -87,7 +86,7 @@ class Inputs:
         return rng.standard_normal(shape).astype(dtype)
 
 
-def read_inputs(inputs: Mapping[str, Mapping[str, Any]], inputs_file: str | None, seed: int) -> Inputs:
+def read_inputs(inputs: Mapping[str, InputFacts], inputs_file: str | None, seed: int) -> Inputs:
     """Take the arrays of an `.npz` file, if one is given; nothing in it is ever unpickled."""
     if inputs_file is None:
         return Inputs(inputs, seed)
@@ -127,7 +126,7 @@ def _dtype(declared: ort.NodeArg) -> np.dtype[Any]:
     return np.dtype(DTYPES[declared.type])
 
 
-def _shape(declared: ort.NodeArg, batch_size: int, length: int | None, fact: Mapping[str, Any]) -> list[int]:
+def _shape(declared: ort.NodeArg, batch_size: int, length: int | None, fact: InputFacts) -> list[int]:
     """Fill the free axes: the batch first, then the length, the rest from the plan."""
     shape = list(fact.get("shape", declared.shape))
     if shape and not isinstance(shape[0], int):

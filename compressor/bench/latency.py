@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from .result import Times
+
 Clock = Callable[[], float]
 MIN_RUNS = 3  # per block and in the warm-up
 N_CYCLES = 20  # blocks of each file that should fit into the time given
@@ -35,7 +37,7 @@ def interleave(
 ) -> dict[str, Tally]:
     """Time callables against each other in short blocks of back-to-back runs.
 
-    Each cycle gives every callable one block, in an order drawn anew, so that a slow spell of the
+    Each cycle gives every callable one block, in an order drawn again, so that a slow spell of the
     host meets all of them alike; within a block nothing else runs, as in real use.
 
     Parameters
@@ -69,7 +71,7 @@ def interleave(
     return tallies
 
 
-def summary(tally: Tally, batch_size: int) -> dict[str, float]:
+def summary(tally: Tally, batch_size: int) -> Times:
     """Percentiles and mean in ms of one inference, and examples per second back to back."""
     run_ms = np.array(tally.run_s) * 1e3
     p50, p90, p99 = np.percentile(run_ms, [50, 90, 99])

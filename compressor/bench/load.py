@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.random  # imported here: at its first use a memory limit may hold already
@@ -19,6 +18,7 @@ import onnxruntime as ort
 from . import sessions
 from .errors import BenchError, InputError
 from .inputs import read_inputs
+from .result import InputFacts, Load
 
 N_LOADS = 3
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
@@ -31,12 +31,12 @@ IDENTITY = (  # an ONNX file of one operation, from x to y, one number each
 STATUS = Path("/proc/self/status")
 
 
-def in_child(file: Path, job: Mapping[str, object]) -> dict[str, float | None]:
+def in_child(file: Path, job: Mapping[str, object]) -> Load:
     """Run `weigh` in a fresh process: this folder, or the archive it lies in, is a program."""
     program = [sys.executable, str(Path(__file__).parent), "--load", json.dumps({"file": str(file), **job})]
     child = subprocess.run(program, capture_output=True, text=True, check=False)
     if not child.returncode:
-        measured: dict[str, float | None] = json.loads(child.stdout)
+        measured: Load = json.loads(child.stdout)
         return measured
     line = (child.stderr.strip().splitlines() or [""])[-1]
     limit = job.get("memory_limit_bytes")
@@ -44,7 +44,7 @@ def in_child(file: Path, job: Mapping[str, object]) -> dict[str, float | None]:
         raise InputError(f"{file}: does not open and run in {limit / MIB:g} MiB of memory, Python included")
     if child.returncode in (BenchError.exit_code, InputError.exit_code) and line.startswith("bench: "):
         raise InputError(line.removeprefix("bench: "))
-    why = line or "no word why, maybe out of memory"
+    why = line or "no error message, maybe out of memory"
     raise InputError(f"{file}: the process that loads it ended with {child.returncode}: {why}")
 
 
@@ -53,11 +53,11 @@ def weigh(
     n_threads: int,
     batch_size: int,
     length: int,
-    inputs: Mapping[str, Mapping[str, Any]],
+    inputs: Mapping[str, InputFacts],
     inputs_file: str | None = None,
     seed: int = 0,
     memory_limit_bytes: int | None = None,
-) -> dict[str, float | None]:
+) -> Load:
     """Time the opening of a file and see how far memory rises above what Python and onnxruntime take."""
     if memory_limit_bytes:
         _limit_memory(memory_limit_bytes)
@@ -114,5 +114,5 @@ def _peak_bytes() -> int | None:
     """Highest resident memory so far; Linux alone counts it from the start of the program, not of its parent."""
     if not STATUS.exists():
         return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
+    return int(match[1]) * 1024 if match else None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
 
@@ -15,57 +14,77 @@ from . import answers, counter, energy, estimate, host, load, metering, sessions
 from .errors import InputError, PlanError
 from .inputs import read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
-from .plan import FORMAT, Plan, scenario, size_name
+from .plan import Plan, scenario
+from .result import FORMAT, Energy, Entry, Load, PlannedVariant, Result, Times, Variant
+from .shape import Shape
 
-Shape = dict[str, Any]  # batch_size, length (None where no length is free), threads
-Cell = tuple[Shape, dict[str, Tally], dict[str, Any]]  # what was timed, and the joules, by file
+Cell = tuple[Shape, dict[str, Tally], dict[str, Energy]]  # what was timed, and the joules, by file
+UNTIMED: Load = {"load_ms": None, "peak_memory_bytes": None}
 
 
-def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> dict[str, Any]:
+def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> Result:
     """Measure all files of a plan and return what `bench.json` holds; on an emulated processor nothing is timed."""
     _require(plan.min_onnxruntime, plan.opset)
     environment = host.environment(root)
     differences = answers.differences(plan)
-    facts = [
-        {
-            **each,
-            "size_bytes": load.size_bytes(plan.path(each), each.get("weights")),
-            "output_difference": differences[each["name"]],
-        }
-        for each in plan.variants
-    ]
     if environment["is_emulated"]:
         say("an emulated processor: the files are run and compared, nothing is timed, metered, counted or limited")
-        variants = [{**variant, "load_ms": None, "peak_memory_bytes": None, "bench": []} for variant in facts]
+        variants = [_variant(plan, planned, differences, UNTIMED) for planned in plan.variants]
     else:
-        variants = _timed(plan, facts, say, root)
+        variants = _timed(plan, differences, say, root)
     return {"format": FORMAT, "environment": environment, "seed": plan.seed, "variants": variants}
 
 
-def _timed(plan: Plan, facts: list[dict[str, Any]], say: Callable[[str], None], root: Path) -> list[dict[str, Any]]:
-    """Add to what is known of each file its load, and its times, joules and instructions at every shape."""
+def _variant(plan: Plan, planned: PlannedVariant, differences: Mapping[str, float | None], load_: Load) -> Variant:
+    """Begin the entry of a file with everything that does not depend on a shape."""
+    return {
+        **planned,
+        "size_bytes": load.size_bytes(plan.path(planned), planned.get("weights")),
+        "output_difference": differences[planned["name"]],
+        **load_,
+        "bench": [],
+    }
+
+
+def _timed(
+    plan: Plan, differences: Mapping[str, float | None], say: Callable[[str], None], root: Path
+) -> list[Variant]:
+    """Measure each file by itself, then all of them side by side at every shape."""
     if plan.counter:
         counter.find_valgrind()
     profile = estimate.read_profile(plan.folder / plan.energy_model) if plan.energy_model else None
     name, reason = energy.choose(plan.meter, root)  # one that was asked for and is not there ends the run here
     otherwise = f"estimated from {plan.energy_model}" if profile else "unavailable"
     say(f"energy: {name}" if name else f"energy: {otherwise}, {reason}")
-    variants = [{**variant, **_weigh(plan, variant), "bench": []} for variant in facts]
+    variants = [_variant(plan, planned, differences, _weigh(plan, planned)) for planned in plan.variants]
     for shape, tallies, joules in _cells(plan, root):
         for variant in variants:
-            times = summary(tallies[variant["name"]], shape["batch_size"])
-            entry = {**shape, "scenario": scenario(shape["batch_size"]), "n_flops": _n_flops(variant, shape), **times}
-            found = joules[variant["name"]]
-            if profile and found["kind"] == "unavailable":
-                found = _estimated(profile, entry, variant["size_bytes"])
-            variant["bench"].append({**entry, "n_instructions": None, "energy": found})
-            say(_line(variant["name"], entry))
+            times = summary(tallies[variant["name"]], shape.batch_size)
+            entry = _entry(variant, shape, times, joules[variant["name"]])
+            if profile and entry["energy"]["kind"] == "unavailable":
+                entry["energy"] = _estimated(profile, times, variant["size_bytes"])
+            variant["bench"].append(entry)
+            say(_line(variant["name"], shape, times))
     if plan.counter:
         _count(plan, variants, say)
     return variants
 
 
-def _count(plan: Plan, variants: list[dict[str, Any]], say: Callable[[str], None]) -> None:
+def _entry(variant: Variant, shape: Shape, times: Times, joules: Energy) -> Entry:
+    """Put together what was measured of a file at a shape."""
+    return {
+        "batch_size": shape.batch_size,
+        "length": shape.length,
+        "threads": shape.threads,
+        "scenario": scenario(shape.batch_size),
+        "n_flops": (variant.get("n_flops") or {}).get(shape.size.name),
+        **times,
+        "n_instructions": None,
+        "energy": joules,
+    }
+
+
+def _count(plan: Plan, variants: list[Variant], say: Callable[[str], None]) -> None:
     """Fill in the instructions of an inference on one thread, also where more of them were timed."""
     for variant in variants:
         sizes = list(dict.fromkeys((entry["batch_size"], entry["length"]) for entry in variant["bench"]))
@@ -85,10 +104,10 @@ def _version(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", text)[:3]]
 
 
-def _estimated(profile: estimate.Profile, entry: dict[str, Any], size_bytes: int) -> dict[str, Any]:
+def _estimated(profile: estimate.Profile, times: Times, size_bytes: int) -> Energy:
     """Estimate the joules of an inference from the times just taken."""
     cpu = host.cpu()["model"]
-    return estimate.estimated(profile, entry["cpu_ms"] * 1e-3, entry["mean_ms"] * 1e-3, size_bytes, cpu)
+    return estimate.estimated(profile, times["cpu_ms"] * 1e-3, times["mean_ms"] * 1e-3, size_bytes, cpu)
 
 
 def _cells(plan: Plan, root: Path) -> Iterator[Cell]:
@@ -112,7 +131,7 @@ def _at_threads(n_threads: int, plan: Plan, rng: random.Random, root: Path) -> I
         with no_garbage_collection():
             tallies = interleave(runs, plan.seconds, rng)
         joules = metering.energies(runs, plan.meter, rng, root)
-        yield {"batch_size": batch_size, "length": length, "threads": n_threads}, tallies, joules
+        yield Shape(batch_size, length, n_threads), tallies, joules
 
 
 def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]:
@@ -123,21 +142,14 @@ def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]
     return list(plan.lengths) if free == {True} else [None]
 
 
-def _weigh(plan: Plan, variant: dict[str, Any]) -> dict[str, Any]:
+def _weigh(plan: Plan, variant: PlannedVariant) -> Load:
     """Let a process of its own open the file, at the largest shape."""
     job = {**plan.largest, **plan.fed, "memory_limit_bytes": plan.memory_limit_bytes}
     return load.in_child(plan.path(variant), job)
 
 
-def _n_flops(variant: Mapping[str, Any], shape: Shape) -> int | None:
-    """Look up the count that the plan gives for a shape."""
-    counts: Mapping[str, int] = variant.get("n_flops") or {}
-    return counts.get(size_name(shape["batch_size"], shape["length"]))
-
-
-def _line(name: str, entry: Mapping[str, Any]) -> str:
-    size = size_name(entry["batch_size"], entry["length"])
+def _line(name: str, shape: Shape, times: Times) -> str:
     return (
-        f"{name:<16}  {size:>6}  threads {entry['threads']}  p50 {entry['p50_ms']:8.3f} ms"
-        f"  p90 {entry['p90_ms']:8.3f}  p99 {entry['p99_ms']:8.3f}  runs {entry['n_runs']}"
+        f"{name:<16}  {shape.size.name:>6}  threads {shape.threads}  p50 {times['p50_ms']:8.3f} ms"
+        f"  p90 {times['p90_ms']:8.3f}  p99 {times['p99_ms']:8.3f}  runs {times['n_runs']}"
     )

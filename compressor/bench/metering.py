@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import thermal
 from .clock import HOST_CLOCK, Clock
 from .energy import MIN_UPDATES, MIN_WINDOWS, Window, account, chosen, stood_still, unavailable
 from .errors import InputError
 from .meters import Meter
+from .result import Energy, HostState, Marks
 
 IDLE_S = 10.0
 IDLE_UPDATES = 20
@@ -37,10 +37,8 @@ class Idle:
     stop_s: float
 
 
-def energies(
-    runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")
-) -> dict[str, dict[str, Any]]:
-    """Compare with the meter that a word means, or say why there is none; it is open only meanwhile.
+def energies(runs: Mapping[str, Run], word: str, rng: random.Random, root: Path = Path("/")) -> dict[str, Energy]:
+    """Measure with the meter that a word means, or say why there is none; it is open only during the measurement.
 
     Readings in the background would disturb what is timed before and after.
     """
@@ -54,11 +52,11 @@ def compare(
     rng: random.Random,
     clock: Clock = HOST_CLOCK,
     root: Path = Path("/"),
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Energy]:
     """Measure the energy of callables side by side.
 
     Idle power is taken before and after. Each callable warms up until its power is steady, then all
-    take turns, in an order drawn anew each time, in windows of back-to-back runs.
+    take turns, in an order drawn again each time, in windows of back-to-back runs.
 
     Parameters
     ----------
@@ -170,27 +168,27 @@ def _run_for(run: Run, seconds: float, clock: Clock) -> int:
 
 
 def _entry(
-    windows: Sequence[Window], idles: tuple[Idle, Idle], meter: Meter, host: Mapping[str, Any], warnings: list[str]
-) -> dict[str, Any]:
-    """One `energy` entry: joules, what speaks against them, and the marks by which a record is joined."""
+    windows: Sequence[Window], idles: tuple[Idle, Idle], meter: Meter, host: HostState, warnings: list[str]
+) -> Energy:
+    """One `energy` entry: joules, the doubts about them, and the marks by which a record is joined."""
     before, after = idles
-    found = account(windows, (before.watts + after.watts) / 2, meter)
-    if found["kind"] == "measured":
-        found |= {"idle_before_w": before.watts, "idle_after_w": after.watts}
-    marks = {
-        "idle": [[each.start_s, each.stop_s] for each in idles],
-        "windows": [[w.start_s, w.start_s + w.seconds, w.n_runs, w.cpu_s] for w in windows],
+    energy = account(windows, (before.watts + after.watts) / 2, meter)
+    if energy["kind"] == "measured":
+        energy |= {"idle_before_w": before.watts, "idle_after_w": after.watts}
+    marks: Marks = {
+        "idle": [[span.start_s, span.stop_s] for span in idles],
+        "windows": [(w.start_s, w.start_s + w.seconds, w.n_runs, w.cpu_s) for w in windows],
     }
-    return {**found, "warnings": found.get("warnings", []) + warnings, "host": dict(host), "marks": marks}
+    return {**energy, "warnings": energy.get("warnings", []) + warnings, "host": host, "marks": marks}
 
 
 def _doubts(before: Idle, after: Idle, is_unsteady: bool) -> list[str]:
     """Say what makes net joules doubtful: how idle power moved in between is unknown."""
-    found = ["the power was not steady after the warm-up"] if is_unsteady else []
+    doubts = ["the power was not steady after the warm-up"] if is_unsteady else []
     if abs(after.watts - before.watts) > MAX_IDLE_DRIFT * before.watts:
-        found.append(f"idle power moved from {before.watts:.2f} W to {after.watts:.2f} W")
-    return found
+        doubts.append(f"idle power moved from {before.watts:.2f} W to {after.watts:.2f} W")
+    return doubts
 
 
-def _nothing(names: Mapping[str, Run], reason: str) -> dict[str, dict[str, Any]]:
+def _nothing(names: Mapping[str, Run], reason: str) -> dict[str, Energy]:
     return {name: unavailable(reason) for name in names}

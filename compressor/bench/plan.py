@@ -1,25 +1,42 @@
 """A plan: which files to measure, at which shapes and thread counts, for how long."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from .errors import InputError, PlanError
+from .result import FORMAT, InputFacts, PlanDocument, PlannedVariant
 
-FORMAT = 1
+
+class Feed(TypedDict):
+    """What another process needs to make the same inputs."""
+
+    inputs: dict[str, InputFacts]
+    inputs_file: str | None
+    seed: int
+
+
+class Largest(TypedDict):
+    """The shape at which a process of its own opens each file."""
+
+    batch_size: int
+    length: int
+    n_threads: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
     """Points at which files are measured, and their inputs; `docs/explanation/measuring.md` explains each key."""
 
+    format: int = FORMAT
     batch_sizes: list[int] = field(default_factory=lambda: [1])
     lengths: list[int] = field(default_factory=lambda: [32, 128])
     threads: list[int] = field(default_factory=lambda: [1])
     seed: int = 0
     """Fixes the inputs and the order of the runs."""
-    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    inputs: dict[str, InputFacts] = field(default_factory=dict)
     """Facts by input name: `below` (bound of random ids), `shape` (where the file leaves it open)."""
     inputs_file: str | None = None
     """An `.npz` file of inputs in place of random ones, one array by name."""
@@ -29,13 +46,13 @@ class Points:
     """Where relative files are looked for: the folder of the plan."""
 
     @property
-    def fed(self) -> dict[str, Any]:
+    def fed(self) -> Feed:
         """What another process needs to make the same inputs."""
         arrays = str((self.folder / self.inputs_file).resolve()) if self.inputs_file else None
         return {"inputs": self.inputs, "inputs_file": arrays, "seed": self.seed}
 
     @property
-    def largest(self) -> dict[str, int]:
+    def largest(self) -> Largest:
         """The shape at which a process of its own opens each file."""
         return {"batch_size": max(self.batch_sizes), "length": max(self.lengths), "n_threads": min(self.threads)}
 
@@ -44,7 +61,7 @@ class Points:
 class Plan(Points):
     """What `python -m compressor.bench PLAN.json OUT.json` reads."""
 
-    variants: list[dict[str, Any]]
+    variants: list[PlannedVariant]
     """One entry per file: `name` and `file` at least; every other fact is copied into the result."""
     meter: str = "auto"
     energy_model: str | None = None
@@ -60,9 +77,9 @@ class Plan(Points):
     min_onnxruntime: str | None = None
     """Oldest onnxruntime that has them."""
 
-    def path(self, variant: dict[str, Any]) -> Path:
+    def path(self, variant: PlannedVariant) -> Path:
         """Return the ONNX file of a variant."""
-        return self.folder / str(variant["file"])
+        return self.folder / variant["file"]
 
 
 def scenario(batch_size: int) -> str:
@@ -70,29 +87,37 @@ def scenario(batch_size: int) -> str:
     return "SingleStream" if batch_size == 1 else "Offline"
 
 
-def size_name(batch_size: int, length: int | None) -> str:
-    """Write a size as the facts of a run do: batch x length, the batch alone where no length is free."""
-    return f"{batch_size}x{length}" if length else str(batch_size)
-
-
 def read_plan(path: Path) -> Plan:
-    """Read and check a plan; files that are missing are found here, before anything is measured."""
+    """Read and check a plan; files that are missing are found here, before anything is measured.
+
+    Raises
+    ------
+    PlanError
+        If the plan cannot be read or is wrong.
+    InputError
+        If a file that it lists does not exist.
+    """
     content = read_content(path, {known.name for known in fields(Plan)} - {"folder"})
     _check(content, path)
-    plan = Plan(**content, folder=path.parent)
+    plan = parsed(cast(PlanDocument, content), path.parent)
     for variant in plan.variants:
         if not plan.path(variant).is_file():
             raise InputError(f"{plan.path(variant)}: no such file")
     return plan
 
 
-def read_content(path: Path, known: set[str]) -> dict[str, Any]:
-    """Read a JSON file of our format, and refuse keys that nobody knows."""
+def parsed(document: PlanDocument, folder: Path) -> Plan:
+    """Make a plan of a document, with the defaults for what it leaves out."""
+    return Plan(**document, folder=folder)
+
+
+def read_content(path: Path, known: set[str]) -> dict[str, object]:
+    """Read a JSON file of our format, and refuse unknown keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise PlanError(f"{path}: not a bench plan of format {FORMAT}")
     unknown = set(content) - known
     if unknown:
@@ -100,7 +125,7 @@ def read_content(path: Path, known: set[str]) -> dict[str, Any]:
     return content
 
 
-def check_shapes(content: dict[str, Any], path: Path) -> None:
+def check_shapes(content: Mapping[str, object], path: Path) -> None:
     """Refuse batch sizes, lengths and thread counts that are no lists of whole numbers."""
     for key in ("batch_sizes", "lengths", "threads"):
         numbers = content.get(key, [1])
@@ -108,21 +133,21 @@ def check_shapes(content: dict[str, Any], path: Path) -> None:
             raise PlanError(f"{path}: {key!r} should be a list of numbers, each at least 1, got {numbers!r}")
 
 
-def check_seconds(content: dict[str, Any], key: str, path: Path) -> None:
-    """Refuse a time that is none."""
+def check_seconds(content: Mapping[str, object], key: str, path: Path) -> None:
+    """Refuse a time that is not above zero."""
     seconds = content.get(key, 1)
     if not isinstance(seconds, int | float) or not seconds > 0:
         raise PlanError(f"{path}: {key!r} should be above 0, got {seconds!r}")
 
 
-def check_counter(content: dict[str, Any], path: Path) -> None:
-    """Refuse a counter that nobody knows."""
+def check_counter(content: Mapping[str, object], path: Path) -> None:
+    """Refuse an unknown counter."""
     if content.get("counter") not in (None, "callgrind"):
         raise PlanError(f"{path}: 'counter' should be 'callgrind' or null, got {content['counter']!r}")
 
 
-def _check(content: dict[str, Any], path: Path) -> None:
-    """Refuse what would fail later with a worse message."""
+def _check(content: Mapping[str, object], path: Path) -> None:
+    """Refuse what would fail later with a less helpful message."""
     variants = content.get("variants")
     if not isinstance(variants, list) or not variants:
         raise PlanError(f"{path}: 'variants' should be a list of files")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -28,17 +27,17 @@ def open_session(file: Path, n_threads: int) -> ort.InferenceSession:
 
 def has_free_length(session: ort.InferenceSession) -> bool:
     """Tell whether inputs have a sequence axis of free length: a second axis beside the batch, ids or masks."""
-    return any(len(each.shape) == 2 and not isinstance(each.shape[1], int) for each in session.get_inputs())
+    return any(len(declared.shape) == 2 and not isinstance(declared.shape[1], int) for declared in session.get_inputs())
 
 
-def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, Any]:
+def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, object]:
     """Run the first inference, where inputs that do not fit are found, and give the outputs by name."""
     try:
         outputs = session.run(None, dict(inputs))
     except Exception as error:  # as above
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
         raise InputError(f"{file}: onnxruntime cannot run it with {shapes}: {_first_line(error)}") from error
-    return dict(zip((each.name for each in session.get_outputs()), outputs, strict=True))
+    return dict(zip((declared.name for declared in session.get_outputs()), outputs, strict=True))
 
 
 def _first_line(error: Exception) -> str:

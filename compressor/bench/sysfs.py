@@ -22,11 +22,11 @@ def text(path: Path, meter: str) -> str:
 
 def number(path: Path, meter: str) -> int:
     """Whole number that a file holds."""
-    found = text(path, meter)
+    content = text(path, meter)
     try:
-        return int(found)
+        return int(content)
     except ValueError as error:
-        raise InputError(f"meter {meter!r}: {path} should hold a number, got {found!r}") from error
+        raise InputError(f"meter {meter!r}: {path} should hold a number, got {content!r}") from error
 
 
 def chips(root: Path) -> list[Path]:
@@ -42,10 +42,10 @@ def label(path: Path, meter: str, otherwise: str) -> str:
 
 def readable_numbers(paths: Iterable[Path]) -> list[int]:
     """Read those that can be read: the sensor of a part that is switched off answers with an error."""
-    found = []
+    numbers = []
     for path in paths:
         try:
-            found.append(int(path.read_text(encoding="ascii")))
+            numbers.append(int(path.read_text(encoding="ascii")))
         except (OSError, ValueError):
             continue
-    return found
+    return numbers

@@ -2,17 +2,17 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .energy import MIN_UPDATES, Window, account
 from .errors import InputError
-from .meters.external import Marks
+from .meters import external
+from .result import Energy, Entry, Marks, Result, Variant, entries
 
 COLUMNS = {"time": "time", "timestamp": "time", "t": "time", "seconds": "time"}
 COLUMNS |= {"power": "power", "watts": "power", "w": "power", "p": "power"}
@@ -49,7 +49,7 @@ class Span:
     end_s: float
 
 
-def joined(result: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def joined(result: Result, path: Path) -> Result:
     """Give a result the joules that an external meter recorded while it was taken.
 
     Parameters
@@ -70,11 +70,14 @@ def joined(result: Mapping[str, Any], path: Path) -> dict[str, Any]:
         If the file is no such record, or is shorter than the run.
     """
     trace = read_trace(path)
-    marks = [entry["energy"]["marks"] for entry in _entries(result) if "marks" in entry["energy"]]
+    marks = [entry["energy"]["marks"] for _, entry in entries(result["variants"]) if "marks" in entry["energy"]]
     if not marks:
         raise InputError(f"{path}: nothing to join it to; measure with the meter 'external' first")
     offset_s = align(trace, _spans(marks), path)
-    variants = [{**v, "bench": [_rejoined(e, trace, offset_s) for e in v["bench"]]} for v in result["variants"]]
+    variants: list[Variant] = [
+        {**variant, "bench": [_rejoined(entry, trace, offset_s) for entry in variant["bench"]]}
+        for variant in result["variants"]
+    ]
     return {**result, "variants": variants}
 
 
@@ -109,8 +112,8 @@ def align(trace: Trace, spans: Sequence[Span], path: Path) -> float:
     rest_w, work_w = (_powers(trace, _times(spans, kind, offset_s)) for kind in ("rest", "work"))
     rise_w, error_w = work_w.mean() - rest_w.mean(), np.hypot(*(w.std() / len(w) ** 0.5 for w in (rest_w, work_w)))
     if rise_w <= max(N_ERRORS * error_w, LEAST_RISE * rest_w.mean()):
-        found = f"{rise_w:.2g} W above {rest_w.mean():.3g} W, with an error of {error_w:.2g} W"
-        raise InputError(f"{path}: work does not stand out from rest, {found}; is it the record of this run?")
+        rise = f"{rise_w:.2g} W above {rest_w.mean():.3g} W, with an error of {error_w:.2g} W"
+        raise InputError(f"{path}: work does not stand out from rest, {rise}; is it the record of this run?")
     return offset_s
 
 
@@ -125,7 +128,9 @@ def _times(spans: Sequence[Span], kind: str, offset_s: float) -> list[tuple[floa
 def _powers(trace: Trace, times: Iterable[tuple[float, float]]) -> np.ndarray:
     """Mean power of every second of some times."""
     edges = [np.linspace(start_s, stop_s, max(2, round(stop_s - start_s) + 1)) for start_s, stop_s in times]
-    return np.concatenate([trace.energy_j(each[:-1], each[1:]) / np.diff(each) for each in edges if np.ptp(each) > 0])
+    return np.concatenate(
+        [trace.energy_j(times_s[:-1], times_s[1:]) / np.diff(times_s) for times_s in edges if np.ptp(times_s) > 0]
+    )
 
 
 def _best(trace: Trace, spans: Sequence[Span], offsets_s: np.ndarray) -> float:
@@ -137,7 +142,7 @@ def _best(trace: Trace, spans: Sequence[Span], offsets_s: np.ndarray) -> float:
     return float(offsets_s[np.argmax(work_j / work_s - (all_j - work_j) / (all_s - work_s))])
 
 
-def _spans(marks: Iterable[Mapping[str, Any]]) -> list[Span]:
+def _spans(marks: Iterable[Marks]) -> list[Span]:
     """Join the marks of files that were measured side by side: they share their idle times."""
     together: dict[tuple[float, float, float], float] = {}
     for mark in marks:
@@ -147,21 +152,26 @@ def _spans(marks: Iterable[Mapping[str, Any]]) -> list[Span]:
     return [Span(rest_s, work_s, stop_s, end_s) for (rest_s, work_s, end_s), stop_s in sorted(together.items())]
 
 
-def _rejoined(entry: Mapping[str, Any], trace: Trace, offset_s: float) -> dict[str, Any]:
+def _rejoined(entry: Entry, trace: Trace, offset_s: float) -> Entry:
     """Measure one entry by its marks; one without marks stays as it is."""
     marks = entry["energy"].get("marks")
     if marks is None:
-        return dict(entry)
+        return entry
     idle = np.array(marks["idle"]) + offset_s
     idle_w = float(trace.energy_j(idle[:, 0], idle[:, 1]).sum() / (idle[:, 1] - idle[:, 0]).sum())
     windows = [
         Window(n_runs, stop_s - start_s, float(trace.energy_j(start_s + offset_s, stop_s + offset_s)), start_s, cpu_s)
         for start_s, stop_s, n_runs, cpu_s in marks["windows"]
     ]
-    found = account(windows, idle_w, Marks())
+    energy = account(windows, idle_w, external.Marks())
     sparse = [_sparse(trace, windows, offset_s)] if _n_samples(trace, windows, offset_s) < MIN_UPDATES else []
-    kept = {"host": entry["energy"]["host"], "marks": marks}
-    return {**entry, "energy": {**found, "warnings": found.get("warnings", []) + sparse, **kept}}
+    joined: Energy = {
+        **energy,
+        "warnings": energy.get("warnings", []) + sparse,
+        "host": entry["energy"]["host"],
+        "marks": marks,
+    }
+    return {**entry, "energy": joined}
 
 
 def _n_samples(trace: Trace, windows: Sequence[Window], offset_s: float) -> int:
@@ -174,23 +184,19 @@ def _sparse(trace: Trace, windows: Sequence[Window], offset_s: float) -> str:
     return f"{_n_samples(trace, windows, offset_s)} samples in a window; {MIN_UPDATES} are needed to trust it"
 
 
-def _entries(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (entry for variant in result["variants"] for entry in variant["bench"])
-
-
 def _columns(rows: Sequence[Sequence[str]], path: Path) -> dict[str, np.ndarray]:
     """Columns by what they are, in s, W, V and A; of two that are the same thing, the first."""
-    found: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray] = {}
     for index, title in enumerate(rows[0] if rows else []):
         match = TITLE.fullmatch(title.strip())
         word = COLUMNS.get(match[1].lower()) if match else None
-        if match and word and word not in found:
+        if match and word and word not in columns:
             try:
                 numbers = np.array([_value(row[index]) for row in rows[1:]])
             except (ValueError, IndexError) as error:
                 raise InputError(f"{path}: column {title!r} is not numbers: {error}") from error
-            found[word] = numbers * (1e-3 if match[2] else 1.0)
-    return found
+            columns[word] = numbers * (1e-3 if match[2] else 1.0)
+    return columns
 
 
 def _value(text: str) -> float:

@@ -21,12 +21,12 @@ def percent(text: str) -> float:
 
     A bare number from 1 on is refused: who forgets the sign means percent.
     """
-    found = re.fullmatch(NUMBER + "(%?)", text)
-    if not found:
+    match = re.fullmatch(NUMBER + "(%?)", text)
+    if not match:
         raise click.BadParameter(f"should be a share such as 2% or 0.02, got {text!r}")
-    if not found[2] and float(found[1]) >= 1:
+    if not match[2] and float(match[1]) >= 1:
         raise click.BadParameter(f"should be a share such as 2% or 0.02, got {text!r}; write {text.strip()}%")
-    return float(found[1]) / (100 if found[2] else 1)
+    return float(match[1]) / (100 if match[2] else 1)
 
 
 def seconds(text: str) -> float:
@@ -37,10 +37,10 @@ def seconds(text: str) -> float:
     >>> [seconds(text) for text in ("10s", "10", "1.5 min")]
     [10.0, 10.0, 90.0]
     """
-    found = re.fullmatch(NUMBER + "([a-z]*)", text)
-    if not found or found[2] not in UNITS_S or not float(found[1]):
+    match = re.fullmatch(NUMBER + "([a-z]*)", text)
+    if not match or match[2] not in UNITS_S or not float(match[1]):
         raise click.BadParameter(f"should be a time such as 10s or 1min, got {text!r}")
-    return float(found[1]) * UNITS_S[found[2]]
+    return float(match[1]) * UNITS_S[match[2]]
 
 
 class Finite(click.FloatRange):
@@ -48,10 +48,10 @@ class Finite(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"should be a finite number, got {value!r}", param, ctx)
-        return found
+        return number
 
 
 def n_bytes(text: str) -> int:
@@ -62,7 +62,7 @@ def n_bytes(text: str) -> int:
     >>> [n_bytes(text) for text in ("512MiB", "1 kB", "1.5GiB", "4096")]
     [536870912, 1000, 1610612736, 4096]
     """
-    found = re.fullmatch(NUMBER + "([A-Za-z]*)", text)
-    if not found or found[2] not in UNITS_BYTES or not float(found[1]):
+    match = re.fullmatch(NUMBER + "([A-Za-z]*)", text)
+    if not match or match[2] not in UNITS_BYTES or not float(match[1]):
         raise click.BadParameter(f"should be an amount of memory such as 512MiB, got {text!r}")
-    return round(float(found[1]) * UNITS_BYTES[found[2]])
+    return round(float(match[1]) * UNITS_BYTES[match[2]])

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +22,9 @@ from compressor.errors import CompressorError, GateMissed, RecipeError, RunDirEr
 from compressor.files import read_json
 from compressor.recipe import packaged
 from compressor.rundir import RunDir
+
+if TYPE_CHECKING:
+    from compressor.report.document import Report
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -44,7 +47,14 @@ def _print_version(context: click.Context, _: click.Parameter, is_wanted: bool) 
 @set_option
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<name of the recipe>.")
 @json_option
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], run_dir: Path | None) -> None:
     """Compress a trained model into a smaller, faster, verified ONNX file, as a recipe says.
@@ -53,7 +63,7 @@ def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], r
     """
     if context.invoked_subcommand is not None:
         if recipe or settings or run_dir:
-            raise click.UsageError("--recipe, --set and --run-dir stand before no command; put --set after it")
+            raise click.UsageError("--recipe, --set and --run-dir cannot precede a command; put --set after it")
         return
     if recipe is None:
         raise click.UsageError("give a recipe or a command, such as compress --recipe digits_l1inf.yaml")
@@ -64,12 +74,12 @@ def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], r
     call.answer(report, _summary(report, RunDir(call.run_dir).report))
 
 
-@cli.command(epilog=examples("compress check digits_l1inf.yaml", "compress check my.yaml --set seed=1"))
+@cli.command("check", epilog=examples("compress check digits_l1inf.yaml", "compress check my.yaml --set seed=1"))
 @click.argument("recipe")
 @set_option
 @json_option
 @pass_call
-def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
+def check_command(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
     """Resolve a recipe, model and data included, and print its plan.
 
     Nothing is trained, nothing is written.
@@ -81,7 +91,13 @@ def check(call: Call, recipe: str, settings: tuple[str, ...]) -> None:
     call.answer(plan, text.plan(plan))
 
 
-for command in (bench.bench, bench.bundle, bench.calibrate_energy, bench.join_energy, gate.gate_):
+for command in (
+    bench.bench_command,
+    bench.bundle_command,
+    bench.calibrate_energy_command,
+    bench.join_energy_command,
+    gate.gate_command,
+):
     cli.add_command(command)
 
 
@@ -92,7 +108,7 @@ for command in (bench.bench, bench.bundle, bench.calibrate_energy, bench.join_en
 @click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER | FILE.onnx")
 @json_option
 @pass_call
-def inspect_(call: Call, target: Path) -> None:
+def inspect_command(call: Call, target: Path) -> None:
     """Show what a saved network or an ONNX file is made of.
 
     Layer by layer: widths now and originally, parameters, operations and bytes.
@@ -102,12 +118,13 @@ def inspect_(call: Call, target: Path) -> None:
     with only_answers_on_stdout():
         from compressor.model import inventory
 
-        found = inventory.take(target)
-    call.answer(found, text.inventory(found))
+        inspected = inventory.take(target)
+    call.answer(inspected, text.inventory(inspected))
 
 
 @cli.command(
-    epilog=examples("compress report runs/digits_l1inf", "compress report runs/digits_l1inf --bench board.json")
+    "report",
+    epilog=examples("compress report runs/digits_l1inf", "compress report runs/digits_l1inf --bench board.json"),
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -118,7 +135,7 @@ def inspect_(call: Call, target: Path) -> None:
 )
 @json_option
 @pass_call
-def report(call: Call, run: Path, bench: Path | None) -> None:
+def report_command(call: Call, run: Path, bench: Path | None) -> None:
     """Write the report of a run again.
 
     It goes to report/index.html and report/report.json in the run directory, and its summary to stdout.
@@ -131,31 +148,31 @@ def report(call: Call, run: Path, bench: Path | None) -> None:
     call.answer(written, _summary(written, page.folder(run, bench)))
 
 
-@cli.command(epilog=examples("compress recipes"))
+@cli.command("recipes", epilog=examples("compress recipes"))
 @json_option
 @pass_call
-def recipes(call: Call) -> None:
+def recipes_command(call: Call) -> None:
     """List the packaged recipes.
 
     Each runs by its name from any folder; a file of that name in the current folder comes first.
     """
     from compressor.report import text
 
-    found = list(packaged.summaries().items())
-    data = {"folder": str(packaged.folder()), "recipes": [{"name": name, "summary": line} for name, line in found]}
-    call.answer(data, text.aligned(found))
+    summaries = list(packaged.summaries().items())
+    listed = [{"name": name, "summary": line} for name, line in summaries]
+    call.answer({"folder": str(packaged.folder()), "recipes": listed}, text.aligned(summaries))
 
 
-@cli.command(epilog=examples("compress schema > recipe.schema.json"))
+@cli.command("schema", epilog=examples("compress schema > recipe.schema.json"))
 @json_option
 @pass_call
-def schema(call: Call) -> None:
+def schema_command(call: Call) -> None:
     """Print the JSON schema of a recipe, for editors."""
     with only_answers_on_stdout():
         from compressor.recipe import Recipe
 
-        found = Recipe.model_json_schema()
-    call.answer(found, json.dumps(found, indent=2))
+        schema = Recipe.model_json_schema()
+    call.answer(schema, json.dumps(schema, indent=2))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,7 +210,7 @@ def _keep_traceback(run_dir: Path | None) -> Path:
     return file
 
 
-def _summary(report: dict[str, Any], folder: Path) -> str:
+def _summary(report: "Report", folder: Path) -> str:
     from compressor.report import text
 
     return f"{text.summary(report)}\n\nreport: {folder / 'index.html'}"

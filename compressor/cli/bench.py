@@ -2,25 +2,69 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
+from compressor.bench.result import PlanDocument, PlanSettings
 from compressor.cli.amounts import Finite, n_bytes
 from compressor.cli.call import Call, examples, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What the command line says of a plan of the bench."""
+
+    targets: tuple[Path, ...]
+    batch_sizes: tuple[int, ...]
+    lengths: tuple[int, ...]
+    threads: tuple[int, ...]
+    inputs_file: Path | None
+    seconds: float | None
+    meter: str | None
+    energy_model: Path | None
+    memory_limit_bytes: int | None
+    counter: str | None
+
+    @property
+    def settings(self) -> PlanSettings:
+        """Keys of the plan; what was not given takes the plan's default."""
+        numbers = {"batch_sizes": self.batch_sizes, "lengths": self.lengths, "threads": self.threads}
+        files = {"inputs_file": self.inputs_file, "energy_model": self.energy_model}
+        others = {
+            "seconds": self.seconds,
+            "meter": self.meter,
+            "memory_limit_bytes": self.memory_limit_bytes,
+            "counter": self.counter,
+        }
+        given = {
+            **{key: list(value) for key, value in numbers.items() if value},
+            **{key: str(file.resolve()) for key, file in files.items() if file},
+            **{key: value for key, value in others.items() if value},
+        }
+        return cast(PlanSettings, given)
+
+    def plan(self) -> PlanDocument:
+        """Make the plan, with absolute file names."""
+        from compressor.measure.plan import plan
+
+        return plan(self.targets, self.settings)
+
+
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the files and the options of which a plan is made."""
+    """Add the files and the options that a plan is made of."""
     path = click.Path(path_type=Path)
     for option in (
         click.option("--counter", type=click.Choice(["callgrind"]), help="Count instructions as well, with valgrind."),
         click.option(
-            "memory_limit_bytes", "--memory-limit", type=n_bytes, help="Each file must open and run in so much: 512MiB."
+            "memory_limit_bytes",
+            "--memory-limit",
+            type=n_bytes,
+            help="Memory limit for loading and running each file, e.g. 512MiB.",
         ),
         click.option(
             "--energy-model", type=path, metavar="PROFILE", help="Estimate joules from it where no meter works."
@@ -36,11 +80,12 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
+    "bench",
     epilog=examples(
         "compress bench runs/digits_l1inf",
         "compress bench old.onnx new.onnx --length 64 --json",
         "compress bench runs/digits_l1inf --on ssh://pi@raspberrypi --json > board.json",
-    )
+    ),
 )
 @plan_options
 @click.option(
@@ -50,9 +95,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--ssh", help="How to connect, such as 'ssh -i key'. Default: ssh.")
 @json_option
 @pass_call
-def bench(
-    call: Call, /, targets: tuple[Path, ...], place: str | None, python: str | None, ssh: str | None, **options: Any
-) -> None:
+def bench_command(call: Call, /, place: str | None, python: str | None, ssh: str | None, **options: Any) -> None:
     """Measure ONNX files side by side, or again those of a run; here or on a board."""
     from compressor.measure import bundle, launch, remote
     from compressor.report import text
@@ -60,22 +103,23 @@ def bench(
     if (python or ssh) and not place:
         raise click.UsageError("--python and --ssh go with --on ssh://...")
     with only_answers_on_stdout():
-        plan = _plan(targets, **options)
+        plan = PlanRequest(**options).plan()
         if place:
             with tempfile.TemporaryDirectory(prefix="compress-") as folder:
                 bundle.fill(plan, Path(folder))
                 result = remote.measure(place, Path(folder), python or "python3", ssh or "ssh")
-            launch.name_files(result, plan["variants"])
+            launch.name_files_(result, plan["variants"])
         else:
             result = launch.measure(plan)
     call.answer(result, text.bench(result))
 
 
 @click.command(
+    "bundle",
     epilog=examples(
         "compress bundle runs/digits_l1inf --out board.zip",
         "python3 bench.pyz                      (there, in the unpacked folder; writes bench.json)",
-    )
+    ),
 )
 @plan_options
 @click.option(
@@ -86,13 +130,13 @@ def bench(
 )
 @json_option
 @pass_call
-def bundle(call: Call, /, targets: tuple[Path, ...], out: Path | None, **options: Any) -> None:
+def bundle_command(call: Call, /, out: Path | None, **options: Any) -> None:
     """Pack ONNX files with a bench that needs only Python, numpy and onnxruntime."""
     from compressor.measure import bundle
 
     out = out or Path("bundle")
     with only_answers_on_stdout():
-        plan = bundle.write(_plan(targets, **options), out)
+        plan = bundle.write(PlanRequest(**options).plan(), out)
     runtime = f", onnxruntime {plan['min_onnxruntime']} or newer" if plan["min_onnxruntime"] else ""
     call.answer({"bundle": str(out), **plan}, f"{out}: {len(plan['variants'])} files, opset {plan['opset']}{runtime}")
 
@@ -109,7 +153,7 @@ def bundle(call: Call, /, targets: tuple[Path, ...], out: Path | None, **options
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PROFILE", help="Where to write it.")
 @json_option
 @pass_call
-def calibrate_energy(call: Call, results: tuple[Path, ...], out: Path) -> None:
+def calibrate_energy_command(call: Call, results: tuple[Path, ...], out: Path) -> None:
     """Fit an energy profile to what the bench measured on a board with a meter.
 
     The error is that on files left out of the fit, each in its turn.
@@ -137,8 +181,8 @@ def calibrate_energy(call: Call, results: tuple[Path, ...], out: Path) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where to write it.")
 @json_option
 @pass_call
-def join_energy(call: Call, result: Path, record: Path, out: Path) -> None:
-    """Give what the bench measured the joules that an external meter recorded meanwhile."""
+def join_energy_command(call: Call, result: Path, record: Path, out: Path) -> None:
+    """Add the energy that an external meter recorded to a result of the bench."""
     from compressor.bench import trace
     from compressor.report import measured, text
 
@@ -148,12 +192,3 @@ def join_energy(call: Call, result: Path, record: Path, out: Path) -> None:
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}; choose another place with --out") from error
     call.answer(joined, text.bench(joined))
-
-
-def _plan(files: Sequence[Path], inputs_file: Path | None, energy_model: Path | None, **options: Any) -> dict[str, Any]:
-    """Make a plan of the options that were given."""
-    from compressor.measure.plan import plan
-
-    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if value}
-    places = {"inputs_file": inputs_file, "energy_model": energy_model}
-    return plan(files, settings | {key: str(file.resolve()) for key, file in places.items() if file})

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -23,7 +23,7 @@ class Call:
         """Whether stdout takes one line of JSON; asked before click has parsed anything, for its errors too."""
         return "--json" in self.arguments
 
-    def answer(self, data: Any, text: str) -> None:
+    def answer(self, data: object, text: str) -> None:
         """Write the answer of a command, and nothing else, to stdout."""
         click.echo(json.dumps(data) if self.is_json else text)
 
@@ -59,10 +59,10 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
-def fail(call: Call, message: str, exit_code: int, found: dict[str, Any] | None = None, text: str = "") -> int:
-    """Say what went wrong; what was found all the same is still the answer."""
+def fail(call: Call, message: str, exit_code: int, result: Mapping[str, object] | None = None, text: str = "") -> int:
+    """Say what went wrong; a result that there is all the same is still the answer."""
     if call.is_json:
-        click.echo(json.dumps({**(found or {}), "error": message, "exit_code": exit_code}))
+        click.echo(json.dumps({**(result or {}), "error": message, "exit_code": exit_code}))
     elif text:
         click.echo(text)
     for line in message.splitlines():
@@ -70,6 +70,6 @@ def fail(call: Call, message: str, exit_code: int, found: dict[str, Any] | None 
     return exit_code
 
 
-def only_answers_on_stdout() -> contextlib.redirect_stdout[Any]:
+def only_answers_on_stdout() -> contextlib.redirect_stdout[TextIO]:
     """Send what libraries print, such as torch's exporter, to stderr."""
     return contextlib.redirect_stdout(sys.stderr)

@@ -1,14 +1,110 @@
 """The command that decides: `gate`."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from compressor.bench.gate_result import GateSettings
 from compressor.cli.amounts import Finite, percent, seconds
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import GateMissed, Inconclusive, InputError
+
+if TYPE_CHECKING:
+    from compressor.measure.gate import Allowed
+    from compressor.report.gate_result import Comparison, Limits, SelfTest
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRequest:
+    """What the command line asks of the gate; the limits go by the names that they have in its checks."""
+
+    new: Path
+    baseline: Path | None
+    margin: float
+    budget_s: float
+    inconclusive: Literal["pass", "fail"] | None
+    is_self_test: bool
+    inputs: Path | None
+    baseline_inputs: Path | None
+    allow_nonfinite: bool
+    allow_other_outputs: bool
+    batch_sizes: tuple[int, ...]
+    lengths: tuple[int, ...]
+    threads: tuple[int, ...]
+    counter: str | None
+    accuracy: float | None
+    bytes: float | None
+    parameters: float | None
+    memory: float | None
+    flops: float | None
+    operations: float | None
+    outputs: float | None
+    instructions: float | None
+    junit: Path | None
+    markdown: Path | None
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises
+        ------
+        UsageError
+            If there is neither a baseline nor a self-test, a self-test has options of a comparison, or a limit lacks
+            the option that it needs.
+        """
+        of_comparison = (self.baseline, self.inconclusive, self.junit, self.markdown, self.counter)
+        is_comparison = any(value is not None for value in (*of_comparison, *self.limits.values()))
+        is_comparison |= self.baseline_inputs is not None or bool(self.allowed)
+        if self.is_self_test and is_comparison:
+            raise click.UsageError("--self-test takes only --margin, --budget, --inputs and the shapes")
+        if not self.counter and self.instructions is not None:
+            raise click.UsageError("--max-instructions needs --counter callgrind")
+        if self.baseline_inputs and not self.inputs:
+            raise click.UsageError("--baseline-inputs needs --inputs, the same examples for the new file")
+        if not self.is_self_test and self.baseline is None:
+            raise click.UsageError("give --baseline OLD.onnx, or --self-test")
+
+    @property
+    def allowed(self) -> "list[Allowed]":
+        """Faults of the outputs that are meant."""
+        given: tuple[tuple[Allowed, bool], ...] = (
+            ("nonfinite", self.allow_nonfinite),
+            ("other outputs", self.allow_other_outputs),
+        )
+        return [fault for fault, is_allowed in given if is_allowed]
+
+    @property
+    def limits(self) -> "Limits":
+        """How much each number may grow or differ; None where no limit was given."""
+        return {
+            "accuracy": self.accuracy,
+            "bytes": self.bytes,
+            "parameters": self.parameters,
+            "memory": self.memory,
+            "flops": self.flops,
+            "operations": self.operations,
+            "outputs": self.outputs,
+            "instructions": self.instructions,
+        }
+
+    @property
+    def settings(self) -> GateSettings:
+        """Keys of the gate's plan; what was not given takes the plan's default."""
+        settings: GateSettings = {"margin": self.margin, "budget_s": self.budget_s, "counter": self.counter}
+        if self.batch_sizes:
+            settings["batch_sizes"] = list(self.batch_sizes)
+        if self.lengths:
+            settings["lengths"] = list(self.lengths)
+        if self.threads:
+            settings["threads"] = list(self.threads)
+        if self.inputs:
+            settings["inputs_file"] = str(self.inputs.absolute())
+        if self.baseline_inputs:
+            settings["baseline_inputs_file"] = str(self.baseline_inputs.absolute())
+        return settings
 
 
 @click.command(
@@ -27,6 +123,14 @@ from compressor.errors import GateMissed, Inconclusive, InputError
 @click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What no answer counts as. Default: fail.")
 @shape_options
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs in place of random ones.")
+@click.option(
+    "--baseline-inputs",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="The same examples for a baseline that reads other ids.",
+)
+@click.option("--allow-nonfinite", is_flag=True, help="Accept outputs that hold NaN or infinities.")
+@click.option("--allow-other-outputs", is_flag=True, help="Accept outputs of other names, types or shapes.")
 @click.option("accuracy", "--max-accuracy-drop", type=percent, help="Limit on the loss of accuracy; needs --inputs.")
 @click.option("bytes", "--max-bytes", type=percent, help="Limit on the growth of the file.")
 @click.option("parameters", "--max-parameters", type=percent, help="Limit on the growth of its parameters.")
@@ -43,57 +147,39 @@ from compressor.errors import GateMissed, Inconclusive, InputError
 @click.option("is_self_test", "--self-test", is_flag=True, help="Gate the file against itself, ten times.")
 @json_option
 @pass_call
-def gate_(
-    call: Call,
-    /,
-    new: Path,
-    baseline: Path | None,
-    margin: float,
-    budget_s: float,
-    inconclusive: Literal["pass", "fail"] | None,
-    junit: Path | None,
-    markdown: Path | None,
-    is_self_test: bool,
-    inputs: Path | None,
-    counter: str | None,
-    batch_sizes: tuple[int, ...],
-    lengths: tuple[int, ...],
-    threads: tuple[int, ...],
-    **limits: float | None,
-) -> int:
+def gate_command(call: Call, /, **options: Any) -> int:
     """Tell whether an ONNX file is slower than a baseline, measured side by side.
 
     Exit code 6 is a regression, 7 no answer within the budget.
     """
-    from compressor.measure.gate import check, self_test
+    request = GateRequest(**options)
+    request.check()
+    return _self_test(call, request) if request.baseline is None else _compare(call, request, request.baseline)
+
+
+def _self_test(call: Call, request: GateRequest) -> int:
+    from compressor.measure.gate import self_test
     from compressor.report import gate
 
-    if is_self_test and {baseline, inconclusive, junit, markdown, counter, *limits.values()} != {None}:
-        raise click.UsageError("--self-test stands alone with --margin, --budget, --inputs and the shapes")
-    if not counter and limits["instructions"] is not None:
-        raise click.UsageError("--max-instructions needs --counter callgrind")
-    shapes = {"batch_sizes": batch_sizes, "lengths": lengths, "threads": threads}
-    settings: dict[str, Any] = {"margin": margin, "budget_s": budget_s, "counter": counter}
-    settings |= {key: list(sizes) for key, sizes in shapes.items() if sizes}
-    if inputs:
-        settings["inputs_file"] = str(inputs.resolve())
     with only_answers_on_stdout():
-        if is_self_test:
-            result, show = self_test(new, settings), gate.self_test
-        elif baseline:
-            for file in filter(None, (junit, markdown)):
-                _make_writable(file)
-            result, show = check(new, baseline, settings, limits, inconclusive or "fail"), gate.table
-            _publish(result, junit, markdown)
-        else:
-            raise click.UsageError("give --baseline OLD.onnx, or --self-test")
-    return _answer_gate(call, result, show(result))
+        result = self_test(request.new, request.settings)
+    return _answer(call, result, gate.self_test(result), gate.failed_self_test(result))
 
 
-def _answer_gate(call: Call, result: dict[str, Any], text: str) -> int:
+def _compare(call: Call, request: GateRequest, baseline: Path) -> int:
+    from compressor.measure.gate import check
     from compressor.report import gate
 
-    misses = gate.misses(result)
+    with only_answers_on_stdout():
+        for file in filter(None, (request.junit, request.markdown)):
+            _make_writable(file)
+        undecided = request.inconclusive or "fail"
+        result = check(request.new, baseline, request.settings, request.limits, undecided, request.allowed)
+        _publish(result, request.junit, request.markdown)
+    return _answer(call, result, gate.table(result), gate.misses(result))
+
+
+def _answer(call: Call, result: "Comparison | SelfTest", text: str, misses: list[str]) -> int:
     if not misses:
         call.answer(result, text)
         return 0
@@ -111,7 +197,7 @@ def _make_writable(file: Path) -> None:
         raise InputError(f"{file}: cannot be written: {error.strerror}") from error
 
 
-def _publish(result: dict[str, Any], junit: Path | None, markdown: Path | None) -> None:
+def _publish(result: "Comparison", junit: Path | None, markdown: Path | None) -> None:
     """Write what CI shows: files, and on GitHub annotations, which its runner reads from stderr as well."""
     from compressor.report import gate
 

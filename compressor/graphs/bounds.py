@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from compressor.bench.result import InputFacts
 from compressor.graphs import shapes
 from compressor.graphs.shapes import Step, Value
 
@@ -47,7 +48,7 @@ class Reads:
     """Names of values that cannot be computed, because the inputs of their operation do not fit together."""
 
 
-def input_facts(*files: Path) -> dict[str, dict[str, int]]:
+def input_facts(*files: Path) -> dict[str, InputFacts]:
     """Find the bound on the ids of each input: all must be smaller than it.
 
     Parameters
@@ -66,7 +67,7 @@ def input_facts(*files: Path) -> dict[str, dict[str, int]]:
     InputError
         If a file is damaged, or its weights are missing.
     """
-    bounds: dict[str, dict[str, int]] = {}
+    bounds: dict[str, InputFacts] = {}
     for file in files:
         for name, n_rows in _rows(shapes.skeleton(file)).items():
             bounds[name] = {"below": min(n_rows, bounds.get(name, {}).get("below", n_rows))}

@@ -5,25 +5,23 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from compressor.errors import InputError, first_line
+from compressor.graphs.description import Declared, Description, GraphLayer
 
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?:\.[^.]+\.\d+)?(?=\.)")  # bert.encoder.layer.0, resnet.encoder.stages.0.layers.1
 CONSTANTS = "(constants)"  # tensors that the exporter computed, and operations that read nothing else
 
-Facts = dict[str, Any]
 
-
-def describe(file: Path) -> Facts:
+def describe(file: Path) -> Description:
     """Describe an ONNX file as ``compress inspect`` shows it; a damaged one is an `InputError`."""
     graph = (proto := read(file)).graph
     n_values = {each.name: math.prod(each.dims) for each in graph.initializer}
-    layers: dict[str, Facts] = {}
+    layers: dict[str, GraphLayer] = {}
     for name in _owners(graph):
         _layer(layers, name)["n_nodes"] += 1
     for each in graph.initializer:
@@ -130,11 +128,11 @@ def _owner(initializer: str) -> str:
     return layer_of(initializer) or CONSTANTS
 
 
-def _layer(layers: dict[str, Facts], name: str) -> Facts:
+def _layer(layers: dict[str, GraphLayer], name: str) -> GraphLayer:
     return layers.setdefault(name, {"name": name, "n_params": 0, "size_bytes": 0, "n_nodes": 0})
 
 
-def _declared(value: onnx.ValueInfoProto) -> Facts:
+def _declared(value: onnx.ValueInfoProto) -> Declared:
     tensor = value.type.tensor_type
     shape = [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
     return {"name": value.name, "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "shape": shape}

@@ -5,16 +5,16 @@ import tempfile
 import zipapp
 import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 import compressor.bench
 from compressor.bench import answers, sessions
 from compressor.bench.inputs import read_inputs
-from compressor.bench.plan import Plan
+from compressor.bench.plan import Plan, parsed
+from compressor.bench.result import PlanDocument, PlannedVariant
 from compressor.errors import RecipeError, RunDirError
 from compressor.files import write_json
 from compressor.graphs import content
@@ -27,7 +27,14 @@ RUNTIMES = {  # the first that opens files of an opset, or of an IR version; mea
 }
 
 
-def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
+class Needs(TypedDict):
+    """What a board must have to open the files of a bundle."""
+
+    opset: int
+    min_onnxruntime: str | None
+
+
+def write(plan: PlanDocument, out: Path) -> PlanDocument:
     """Write a bundle: the bench as a program, the files, their inputs, and what they answer here.
 
     Parameters
@@ -47,11 +54,12 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
     ------
     RunDirError
         If something else lies at ``out``, or it cannot be written.
-    InputError
-        If a file is damaged, or cannot be run at a shape of the plan.
+    compressor.bench.errors.InputError
+        If a file cannot be run at a shape of the plan; `compressor.errors.InputError`, which derives from it, if a
+        file is damaged.
     """
     if out.exists() and not _is_bundle(out):
-        raise RunDirError(f"{out}: exists and is no bundle, or holds more than one; choose another --out")
+        raise RunDirError(f"{out}: exists and is not a bundle, or holds more than one; choose another --out")
     if out.suffix in OTHER_ARCHIVES:
         raise RecipeError(f"{out}: of archives only .zip is written; give a folder or a .zip")
     try:
@@ -59,30 +67,31 @@ def write(plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as name:
             folder = Path(name, "bundle")
             folder.mkdir()
-            found = fill(plan, folder)
+            bundled = fill(plan, folder)
             _put(folder, out)
     except OSError as error:
         raise RunDirError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
-    return found
+    return bundled
 
 
-def fill(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def fill(plan: PlanDocument, folder: Path) -> PlanDocument:
     """Write the files of a bundle into an empty folder, and return its plan."""
     zipapp.create_archive(Path(compressor.bench.__path__[0]), folder / PROGRAM, filter=_is_source)
-    found = dict(plan)
-    found["variants"] = [_copied(each, folder / str(index)) for index, each in enumerate(plan["variants"])]
-    if plan.get("energy_model"):
-        found["energy_model"] = shutil.copyfile(plan["energy_model"], folder / PROFILE).name
-    found |= _needs(folder, found["variants"])
-    known = Plan(**{key: value for key, value in found.items() if key != "format"}, folder=folder)
-    _save(_inputs(known), folder / INPUTS)
-    _save(answers.answers(replace(known, inputs_file=INPUTS)), folder / EXPECTED)
-    found |= {"inputs_file": INPUTS, "expected_file": EXPECTED}
-    write_json(folder / PLAN, found)
-    return found
+    variants = [_copied(variant, folder / str(index)) for index, variant in enumerate(plan["variants"])]
+    bundled: PlanDocument = {**plan, "variants": variants}
+    if profile := plan.get("energy_model"):
+        bundled["energy_model"] = shutil.copyfile(profile, folder / PROFILE).name
+    needs = _needs(folder, variants)
+    bundled |= {"opset": needs["opset"], "min_onnxruntime": needs["min_onnxruntime"]}
+    _save(_inputs(parsed(bundled, folder)), folder / INPUTS)
+    bundled["inputs_file"] = INPUTS
+    _save(answers.answers(parsed(bundled, folder)), folder / EXPECTED)
+    bundled["expected_file"] = EXPECTED
+    write_json(folder / PLAN, bundled)
+    return bundled
 
 
-def _copied(variant: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _copied(variant: PlannedVariant, folder: Path) -> PlannedVariant:
     """Copy an ONNX file, and the weights beside it, into a folder of their own."""
     file = Path(variant["file"])
     weights = content.external_files(file)
@@ -92,26 +101,34 @@ def _copied(variant: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**variant, "file": f"{folder.name}/{file.name}", "weights": weights}
 
 
-def _needs(folder: Path, variants: list[dict[str, Any]]) -> dict[str, Any]:
-    """Tell the newest operations in the files, and the onnxruntime that first opens them all."""
-    described = [content.describe(folder / each["file"]) for each in variants]
-    versions = {
-        "opset": max(each["opset"].get("ai.onnx", 0) for each in described),
-        "ir_version": max(each["ir_version"] for each in described),
-    }
-    oldest = [next((name for n, name in RUNTIMES[key].items() if n >= versions[key]), None) for key in versions]
-    newer = None if None in oldest else max(filter(None, oldest), key=lambda name: [int(n) for n in name.split(".")])
-    return {"opset": versions["opset"], "min_onnxruntime": newer}
+def _needs(folder: Path, variants: list[PlannedVariant]) -> Needs:
+    """Give the newest operations in the files, and the onnxruntime that first opens them all."""
+    described = [content.describe(folder / variant["file"]) for variant in variants]
+    opset = max(description["opset"].get("ai.onnx", 0) for description in described)
+    ir_version = max(description["ir_version"] for description in described)
+    oldest = [_oldest("opset", opset), _oldest("ir_version", ir_version)]
+    known = [version for version in oldest if version is not None]
+    newest = max(known, key=_numbers) if len(known) == len(oldest) else None
+    return {"opset": opset, "min_onnxruntime": newest}
+
+
+def _oldest(key: str, version: int) -> str | None:
+    """Give the first onnxruntime that opens files of a version; None if none is known to."""
+    return next((name for number, name in RUNTIMES[key].items() if number >= version), None)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
 
 
 def _inputs(plan: Plan) -> dict[str, np.ndarray]:
-    """Make the inputs of all files at the largest shape, of which the bench takes parts."""
+    """Make the inputs of all files at the largest shape; the bench cuts smaller ones from them."""
     made = read_inputs(**plan.fed)
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for variant in plan.variants:
         session = sessions.open_session(plan.path(variant), 1)
-        found |= made.at(session, max(plan.batch_sizes), max(plan.lengths))
-    return found
+        arrays |= made.at(session, max(plan.batch_sizes), max(plan.lengths))
+    return arrays
 
 
 def _save(arrays: Mapping[str, np.ndarray], file: Path) -> None:
@@ -137,7 +154,7 @@ def _is_bundle(path: Path) -> bool:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return PROGRAM in archive.namelist()
-    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     own = {PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE}
     return PROGRAM in names and all(name in own or name.isdigit() for name in names)
 

@@ -1,35 +1,37 @@
 """`compress gate`: whether a new ONNX file is slower than its baseline, and how it differs in what never varies."""
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from compressor.bench.decision import worst
+from compressor.bench.gate_result import Counts, GateDocument, GateEntry, GateResult, GateSettings
 from compressor.bench.inputs import LABELS, read_arrays
-from compressor.bench.plan import size_name
+from compressor.bench.result import FORMAT
+from compressor.bench.shape import Shape
 from compressor.errors import InputError, RecipeError
-from compressor.graphs import content, flops
+from compressor.graphs import bounds, content, flops
 from compressor.measure import launch, plan
 from compressor.numerics import binomial
 from compressor.progress import say
+from compressor.report.gate_result import Amount, Check, Comparison, Limits, SelfTest, Spread
 from compressor.report.limits import SLACK
 
 N_SELF_TESTS = 10
 MAX_INSTRUCTIONS = 0.005  # once they are counted
 INFO = "info"  # the verdict of a fact that has no limit
-KEYS = ("shape", "new", "baseline", "ratio", "low", "high", "difference", "margin", "verdict")
-
-Facts = dict[str, Any]
+Allowed = Literal["nonfinite", "other outputs"]
 
 
 def check(
     new: Path,
     baseline: Path,
-    settings: Mapping[str, Any],
-    limits: Mapping[str, float | None],
+    settings: GateSettings,
+    limits: Limits,
     inconclusive: Literal["pass", "fail"] = "fail",
-) -> Facts:
+    allowed: Collection[Allowed] = (),
+) -> Comparison:
     """Compare a new file with its baseline, in this hour on this machine.
 
     Parameters
@@ -45,6 +47,9 @@ def check(
         A limit of None, or none at all, is not judged, but that of ``instructions`` is 0.005.
     inconclusive : "pass" or "fail"
         What it counts as if the budget was too short for an answer.
+    allowed : collection of "nonfinite" and "other outputs"
+        Faults of the outputs that are meant. By default outputs that hold NaN or an infinity are a regression, and so
+        are outputs of other names, types or shapes than the baseline's.
 
     Returns
     -------
@@ -54,34 +59,39 @@ def check(
     Raises
     ------
     RecipeError
-        If there is no baseline, or its inputs are others.
+        If there is no baseline, its inputs are others, or it reads other ids where outputs or accuracies are judged.
     InputError
         If a file is damaged or cannot be run at a shape, if there are no labels where ``accuracy`` has a limit, or
-        if the counter is not installed.
+        if the counter is not installed. Where the inputs file cannot be read it is the bench's own class, from which
+        ours derives.
     """
     if not baseline.is_file():
         raise RecipeError(f"{baseline}: no such baseline; give the ONNX file to compare with")
     ours, theirs = content.describe(new), content.describe(baseline)
     if limits.get("accuracy") is not None:
         _require_labels(settings.get("inputs_file"))
-    found = launch.gate(_plan(new, baseline, settings))
-    memory, sizes = found["peak_memory_bytes"], _sizes(found["shapes"])
+    _require_same_ids(new, baseline, settings, limits)
+    result = launch.gate(_plan(new, baseline, settings))
+    memory, sizes = result["peak_memory_bytes"], _sizes(result["shapes"])
     checks = [
-        *(_latency(entry, found["margin"]) for entry in found["shapes"]),
-        *(_instructions(entry, limits.get("instructions")) for entry in found["n_instructions"] or ()),
-        *(_outputs(entry, limits.get("outputs")) for entry in sizes),
-        *_accuracy(found["accuracy"], found["n_examples"], limits.get("accuracy")),
-        *(_flops(new, baseline, size, limits.get("flops")) for size in sizes),
+        *(_latency(entry, result["margin"]) for entry in result["shapes"]),
+        *(_instructions(counts, limits.get("instructions")) for counts in result["n_instructions"] or ()),
+        *(_outputs(entry, limits.get("outputs"), allowed) for entry in sizes),
+        *_accuracy(result, limits.get("accuracy"), allowed),
+        *(_flops(new, baseline, Shape.of(entry).size, limits.get("flops")) for entry in sizes),
         _growth("bytes", ours["size_bytes"], theirs["size_bytes"], limits.get("bytes")),
         _growth("parameters", ours["n_params"], theirs["n_params"], limits.get("parameters")),
         _growth("memory", memory["new"], memory["baseline"], limits.get("memory")),
         _operations(ours["ops"], theirs["ops"], limits.get("operations")),
     ]
-    missed = [each["verdict"] for each in checks if each["verdict"] == "regression"]
-    head = {key: found[key] for key in ("format", "environment", "seed", "margin", "budget_s")}
+    missed = [check["verdict"] for check in checks if check["verdict"] == "regression"]
     return {
-        **head,
-        "verdict": worst([found["verdict"], *missed]),
+        "format": result["format"],
+        "environment": result["environment"],
+        "seed": result["seed"],
+        "margin": result["margin"],
+        "budget_s": result["budget_s"],
+        "verdict": worst([result["verdict"], *missed]),
         "inconclusive": inconclusive,
         "new": str(new),
         "baseline": str(baseline),
@@ -89,7 +99,7 @@ def check(
     }
 
 
-def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
+def self_test(file: Path, settings: GateSettings) -> SelfTest:
     """Let a file stand against itself, again and again, to see what this machine makes of no difference at all.
 
     Returns
@@ -102,12 +112,17 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
     runs = []
     for index in range(N_SELF_TESTS):
         say(f"run {index + 1} of {N_SELF_TESTS}")
-        runs.append(launch.gate(plan | {"seed": index}))
+        runs.append(launch.gate({**plan, "seed": index}))
     verdicts = [run["verdict"] for run in runs]
     n_false = verdicts.count("regression")
-    checks = [{**_latency(entry, run["margin"]), "run": run["seed"]} for run in runs for entry in run["shapes"]]
+    checks: list[Check] = [
+        {**_latency(entry, run["margin"]), "run": run["seed"]} for run in runs for entry in run["shapes"]
+    ]
     return {
-        **{key: runs[0][key] for key in ("format", "environment", "margin", "budget_s")},
+        "format": runs[0]["format"],
+        "environment": runs[0]["environment"],
+        "margin": runs[0]["margin"],
+        "budget_s": runs[0]["budget_s"],
         "verdict": "inconclusive" if n_false or "inconclusive" in verdicts else "pass",
         "new": str(file),
         "n_runs": len(runs),
@@ -115,14 +130,20 @@ def self_test(file: Path, settings: Mapping[str, Any]) -> Facts:
         "n_inconclusive": verdicts.count("inconclusive"),
         "false_alarm_rate": n_false / len(runs),
         "false_alarm_interval": binomial.interval(n_false, len(runs)),
-        "shapes": list(_spreads(checks)),
+        "shapes": list(_spreads([entry for run in runs for entry in run["shapes"]])),
         "checks": checks,
     }
 
 
-def _plan(new: Path, baseline: Path, settings: Mapping[str, Any]) -> Facts:
-    files = {"new": str(new.resolve()), "baseline": str(baseline.resolve())}
-    return {"format": 1, **files, **settings, **plan.feeding([new, baseline], settings)}
+def _plan(new: Path, baseline: Path, settings: GateSettings) -> GateDocument:
+    feed = plan.feeding([new, baseline], settings)
+    return {
+        "format": FORMAT,
+        "new": str(new.resolve()),
+        "baseline": str(baseline.resolve()),
+        **settings,
+        **feed,
+    }
 
 
 def _require_labels(file: str | None) -> None:
@@ -133,56 +154,121 @@ def _require_labels(file: str | None) -> None:
         raise InputError(f"{file}: no array {LABELS!r}; add one with the right class of each example")
 
 
-def _latency(entry: Mapping[str, Any], margin: float) -> Facts:
-    found = {key: entry[key] for key in ("ratio", "low", "high", "verdict", "n_blocks")}
-    times = {"new": entry["new_cpu_ms"], "baseline": entry["baseline_cpu_ms"]}
-    return _check("latency", shape=_shape(entry), margin=margin, **times, **found)
+def _require_same_ids(new: Path, baseline: Path, settings: GateSettings, limits: Limits) -> None:
+    """Refuse to compare answers to other words: after a vocabulary was trimmed, an id is another word."""
+    file = settings.get("inputs_file")
+    has_labels = file is not None and LABELS in read_arrays(Path(file))
+    is_judged = has_labels or any(limits.get(name) is not None for name in ("accuracy", "outputs"))
+    if settings.get("baseline_inputs_file") or not is_judged:
+        return
+    ours, theirs = bounds.input_facts(new), bounds.input_facts(baseline)
+    for name in ours.keys() & theirs.keys():
+        if ours[name]["below"] != theirs[name]["below"]:
+            raise RecipeError(
+                f"{baseline}: the baseline reads other ids, {name!r} is below {theirs[name]['below']:,} there and "
+                f"below {ours[name]['below']:,} in the new file; give the same examples in the baseline's ids with "
+                "--baseline-inputs FILE.npz"
+            )
 
 
-def _outputs(entry: Mapping[str, Any], limit: float | None) -> Facts:
-    difference = entry["output_difference"]
-    verdict = _judged(difference, limit)
-    return _check("outputs", shape=_size(entry), difference=difference, margin=limit, verdict=verdict)
+def _latency(entry: GateEntry, margin: float) -> Check:
+    return {
+        "name": "latency",
+        "shape": Shape.of(entry).name,
+        "new": entry["new_cpu_ms"],
+        "baseline": entry["baseline_cpu_ms"],
+        "ratio": entry["ratio"],
+        "low": entry["low"],
+        "high": entry["high"],
+        "difference": None,
+        "margin": margin,
+        "verdict": entry["verdict"],
+        "n_blocks": entry["n_blocks"],
+    }
 
 
-def _instructions(entry: Mapping[str, Any], limit: float | None) -> Facts:
+def _outputs(entry: GateEntry, limit: float | None, allowed: Collection[Allowed]) -> Check:
+    """Judge how outputs differ; outputs that are not finite or not comparable are a regression without any limit."""
+    check = _difference("outputs", entry["output_difference"], limit, shape=Shape.of(entry).size.name)
+    nonfinite, other = entry["nonfinite_outputs"], entry["other_outputs"]
+    is_infinite = any(nonfinite.values()) and "nonfinite" not in allowed
+    is_other = bool(other) and "other outputs" not in allowed
+    verdict = "regression" if is_infinite or is_other else check["verdict"]
+    return {**check, "verdict": verdict, "nonfinite": nonfinite, "other": other}
+
+
+def _instructions(counts: Counts, limit: float | None) -> Check:
     limit = MAX_INSTRUCTIONS if limit is None else limit
-    return _growth("instructions", entry["new"], entry["baseline"], limit, _size(entry))
+    size = Shape(counts["batch_size"], counts["length"])
+    return _growth("instructions", counts["new"], counts["baseline"], limit, size)
 
 
-def _flops(new: Path, baseline: Path, size: Mapping[str, Any], limit: float | None) -> Facts:
-    ours, theirs = (flops.count(file, size["batch_size"], size["length"]) for file in (new, baseline))
-    return _growth("flops", ours, theirs, limit, _size(size))
+def _flops(new: Path, baseline: Path, size: Shape, limit: float | None) -> Check:
+    ours, theirs = (flops.count(file, size.batch_size, size.length) for file in (new, baseline))
+    return _growth("flops", ours, theirs, limit, size)
 
 
-def _accuracy(found: Mapping[str, float] | None, n_examples: int, limit: float | None) -> Iterator[Facts]:
-    """Compare the accuracies, if the inputs had labels; their difference is what was lost."""
-    if found:
-        lost = found["baseline"] - found["new"]
-        yield _check(
-            "accuracy", **found, difference=lost, margin=limit, verdict=_judged(lost, limit), n_examples=n_examples
-        )
+def _accuracy(result: GateResult, limit: float | None, allowed: Collection[Allowed]) -> Iterator[Check]:
+    """Compare the accuracies, if the inputs had labels; their difference is what was lost.
+
+    Scores that are not finite are a regression; where one is NaN there is no accuracy, so that no limit is met.
+    """
+    accuracies, n_nonfinite = result["accuracy"], result["n_nonfinite"]
+    if accuracies and n_nonfinite:
+        new, baseline = accuracies["new"], accuracies["baseline"]
+        lost = None if new is None or baseline is None else baseline - new
+        check = _difference("accuracy", lost, limit, new, baseline)
+        is_infinite = any(n_nonfinite.values()) and "nonfinite" not in allowed
+        verdict = "regression" if is_infinite else check["verdict"]
+        yield {**check, "verdict": verdict, "n_examples": result["n_examples"], "n_nonfinite": n_nonfinite}
 
 
 def _growth(
-    name: str, new: float | None, baseline: float | None, limit: float | None, shape: str | None = None
-) -> Facts:
+    name: str, new: float | None, baseline: float | None, limit: float | None, size: Shape | None = None
+) -> Check:
     """Compare two numbers that are taken as they are; the bounds of their ratio are the ratio."""
     ratio = 0.0 if new is not None and new == baseline else new / baseline - 1 if new is not None and baseline else None
-    found = {"ratio": ratio, "low": ratio, "high": ratio, "verdict": _judged(ratio, limit)}
-    return _check(name, shape=shape, new=new, baseline=baseline, margin=limit, **found)
+    return {
+        "name": name,
+        "shape": size.name if size else None,
+        "new": new,
+        "baseline": baseline,
+        "ratio": ratio,
+        "low": ratio,
+        "high": ratio,
+        "difference": None,
+        "margin": limit,
+        "verdict": _judged(ratio, limit),
+    }
 
 
-def _operations(new: Mapping[str, int], baseline: Mapping[str, int], limit: float | None) -> Facts:
-    """Count the operations that the baseline has not: a kernel that fell back shows even if their sum is the same."""
+def _operations(new: dict[str, int], baseline: dict[str, int], limit: float | None) -> Check:
+    """Count the operations that the baseline lacks: a kernel that fell back shows even if their sum is the same."""
     n_new = sum(max(0, count - baseline.get(name, 0)) for name, count in new.items())
-    found = {"difference": n_new, "margin": limit, "verdict": _judged(n_new, limit)}
-    return _check("operations", new=new, baseline=baseline, **found)
+    return _difference("operations", n_new, limit, new, baseline)
 
 
-def _check(name: str, **found: Any) -> Facts:
-    """Give every check the same keys."""
-    return {"name": name, **dict.fromkeys(KEYS), **found}
+def _difference(
+    name: str,
+    difference: float | None,
+    limit: float | None,
+    new: Amount = None,
+    baseline: Amount = None,
+    shape: str | None = None,
+) -> Check:
+    """Judge a difference; it has no ratio."""
+    return {
+        "name": name,
+        "shape": shape,
+        "new": new,
+        "baseline": baseline,
+        "ratio": None,
+        "low": None,
+        "high": None,
+        "difference": difference,
+        "margin": limit,
+        "verdict": _judged(difference, limit),
+    }
 
 
 def _judged(value: float | None, limit: float | None) -> str:
@@ -192,32 +278,22 @@ def _judged(value: float | None, limit: float | None) -> str:
     return "pass" if value is not None and value <= limit + SLACK else "regression"
 
 
-def _spreads(checks: Iterable[Facts]) -> Iterator[Facts]:
-    """Sum up by shape what intervals around no difference looked like."""
-    by_shape: dict[str, list[Facts]] = {}
-    for each in checks:
-        by_shape.setdefault(each["shape"], []).append(each)
-    for shape, mine in by_shape.items():
+def _spreads(entries: Iterable[GateEntry]) -> Iterator[Spread]:
+    """Sum up the runs of a self-test by shape, each number as its median over the runs."""
+    by_shape: dict[Shape, list[GateEntry]] = {}
+    for entry in entries:
+        by_shape.setdefault(Shape.of(entry), []).append(entry)
+    for shape, runs in by_shape.items():
         yield {
-            "shape": shape,
-            "ratio": statistics.median(each["ratio"] for each in mine),
-            "low": statistics.median(each["low"] for each in mine),
-            "high": statistics.median(each["high"] for each in mine),
-            "half_width": statistics.median((each["high"] - each["low"]) / 2 for each in mine),
-            "n_without_zero": sum(not each["low"] <= 0 <= each["high"] for each in mine),
+            "shape": shape.name,
+            "ratio": statistics.median(run["ratio"] for run in runs),
+            "low": statistics.median(run["low"] for run in runs),
+            "high": statistics.median(run["high"] for run in runs),
+            "half_width": statistics.median((run["high"] - run["low"]) / 2 for run in runs),
+            "n_without_zero": sum(not run["low"] <= 0 <= run["high"] for run in runs),
         }
 
 
-def _shape(entry: Mapping[str, Any]) -> str:
-    """Name a shape: its size, and the threads where there are several."""
-    size = _size(entry)
-    return size if entry["threads"] == 1 else f"{size}, {entry['threads']} threads"
-
-
-def _size(entry: Mapping[str, Any]) -> str:
-    return size_name(entry["batch_size"], entry["length"])
-
-
-def _sizes(shapes: Iterable[Facts]) -> list[Facts]:
+def _sizes(entries: Iterable[GateEntry]) -> list[GateEntry]:
     """Leave out shapes that differ in their threads alone."""
-    return list({_size(entry): entry for entry in shapes}.values())
+    return list({Shape.of(entry).size: entry for entry in entries}.values())

@@ -1,32 +1,37 @@
-"""Run the bench in a process of its own: threads and memory of this one would colour its numbers."""
+"""Run the bench in a separate process: threads and memory of this one would distort its numbers."""
 
 import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from compressor.bench.gate_result import GateDocument, GateResult
+from compressor.bench.result import FORMAT, PlanDocument, PlannedVariant, PlanSettings, Result
 from compressor.errors import InputError, RecipeError
 from compressor.files import file_digest, read_json, write_json
 from compressor.progress import say
 from compressor.rundir import RunDir, chain
 
 OURS = "bench: "  # what the bench puts before an error
+ERRORS = {error.exit_code: error for error in (RecipeError, InputError)}  # what an exit code of the bench means here
 
 
-def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
+def measure(plan: PlanDocument) -> Result:
     """Measure what a plan lists (absolute file names) and return what the bench wrote."""
-    return _bench(plan)
+    result: Result = _bench(plan)
+    return result
 
 
-def gate(plan: Mapping[str, Any]) -> dict[str, Any]:
+def gate(plan: GateDocument) -> GateResult:
     """Let the bench decide whether the new file of a gate's plan is slower than its baseline."""
-    return _bench(plan, "--gate")
+    result: GateResult = _bench(plan, "--gate")
+    return result
 
 
-def _bench(plan: Mapping[str, Any], *flags: str) -> dict[str, Any]:
+def _bench(plan: PlanDocument | GateDocument, *flags: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="compress-") as name:
         plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
         write_json(plan_file, plan)
@@ -36,13 +41,12 @@ def _bench(plan: Mapping[str, Any], *flags: str) -> dict[str, Any]:
             remark = pass_on(child.stderr or ())
         if child.returncode:
             raise failure(child.returncode, remark)
-        result: dict[str, Any] = read_json(out)
-        return result
+        return read_json(out)
 
 
 @contextlib.contextmanager
-def ending(child: "subprocess.Popen[Any]") -> Iterator[None]:
-    """End a process with this one: it would go on measuring for nobody, and disturb what is measured next."""
+def ending(child: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> Iterator[None]:
+    """End a process together with this one; left alone, it would disturb what is measured next."""
     try:
         yield
     except BaseException:
@@ -51,7 +55,7 @@ def ending(child: "subprocess.Popen[Any]") -> Iterator[None]:
 
 
 def pass_on(lines: Iterable[str]) -> str:
-    """Show the progress of a bench and return its last line, which says why if it failed."""
+    """Show the progress of a bench and return its last line, which holds the error message if it failed."""
     remark = ""
     for line in lines:
         remark = line.strip()
@@ -61,30 +65,32 @@ def pass_on(lines: Iterable[str]) -> str:
 
 
 def failure(exit_code: int, remark: str) -> Exception:
-    """Make of a bench's exit code and last line the error that it is here."""
-    kind = {error.exit_code: error for error in (RecipeError, InputError)}.get(exit_code, RuntimeError)
+    """Turn the exit code and the last line of a bench into an exception."""
+    kind = ERRORS.get(exit_code, RuntimeError)
     return kind(remark.removeprefix(OURS))
 
 
-def measure_run(files: RunDir, variants: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
+def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: PlanSettings) -> None:
     """Measure the original and the results of a run, unless these very files were measured before."""
-    plan = {"format": 1, "variants": variants, **settings}
-    key = chain("bench", plan, [file_digest(files.path / each["file"]) for each in variants])
+    plan: PlanDocument = {"format": FORMAT, "variants": list(variants), **settings}
+    key = chain("bench", plan, [file_digest(files.path / variant["file"]) for variant in variants])
     if read_json(files.bench_key) == key:
         say("bench                    done before")
         return
     files.forget_bench()
     if not variants:
         return
-    absolute = [{**each, "file": str((files.path / each["file"]).resolve())} for each in variants]
+    absolute: list[PlannedVariant] = [
+        {**variant, "file": str((files.path / variant["file"]).resolve())} for variant in variants
+    ]
     result = measure({**plan, "variants": absolute})
-    name_files(result, variants)
+    name_files_(result, variants)
     write_json(files.bench_plan, plan)
     write_json(files.bench, result)
     write_json(files.bench_key, key)
 
 
-def name_files(result: dict[str, Any], variants: Sequence[Mapping[str, Any]]) -> None:
+def name_files_(result: Result, variants: Sequence[PlannedVariant]) -> None:
     """Give the files in a result the names that they have here, wherever they were measured."""
-    for found, each in zip(result["variants"], variants, strict=True):
-        found["file"] = each["file"]
+    for measured, planned in zip(result["variants"], variants, strict=True):
+        measured["file"] = planned["file"]

@@ -1,12 +1,14 @@
-"""What is to be measured: the files of a run, or any ONNX files with what can be known of them."""
+"""What is measured: the files of a run, or any ONNX files with what can be known about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from compressor.bench.inputs import own_lengths
-from compressor.bench.plan import Points, size_name
+from compressor.bench.plan import Points
+from compressor.bench.result import FORMAT, InputFacts, Kind, PlanDocument, PlannedVariant, PlanSettings, PointsDocument
+from compressor.bench.shape import Shape
 from compressor.errors import InputError, RecipeError
 from compressor.files import read_json
 from compressor.graphs import bounds, content, flops, shapes
@@ -15,7 +17,15 @@ from compressor.rundir import RunDir
 DEFAULT = Points()
 
 
-def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+class Feeding(TypedDict):
+    """The keys of a plan that say what files are fed with."""
+
+    batch_sizes: list[int]
+    inputs: dict[str, InputFacts]
+    lengths: list[int]
+
+
+def plan(targets: Sequence[Path], settings: PlanSettings) -> PlanDocument:
     """Make a plan of the bench, with absolute names, from the folder of a run or from ONNX files.
 
     Parameters
@@ -28,7 +38,8 @@ def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]
     Raises
     ------
     InputError
-        If there is no finished run, or a file is damaged or missing.
+        If there is no finished run, or a file is damaged or missing; the bench's own class, from which ours derives,
+        if the inputs file cannot be read.
     RecipeError
         If a length is more than a file can read.
     """
@@ -40,55 +51,64 @@ def plan(targets: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]
     return _of_files(targets, settings)
 
 
-def feeding(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+def feeding(files: Sequence[Path], settings: PointsDocument) -> Feeding:
     """Give the keys of a plan that say what files are fed with: bounds of ids, sizes that all of them can read."""
     longest = bounds.max_length(*files)
     asked = settings.get("lengths")
     if asked and longest and max(asked) > longest:
         raise RecipeError(f"--length {max(asked)}: the files read at most {longest}")
-    if settings.get("inputs_file") and not asked:
-        names = {each["name"] for file in files for each in content.describe(file)["inputs"]}
-        asked = own_lengths(Path(settings["inputs_file"]), names)
+    inputs_file = settings.get("inputs_file")
+    if inputs_file and not asked:
+        names = {declared["name"] for file in files for declared in content.describe(file)["inputs"]}
+        asked = own_lengths(Path(inputs_file), names)
     fitting = [length for length in DEFAULT.lengths if not longest or length <= longest]
     batch_sizes = settings.get("batch_sizes") or _fixed_batches(files) or DEFAULT.batch_sizes
-    return {"batch_sizes": batch_sizes, "inputs": bounds.input_facts(*files), "lengths": asked or fitting or [longest]}
+    shortest = [longest] if longest else DEFAULT.lengths
+    return {"batch_sizes": batch_sizes, "inputs": bounds.input_facts(*files), "lengths": asked or fitting or shortest}
 
 
 def _fixed_batches(files: Sequence[Path]) -> list[int]:
-    """Give the batch size that the files leave no choice of."""
-    shapes_ = [each["shape"] for file in files for each in content.describe(file)["inputs"] if each["shape"]]
-    fixed = {shape[0] for shape in shapes_ if isinstance(shape[0], int) and shape[0] > 0}
+    """Give the batch size that the files fix; none if they fix none, or different ones."""
+    inputs = [declared["shape"] for file in files for declared in content.describe(file)["inputs"]]
+    fixed = {shape[0] for shape in inputs if shape and isinstance(shape[0], int) and shape[0] > 0}
     return sorted(fixed) if len(fixed) == 1 else []
 
 
-def _of_run(run: Path) -> dict[str, Any]:
+def _of_run(run: Path) -> PlanDocument:
     file = RunDir(run).bench_plan
-    found: dict[str, Any] | None = read_json(file)
-    if found is None:
+    document: PlanDocument | None = read_json(file)
+    if document is None:
         raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
-    variants = [{**variant, "file": str((run / variant["file"]).resolve())} for variant in found["variants"]]
-    return found | {"variants": variants}
-
-
-def _of_files(files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"format": 1, **settings, **feeding(files, settings)}
-    found["variants"] = [
-        {
-            "name": str(file),
-            "kind": "result" if index else "original",
-            "file": str(file.resolve()),
-            "weights": content.external_files(file),
-            **dict.fromkeys(("quantized", "accuracy", "n_examples", "split")),
-            "n_params": content.describe(file)["n_params"],
-            "n_flops": _n_flops(file, found),
-        }
-        for index, file in enumerate(files)
+    variants: list[PlannedVariant] = [
+        {**variant, "file": str((run / variant["file"]).resolve())} for variant in document["variants"]
     ]
-    return found
+    return {**document, "variants": variants}
 
 
-def _n_flops(file: Path, found: Mapping[str, Any]) -> dict[str, int | None]:
-    """Count the FLOPs of a file at each size of a plan, by the names that sizes have in the facts of a run."""
+def _of_files(files: Sequence[Path], settings: PlanSettings) -> PlanDocument:
+    feed = feeding(files, settings)
+    variants = [_variant(file, "result" if index else "original", feed) for index, file in enumerate(files)]
+    return {"format": FORMAT, **settings, **feed, "variants": variants}
+
+
+def _variant(file: Path, kind: Kind, feed: Feeding) -> PlannedVariant:
+    """Describe a bare file: what was not recorded, such as its precision, stays unknown."""
+    return {
+        "name": str(file),
+        "kind": kind,
+        "file": str(file.resolve()),
+        "weights": content.external_files(file),
+        "precision": None,
+        "accuracy": None,
+        "n_examples": None,
+        "split": None,
+        "n_params": content.describe(file)["n_params"],
+        "n_flops": _n_flops(file, feed),
+    }
+
+
+def _n_flops(file: Path, feed: Feeding) -> dict[str, int | None]:
+    """Count the FLOPs of a file at each size of a plan, by the name of the shape."""
     is_text = shapes.has_free_length(shapes.skeleton(file))
-    sizes = product(found["batch_sizes"], found["lengths"] if is_text else [None])
-    return {size_name(*size): flops.count(file, *size) for size in sizes}
+    sizes = product(feed["batch_sizes"], feed["lengths"] if is_text else [None])
+    return {Shape(*size).name: flops.count(file, *size) for size in sizes}

@@ -10,9 +10,10 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
+from compressor.bench.result import Result
 from compressor.errors import InputError, RecipeError
 from compressor.measure import bundle, launch
 from compressor.progress import say
@@ -40,8 +41,8 @@ exit $code
 """
 
 
-def measure(place: str, folder: Path, python: str = "python3", ssh: str = "ssh") -> dict[str, Any]:
-    """Run a bundle at a place and bring back what its bench found.
+def measure(place: str, folder: Path, python: str = "python3", ssh: str = "ssh") -> Result:
+    """Run a bundle at a place and bring back its result.
 
     Parameters
     ----------
@@ -78,13 +79,13 @@ def measure(place: str, folder: Path, python: str = "python3", ssh: str = "ssh")
     raise RecipeError(f"--on {place}: should be ssh://user@host[:port], or 'command: ... {SCRIPT}'")
 
 
-def _under(words: Sequence[str], folder: Path) -> dict[str, Any]:
+def _under(words: Sequence[str], folder: Path) -> Result:
     """Run the program of the bundle under a command."""
     command = [word.replace(SCRIPT, str(folder / bundle.PROGRAM)) for word in words]
-    return _found(command, None, f"--on command: {words[0]}")
+    return _result(command, None, f"--on command: {words[0]}")
 
 
-def _over_ssh(place: str, folder: Path, python: str, ssh: Sequence[str]) -> dict[str, Any]:
+def _over_ssh(place: str, folder: Path, python: str, ssh: Sequence[str]) -> Result:
     """Send the bundle as a tar file to a shell that unpacks and runs it: one connection for all."""
     where = urlsplit(place)
     host = where.netloc.removesuffix(f":{where.port}")  # `hostname` would be in small letters
@@ -97,10 +98,10 @@ def _over_ssh(place: str, folder: Path, python: str, ssh: Sequence[str]) -> dict
         say(f"sending {n_bytes / 2**20:,.1f} MiB to {host}")
         script = ON_HOST.format(n_bytes=n_bytes, python=shlex.quote(python), program=bundle.PROGRAM)
         command = [*ssh, *SSH_OPTIONS, *port, "--", host, f"sh -c {shlex.quote(script)}"]
-        return _found(command, packed, f"--on {place}")
+        return _result(command, packed, f"--on {place}")
 
 
-def _found(command: Sequence[str], sent: IO[bytes] | None, place: str) -> dict[str, Any]:
+def _result(command: Sequence[str], sent: IO[bytes] | None, place: str) -> Result:
     """Run a command, pass its progress on, and read the result from the last line of its stdout."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as answer:
         try:
@@ -113,10 +114,10 @@ def _found(command: Sequence[str], sent: IO[bytes] | None, place: str) -> dict[s
             raise _failure(child.returncode, remark, place)
         answer.seek(0)
         try:
-            found: dict[str, Any] = json.loads(answer.read().splitlines()[-1])
+            result: Result = json.loads(answer.read().splitlines()[-1])
         except (IndexError, ValueError) as error:
             raise InputError(f"{place}: gave no result; does it run {SCRIPT}?") from error
-        return found
+        return result
 
 
 @contextlib.contextmanager
@@ -145,4 +146,4 @@ def _failure(exit_code: int, remark: str, place: str) -> Exception:
         error = launch.failure(exit_code, remark)
         return type(error)(f"{place}: {error}")
     hint = {FAILED: "; does 'ssh' alone get there?", NOT_FOUND: "; name its Python with --python"}.get(exit_code, "")
-    return InputError(f"{place}: ended with {exit_code}: {remark or 'no word why'}{hint}")
+    return InputError(f"{place}: ended with {exit_code}: {remark or 'no error message'}{hint}")

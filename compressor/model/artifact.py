@@ -13,6 +13,7 @@ from safetensors.torch import save_model as save_tensors
 from transformers import PreTrainedModel
 
 from compressor.archs import Arch
+from compressor.bench.result import Precision
 from compressor.errors import InputError, first_line
 from compressor.model import pretrained
 from compressor.model.checkpoint import (
@@ -67,6 +68,7 @@ class OnnxGraph:
 
     path: Path
     task: Task
+    precision: Precision = "fp32"
 
 
 def load_model(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> Model:

@@ -2,26 +2,25 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from compressor import surgery
-from compressor.bench.plan import size_name
+from compressor.bench.shape import Shape
 from compressor.errors import InputError
 from compressor.graphs import bounds, content, flops
+from compressor.graphs.description import Declared
 from compressor.model import pretrained
 from compressor.model.artifact import load
 from compressor.model.checkpoint import WEIGHTS, arch_of
 from compressor.model.outputs import flops_by_module
+from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 from compressor.tasks import inputs_of
 
 LENGTH = 32  # tokens of the text for which operations are counted
 
-Facts = dict[str, Any]
 
-
-def take(path: Path) -> Facts:
+def take(path: Path) -> Inventory:
     """Describe a folder with a network in it, or an ONNX file.
 
     Parameters
@@ -48,38 +47,40 @@ def take(path: Path) -> Facts:
     return _network(path)
 
 
-def _graph(file: Path) -> Facts:
+def _graph(file: Path) -> GraphInventory:
     """Describe an ONNX file: its content, and the facts that follow from it."""
-    described = content.describe(file)
+    description = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
-    batch_size, length = _own_shape(described["inputs"], min(LENGTH, longest or LENGTH))
+    batch_size, length = _own_shape(description["inputs"], min(LENGTH, longest or LENGTH))
     return {
-        **described,
-        "inputs": [{**entry, "below": rows.get(entry["name"], {}).get("below")} for entry in described["inputs"]],
+        **description,
+        "inputs": [
+            {**declared, "below": rows.get(declared["name"], {}).get("below")} for declared in description["inputs"]
+        ],
         "max_length": longest,
         "n_flops": flops.count(file, batch_size, length),
-        "flops_at": size_name(batch_size, length),
+        "flops_at": Shape(batch_size, length).name,
     }
 
 
-def _own_shape(inputs: Iterable[Facts], length: int) -> tuple[int, int | None]:
+def _own_shape(inputs: Iterable[Declared], length: int) -> tuple[int, int | None]:
     """Return the batch size and the length that a file fixes; by default a batch of one, and the given length.
 
     Only inputs of two axes have a length, and those whose second axis counts features have none.
     """
-    shapes = [entry["shape"] for entry in inputs]
+    shapes = [declared["shape"] for declared in inputs]
     fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
-    texts = [entry["shape"][1] for entry in inputs if len(entry["shape"]) == 2 and _is_text(entry)]
+    texts = [declared["shape"][1] for declared in inputs if len(declared["shape"]) == 2 and _is_text(declared)]
     lengths = [size if isinstance(size, int) and size else length for size in texts]
     return max(fixed, default=1), max(lengths, default=None)
 
 
-def _is_text(declared: Facts) -> bool:
+def _is_text(declared: Declared) -> bool:
     second = declared["shape"][1]
     return "int" in declared["type"] or not (isinstance(second, int) and second)
 
 
-def _network(folder: Path) -> Facts:
+def _network(folder: Path) -> NetworkInventory:
     net = load(folder)
     original = pretrained.uncut(net)
     arch = arch_of(net.config.model_type)
@@ -94,7 +95,7 @@ def _network(folder: Path) -> Facts:
         "n_params": surgery.n_params(net),
         "n_params_original": surgery.n_params(original),
         "n_flops": flops[""],
-        "flops_at": f"1x{LENGTH}" if has_length else "1",
+        "flops_at": Shape(1, LENGTH if has_length else None).name,
         "size_bytes": sum(weights.nbytes for _, weights in parameters),
         "widths": [
             {

@@ -4,9 +4,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from compressor import rundir
+from compressor.bench.result import PlannedVariant, PlanSettings
 from compressor.errors import GateMissed, NumericsError
 from compressor.files import explained, write_json, write_text
 from compressor.measure import launch
@@ -14,14 +14,15 @@ from compressor.model import Model, OnnxGraph, open_model, save_model
 from compressor.model.artifact import open_task
 from compressor.pipeline import provenance
 from compressor.pipeline.original import original_variants
-from compressor.pipeline.record import Facts, facts_of, onnx_facts, variant
+from compressor.pipeline.record import model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import say
 from compressor.recipe import Recipe, dump
 from compressor.recipe.schema import STAGES, Bench
 from compressor.report import card, page
-from compressor.rundir import RunDir
+from compressor.report.document import CardKind, RecipePlan, Report, Verdict
+from compressor.rundir import RunDir, StepRecord
 from compressor.tasks import Task
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -29,7 +30,7 @@ from compressor.training.teacher import Originals
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
 
 
-def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, Any]:
+def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
     """Run the unfinished steps of a recipe and return the report; `GateMissed` is raised once all is written."""
     with rundir.open_run(run_dir) as home, explained(run_dir):
         say(f"run directory: {run_dir}")
@@ -37,10 +38,10 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
         list(walk_dry(recipe, start))  # raises an error if a stage does not fit
         metadata = provenance.metadata(recipe)
         write_text(home.recipe, dump(recipe))
-        write_json(home.facts, provenance.facts(recipe, recipe_file, metadata))
+        rundir.write_run_record(home, provenance.run_record(recipe, recipe_file, metadata))
         steps = list(steps_of(recipe, home, start.key))
         variants = _run_steps(recipe, home, start, steps, metadata)
-        launch.measure_run(home, variants, recipe.bench.model_dump(mode="json"))
+        launch.measure_run(home, variants, _bench_settings(recipe.bench))
         report = page.write(run_dir)
         for folder, kind in _folders(steps):
             card.write_card(folder, report, kind, start.model.task.file)
@@ -49,7 +50,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> dict[str, An
     return report
 
 
-def check(recipe: Recipe) -> dict[str, Any]:
+def check(recipe: Recipe) -> RecipePlan:
     """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
     start = begin(recipe)
     return {**start.summary(), "stages": list(walk_dry(recipe, start))}
@@ -57,30 +58,30 @@ def check(recipe: Recipe) -> dict[str, Any]:
 
 def _run_steps(
     recipe: Recipe, home: RunDir, start: Start, steps: Sequence[Step], metadata: Mapping[str, str]
-) -> list[Facts]:
+) -> list[PlannedVariant]:
     """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
     n_distilled = _n_distilled(recipe, start)
     originals = Originals(start.model.copy(), start.data, n_distilled) if start.is_trained else None
     variants = original_variants(recipe, home, originals, start.key, metadata) if originals else []
     artifact: Artifact = start.model
-    facts = facts_of(start.model, recipe.bench)
-    results: dict[str, Facts] = {}
+    record = record_of(start.model, recipe.bench)
+    results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
-        done = rundir.facts_if_done(step.folder, step.key)
+        done = rundir.record_if_done(step.folder, step.key)
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             context = Context(step.folder, step.key, recipe.seed, start.data, originals, metadata, label=step.label)
-            done = _run_step(step, artifact, context, recipe.bench, facts, home)
+            done = _run_step(step, artifact, context, recipe.bench, record, home)
         else:
             say(f"{step.label:<24} done before")
-        facts, artifact = done, _reopen(step, artifact.task, done)
+        record, artifact = done, _reopen(step, artifact.task, done)
         if originals is None and isinstance(artifact, Model):
             originals = Originals(artifact.copy(), start.data, n_distilled)
             variants = original_variants(recipe, home, originals, step.key, metadata)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
-            results[stage] = variant(f"{step.folder.name}/model.onnx", "result", stage == "quantize", facts)
+            results[stage] = variant(f"{step.folder.name}/model.onnx", "result", artifact.precision, record, record)
     return [*variants, *results.values()]
 
 
@@ -90,7 +91,9 @@ def _n_distilled(recipe: Recipe, start: Start) -> int:
     return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
 
 
-def _run_step(step: Step, artifact: Artifact, context: Context, bench: Bench, before: Facts, home: RunDir) -> Facts:
+def _run_step(
+    step: Step, artifact: Artifact, context: Context, bench: Bench, before: StepRecord, home: RunDir
+) -> StepRecord:
     """Run one stage, save its result, and record its time and its facts."""
     if (step.folder / rundir.DONE).exists():
         say(f"{step.label:<24} settings changed, running again")
@@ -105,24 +108,34 @@ def _run_step(step: Step, artifact: Artifact, context: Context, bench: Bench, be
     seconds = time.monotonic() - began
     if isinstance(result, Model):
         save_model(result, step.folder / "model")
-        facts = {**facts_of(result, bench), **context.trainer.evaluate(result)}
-        facts["has_own_processor"] = result.task.processor is not artifact.task.processor
+        record = model_record(result, bench, context)
+        record["has_own_processor"] = result.task.processor is not artifact.task.processor
     else:
-        facts = onnx_facts(result, before, context)
-    rundir.finish(step.folder, step.key, facts, stage=step.options.stage, seconds=round(seconds, 3))
+        record = onnx_record(result, before, context)
+    rundir.finish(step.folder, step.key, record, stage=step.options.stage, seconds=round(seconds, 3))
     context.journal.clear()
-    return facts
+    return record
 
 
-def _reopen(step: Step, task: Task, facts: Facts) -> Artifact:
+def _bench_settings(bench: Bench) -> PlanSettings:
+    """Keys of the bench's plan that a recipe sets."""
+    return {
+        "batch_sizes": list(bench.batch_sizes),
+        "lengths": list(bench.lengths),
+        "threads": list(bench.threads),
+        "meter": bench.meter,
+    }
+
+
+def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:
     """Open a finished stage's result from disk, so that a resumed run continues exactly as an undisturbed one."""
     if step.gives is OnnxGraph:
-        return OnnxGraph(step.folder / "model.onnx", task)
+        return OnnxGraph(step.folder / "model.onnx", task, rundir.precision_of(record, step.options.stage))
     folder = step.folder / "model"
-    return open_model(folder, open_task(folder, task) if facts["has_own_processor"] else task)
+    return open_model(folder, open_task(folder, task) if record["has_own_processor"] else task)
 
 
-def _folders(steps: Sequence[Step]) -> Iterator[tuple[Path, Literal["model", "onnx"]]]:
+def _folders(steps: Sequence[Step]) -> Iterator[tuple[Path, CardKind]]:
     """Yield the folders that can be used on their own, and therefore get a model card."""
     for step in steps:
         yield (step.folder / "model", "model") if step.gives is Model else (step.folder, "onnx")
@@ -136,7 +149,7 @@ def _keep_only(folders: Sequence[Path], home: RunDir) -> None:
             rundir.remove(folder)
 
 
-def _sentence(verdict: Mapping[str, Any]) -> str:
+def _sentence(verdict: Verdict) -> str:
     value = "unknown" if verdict["value"] is None else f"{verdict['value']:.4g}"
     what = f"limit {verdict['limit']:g} missed, got {value} ({verdict['note']})"
     return f"gates.{verdict['name']}: {what}; change the stages, or the limit"

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from compressor import rundir
-from compressor.pipeline.record import Facts, facts_of, measured, variant
+from compressor.bench.result import PlannedVariant
+from compressor.pipeline.record import file_record, model_record, variant
 from compressor.recipe import Recipe
-from compressor.rundir import RunDir
+from compressor.rundir import RunDir, StepRecord
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -13,17 +14,17 @@ from compressor.training.teacher import Originals
 
 def original_variants(
     recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
-) -> list[Facts]:
+) -> list[PlannedVariant]:
     """Write the original's files unless they exist, and return them as entries of the bench plan."""
     how = _how(recipe)
     key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(options.model_dump(mode="json") for options in how))
-    facts = rundir.facts_if_done(home.original, key)
-    if facts is None:
+    record = rundir.record_if_done(home.original, key)
+    if record is None:
         context = Context(home.original, key, recipe.seed, originals.data, originals, metadata, label="original")
-        facts = _write(recipe, how, context, originals)
+        record = _write(recipe, how, context, originals)
     return [
-        variant(f"original/{name}", "original", name == "model-int8.onnx", {**facts, **of_file})
-        for name, of_file in facts["files"].items()
+        variant(f"original/{name}", "original", rundir.precision_of(file, name), record, file)
+        for name, file in record["files"].items()
     ]
 
 
@@ -39,13 +40,14 @@ def _write(
     how: tuple[export.Options, quantize.Options] | tuple[()],
     context: Context,
     originals: Originals,
-) -> Facts:
+) -> StepRecord:
     rundir.start(context.folder, context.key)
     model = originals.model
-    facts = {**facts_of(model, recipe.bench), **context.trainer.evaluate(model), "files": {}}
+    record = model_record(model, recipe.bench, context)
+    record["files"] = {}
     if how:
         graph = export.run(model, how[0], context)
         both = (graph, quantize.run(graph, how[1], context))
-        facts["files"] = {file.path.name: measured(file, context) for file in both}
-    rundir.finish(context.folder, context.key, facts)
-    return facts
+        record["files"] = {file.path.name: file_record(file, context) for file in both}
+    rundir.finish(context.folder, context.key, record)
+    return record

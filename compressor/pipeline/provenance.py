@@ -7,11 +7,11 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from compressor import __version__
 from compressor.bench.host import cpu
 from compressor.recipe import Recipe, dump
+from compressor.rundir import Environment, RunRecord
 
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "safetensors", "onnx", "onnxruntime", "numpy")
 
@@ -27,10 +27,10 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(dump(recipe).encode()).hexdigest()
 
 
-def facts(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Content of run.json."""
+def run_record(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) -> RunRecord:
+    """Content of ``run.json``."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    environment = {
+    environment: Environment = {
         "versions": {"python": platform.python_version(), "compressor": __version__, **versions},
         "cpu": cpu(),
         "n_cores": os.cpu_count(),
@@ -51,7 +51,7 @@ def facts(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) -> dict
 def _git_commit() -> str | None:
     """Commit of the folder that the run was started in; None outside a repository."""
     try:
-        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return result.stdout.strip() or None
+    return answer.stdout.strip() or None

@@ -1,26 +1,27 @@
 """The facts recorded about an artifact: its size, FLOPs, sparsity and measured accuracy."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 from compressor import surgery
+from compressor.bench.result import Kind, PlannedVariant, Precision, variant_name
+from compressor.bench.shape import Shape
 from compressor.data.batches import metrics
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import logits_of, n_flops
 from compressor.recipe.schema import Bench
+from compressor.rundir import FileRecord, HeldOut, Metrics, StepRecord
 from compressor.training.context import Context
 
-Facts = dict[str, Any]
 
-
-def facts_of(model: Model, bench: Bench) -> Facts:
+def record_of(model: Model, bench: Bench) -> StepRecord:
     """Size, FLOPs and sparsity of a model."""
     weights = list(model.net.parameters())
     n_params = surgery.n_params(model.net)
     counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
-        "n_flops": {name: n_flops(model, *shape) for name, shape in _shapes(model, bench)},
+        "n_flops": {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)},
         "sparsity": sum(int((tensor == 0).sum()) for tensor in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(tensor.nbytes for tensor in weights),
@@ -30,49 +31,80 @@ def facts_of(model: Model, bench: Bench) -> Facts:
     }
 
 
+def model_record(model: Model, bench: Bench, context: Context) -> StepRecord:
+    """Record of a model that a step returned: its size, and its metrics on the held-out share."""
+    return {**record_of(model, bench), **_held_out(model, context)}
+
+
 def n_units(model: Model) -> dict[str, int]:
     """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
     return {width.name: width.size for width in model.widths()} | model.task.inputs.sizes(model.net.config)
 
 
-def _shapes(model: Model, bench: Bench) -> Iterator[tuple[str, tuple[int, int]]]:
+def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
     """Yield the shapes at which the files are measured, under the bench's names."""
     for batch_size in bench.batch_sizes:
         if model.task.inputs.HAS_LENGTH:
-            yield from ((f"{batch_size}x{length}", (batch_size, length)) for length in bench.lengths)
+            yield from (Shape(batch_size, length) for length in bench.lengths)
         else:
-            yield str(batch_size), (batch_size, 0)
+            yield Shape(batch_size)
 
 
-def onnx_facts(graph: OnnxGraph, before: Facts, context: Context) -> Facts:
+def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepRecord:
     """Facts of an exported file; parameters, FLOPs and widths are those of the exported model."""
-    inherited = {
-        name: before[name]
-        for name in ("n_params", "n_flops", "sparsity", "column_sparsity", "widths", "layers", "features")
+    file = file_record(graph, context)
+    return {
+        "n_params": before["n_params"],
+        "n_flops": before["n_flops"],
+        "sparsity": before["sparsity"],
+        "column_sparsity": before["column_sparsity"],
+        "widths": before["widths"],
+        "layers": before["layers"],
+        "features": before.get("features", []),
+        "file": f"{context.folder.name}/{graph.path.name}",
+        "accuracy_held_out": _held_out(graph, context)["accuracy_held_out"],
+        "accuracy": file["accuracy"],
+        "n_examples": file["n_examples"],
+        "split": file["split"],
+        "size_bytes": file["size_bytes"],
+        "precision": graph.precision,
     }
-    file = f"{context.folder.name}/{graph.path.name}"
-    return {**inherited, "file": file, **context.trainer.evaluate(graph), **measured(graph, context)}
 
 
-def measured(graph: OnnxGraph, context: Context) -> Facts:
-    """Accuracy of the file itself on the reported split.
+def file_record(graph: OnnxGraph, context: Context) -> FileRecord:
+    """Accuracy of the file itself on the reported split, its size and its precision.
 
     One example at a time, as it will be used: dynamic quantization has one scale for a whole batch, so that other
     examples and padding would change the output.
     """
     report = context.data.for_task(graph.task).report
-    scores = metrics(graph.task, logits_of(graph), report, batch_size=1)
+    scores = cast(Metrics, metrics(graph.task, logits_of(graph), report, batch_size=1))
     files = [graph.path, *graph.path.parent.glob(f"{graph.path.name}.data")]
     return {
         **scores,
         "n_examples": len(report),
         "split": context.data.report_name,
         "size_bytes": sum(file.stat().st_size for file in files),
+        "precision": graph.precision,
     }
 
 
-def variant(file: str, kind: str, is_quantized: bool, facts: Facts) -> Facts:
-    """Entry of the bench plan."""
-    name = f"{'original' if kind == 'original' else 'compressed'} {'int8' if is_quantized else 'fp32'}"
-    copied = {key: facts[key] for key in ("accuracy", "n_examples", "split", "n_params", "n_flops")}
-    return {"name": name, "kind": kind, "file": file, "quantized": is_quantized, **copied}
+def _held_out(artifact: Model | OnnxGraph, context: Context) -> HeldOut:
+    return cast(HeldOut, context.trainer.evaluate(artifact))
+
+
+def variant(
+    file: str, kind: Kind, precision: Precision, model: StepRecord, measured: FileRecord | StepRecord
+) -> PlannedVariant:
+    """Entry of the bench plan: a file, and the model that was exported to it."""
+    return {
+        "name": variant_name(kind, precision),
+        "kind": kind,
+        "file": file,
+        "precision": precision,
+        "accuracy": measured["accuracy"],
+        "n_examples": measured["n_examples"],
+        "split": measured["split"],
+        "n_params": model["n_params"],
+        "n_flops": {**model["n_flops"]},
+    }

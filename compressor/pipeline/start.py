@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,8 @@ from compressor.model.checkpoint import digest, is_fine_tuned
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
+from compressor.report import document
+from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -32,8 +33,8 @@ class Start:
     is_trained: bool
     """Whether the checkpoint is fine-tuned, so that it is the original; otherwise the first stage trains one."""
 
-    def summary(self) -> dict[str, Any]:
-        """Summarize the model and the data for `check`."""
+    def summary(self) -> document.Start:
+        """Describe the model and the data for `check`."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
         return {
             "model": {
@@ -65,7 +66,7 @@ def begin(recipe: Recipe) -> Start:
     return Start(model, data, key, is_trained)
 
 
-def walk_dry(recipe: Recipe, start: Start) -> Iterator[dict[str, Any]]:
+def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     """Run the stages on a copy of the model without training, and yield the size after each.
 
     Options that do not fit the network are found here, before any work.

@@ -1,20 +1,49 @@
-"""Model cards: the README.md that makes a folder complete for the Hub and for whoever finds it."""
+"""Model cards: the README.md of a folder, for the Hub and for readers who find the folder by itself."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import NotRequired, Protocol, TypedDict
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from compressor.bench.result import Variant
 from compressor.files import write_text
-from compressor.report import compare, joules, words
+from compressor.report import compare, joules, widths, words
+from compressor.report.document import CardKind, Report, StageSummary, WidthChange
 
-Facts = Mapping[str, Any]
-Kind = Literal["model", "onnx"]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 DATA_FILES = (".csv", ".json", ".jsonl", ".parquet")
+
+
+class IndexedResult(TypedDict):
+    """One evaluation result as the Hub reads it."""
+
+    task: dict[str, str]
+    dataset: dict[str, str | None]
+    metrics: list[dict[str, str | float | None]]
+
+
+class IndexedModel(TypedDict):
+    """One entry of a model index, which the Hub shows as evaluation results."""
+
+    name: str
+    results: list[IndexedResult]
+
+
+FrontMatter = TypedDict(
+    "FrontMatter",
+    {
+        "library_name": str,
+        "pipeline_tag": str,
+        "tags": list[str],
+        "base_model": NotRequired[str],
+        "datasets": NotRequired[list[str]],
+        "metrics": NotRequired[list[str]],
+        "model-index": NotRequired[list[IndexedModel]],
+    },
+)
 
 
 class Usage(Protocol):
@@ -27,7 +56,7 @@ class Usage(Protocol):
         """Write the few lines that run the file."""
 
 
-def write_card(folder: Path, report: Facts, kind: Kind, usage: Usage) -> None:
+def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> None:
     """Write ``README.md`` into a folder that a stage left: a reloadable model, or an ONNX file with its processor.
 
     Parameters
@@ -58,7 +87,7 @@ def write_card(folder: Path, report: Facts, kind: Kind, usage: Usage) -> None:
         features=stage["features"],
         removed=removed(stage["widths"]),
         file=Path(files[0]["file"]).name if files else "model.onnx",
-        is_quantized=any(variant["quantized"] for variant in files),
+        precision=_lower_precision(files),
         shapes=compare.shapes(report["variants"]),
         at=compare.entry_at,
     )
@@ -66,22 +95,23 @@ def write_card(folder: Path, report: Facts, kind: Kind, usage: Usage) -> None:
     write_text(folder / "README.md", f"---\n{front}---\n\n{body}")
 
 
-def removed(widths: Sequence[Facts]) -> list[str]:
+def removed(changes: Sequence[WidthChange]) -> list[str]:
     """Say what is gone, a line for the layers and one for each kind of unit."""
-    by_layer: dict[str, list[Facts]] = {}
-    by_kind: dict[str, list[Facts]] = {}
-    for width in widths:
-        layer, _, kind = width["name"].rpartition(".")
-        if layer.rpartition(".")[2].isdigit():
-            by_layer.setdefault(layer, []).append(width)
-        if not width["is_removed"]:
-            by_kind.setdefault(kind, []).append(width)
-    gone = [layer for layer, found in by_layer.items() if all(width["is_removed"] for width in found)]
+    by_layer: dict[str, list[WidthChange]] = {}
+    by_kind: dict[str, list[WidthChange]] = {}
+    for change in changes:
+        name = widths.split(change["name"])
+        if name.is_of_numbered_layer:
+            by_layer.setdefault(name.layer, []).append(change)
+        if not change["is_removed"]:
+            by_kind.setdefault(name.what, []).append(change)
+    gone = [layer for layer, members in by_layer.items() if all(change["is_removed"] for change in members)]
     lines = [f"whole layers: {', '.join(gone)} ({len(gone)} of {len(by_layer)})"] if gone else []
-    for kind, found in by_kind.items():
-        before, after = (_range([width[key] for width in found]) for key in ("n_units_original", "n_units"))
+    for kind, members in by_kind.items():
+        before = _range([change["n_units_original"] for change in members])
+        after = _range([change["n_units"] for change in members])
         if before != after:
-            where = "" if found[0]["name"] == kind else f" in each layer{' that stays' if gone else ''}"
+            where = "" if members[0]["name"] == kind else f" in each layer{' that stays' if gone else ''}"
             lines.append(f"{kind}: {after} left of {before}{where}")
     return lines
 
@@ -91,20 +121,24 @@ def _range(sizes: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _stage(folder: Path, report: Facts, kind: Kind) -> Facts:
+def _stage(folder: Path, report: Report, kind: CardKind) -> StageSummary:
     name = folder.parent.name if kind == "model" else folder.name
-    found: Facts = next(stage for stage in report["stages"] if stage["folder"] == name)
-    return found
+    return next(stage for stage in report["stages"] if stage["folder"] == name)
 
 
-def _front_matter(report: Facts, kind: Kind, files: Sequence[Facts]) -> dict[str, Any]:
+def _lower_precision(files: Sequence[Variant]) -> str:
+    """Name the precision below fp32 that a file of the folder has; empty if there is none."""
+    return next((variant["precision"] or "" for variant in files if variant["precision"] not in (None, "fp32")), "")
+
+
+def _front_matter(report: Report, kind: CardKind, files: Sequence[Variant]) -> FrontMatter:
     """Collect what the Hub reads; the licence is the checkpoint's, which a run does not know."""
     task, source = report["recipe"]["model"]["task"], _hub_id(report["recipe"]["model"]["checkpoint"])
     dataset = _hub_id(report["recipe"]["data"]["dataset"])
     tags = ["compressor", "pruned", *(["onnx"] if kind == "onnx" else [])]
-    if any(variant["quantized"] for variant in files):
-        tags.append("int8")
-    front: dict[str, Any] = {
+    if precision := _lower_precision(files):
+        tags.append(precision)
+    front: FrontMatter = {
         "library_name": "onnx" if kind == "onnx" else "compressor",
         "pipeline_tag": task,
         "tags": tags,
@@ -115,22 +149,24 @@ def _front_matter(report: Facts, kind: Kind, files: Sequence[Facts]) -> dict[str
         front["datasets"] = [dataset]
     front["metrics"] = ["accuracy"]
     if dataset and files:
-        front["model-index"] = [{"name": report["name"], "results": [_result(task, dataset, each) for each in files]}]
+        front["model-index"] = [
+            {"name": report["name"], "results": [_result(task, dataset, variant) for variant in files]}
+        ]
     return front
 
 
-def _result(task: str, dataset: str, variant: Facts) -> dict[str, Any]:
+def _result(task: str, dataset: str, variant: Variant) -> IndexedResult:
+    accuracy = variant["accuracy"]
+    value = None if accuracy is None else round(accuracy, 6)
     return {
         "task": {"type": task},
         "dataset": {"name": dataset, "type": dataset, "split": variant["split"]},
-        "metrics": [
-            {"type": "accuracy", "value": round(variant["accuracy"], 6), "name": f"accuracy, {variant['name']}"}
-        ],
+        "metrics": [{"type": "accuracy", "value": value, "name": f"accuracy, {variant['name']}"}],
     }
 
 
 def _hub_id(text: str | None) -> str | None:
-    """Tell a Hub id from a path, so that no path of this machine is published."""
+    """Give a text that is a Hub id, and None for a path, so that no path of this machine is published."""
     if text is None or not HUB_ID.fullmatch(text) or text.endswith(DATA_FILES) or Path(text).exists():
         return None
     return text

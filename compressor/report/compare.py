@@ -1,26 +1,32 @@
-"""Before and after: files of one kind side by side."""
+"""Before and after: files of one precision side by side."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from compressor.bench.result import PRECISIONS, Energy, Entry, Kind, Precision, Variant, entries
+from compressor.bench.shape import Shape
 from compressor.report import joules, words
 
-Facts = Mapping[str, Any]
+Files = tuple[Variant | None, Variant | None]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The original and the result of one kind: both fp32, or both int8."""
+    """The original and the result of one precision; None for what there is not."""
 
-    kind: str
-    original: Facts | None
-    result: Facts | None
+    precision: Precision | None
+    original: Variant | None
+    result: Variant | None
+
+    @property
+    def files(self) -> Files:
+        """Before and after."""
+        return self.original, self.result
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fact of a pair."""
+    """One number of a pair."""
 
     before: str
     after: str
@@ -30,52 +36,64 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One fact of every pair."""
+    """One number of every pair."""
 
     title: str
     cells: list[Cell]
 
 
-def pairs(variants: Sequence[Facts]) -> list[Pair]:
-    """Put files of one kind together; like is compared with like."""
-    found = []
-    for is_quantized in (False, True):
-        alike = [variant for variant in variants if variant["quantized"] == is_quantized]
+def pairs(variants: Sequence[Variant]) -> list[Pair]:
+    """Put files of one precision together, fp32 first; like is compared with like."""
+    made = []
+    for precision in PRECISIONS:
+        alike = [variant for variant in variants if variant["precision"] == precision]
         if alike:
-            ends = (_last(alike, "original"), _last(alike, "result"))
-            found.append(Pair("int8" if is_quantized else "fp32", *ends))
-    return found
+            made.append(Pair(precision, _last(alike, "original"), _last(alike, "result")))
+    return made
 
 
-def rows(found: Sequence[Pair]) -> list[Row]:
-    """List everything known of the pairs; what no file knows is left out."""
-    table = [Row("accuracy", [_accuracy(pair) for pair in found])]
-    measured = shapes(variant for pair in found for variant in (pair.original, pair.result) if variant)
+def last_pair(variants: Sequence[Variant]) -> Pair:
+    """Give the last result with the original of its precision; an empty pair if there is no result."""
+    result = _last(variants, "result")
+    empty = Pair(None, None, None)
+    return next((pair for pair in pairs(variants) if result and pair.result is result), empty)
+
+
+def reference(variants: Sequence[Variant]) -> Variant | None:
+    """Give the original's fp32 file, whose accuracy counts."""
+    return next((pair.original for pair in pairs(variants) if pair.precision == "fp32"), None)
+
+
+def rows(pairs_: Sequence[Pair]) -> list[Row]:
+    """List every number that is known of the pairs; what no file knows is left out."""
+    table = [Row("accuracy", [_accuracy(pair) for pair in pairs_])]
+    measured = shapes(variant for pair in pairs_ for variant in pair.files if variant)
     for shape in measured:
-        table.append(_row(f"p50, {shape}", found, _at(shape, "p50_ms"), words.ms, ("faster", "slower")))
-    table.append(_row("file size", found, _of("size_bytes"), words.mib, ("smaller", "larger")))
-    table.append(_row("parameters", found, _of("n_params"), words.count, ("fewer", "more")))
-    for size, shape in {each.partition(" (")[0]: each for each in measured}.items():  # threads change no count
-        table.append(_row(f"FLOPs, {size}", found, _at(shape, "n_flops"), words.count, ("fewer", "more")))
-    table.append(_row("peak memory", found, _of("peak_memory_bytes"), words.mib, ("less", "more")))
-    table.append(_row("load time", found, _of("load_ms"), words.ms, ("faster", "slower")))
-    for shape in measured:
-        table.append(_energies(found, shape))
+        p50 = _at(shape, lambda entry: entry["p50_ms"])
+        table.append(_row(f"p50, {words.shape(shape)}", pairs_, p50, words.ms, ("faster", "slower")))
+    table.append(_row("file size", pairs_, lambda file: file["size_bytes"], words.mib, ("smaller", "larger")))
+    table.append(_row("parameters", pairs_, lambda file: file.get("n_params"), words.count, ("fewer", "more")))
+    for shape in {shape.size: shape for shape in measured}.values():  # threads change no count
+        n_flops = _at(shape, lambda entry: entry["n_flops"])
+        table.append(_row(f"FLOPs, {words.shape(shape.size)}", pairs_, n_flops, words.count, ("fewer", "more")))
+    table.append(_row("peak memory", pairs_, lambda file: file["peak_memory_bytes"], words.mib, ("less", "more")))
+    table.append(_row("load time", pairs_, lambda file: file["load_ms"], words.ms, ("faster", "slower")))
+    table += [_energies(pairs_, shape) for shape in measured]
     known = [row for row in table if any({cell.before, cell.after} != {words.NONE} for cell in row.cells)]
     return _without_unavailable(known)
 
 
 def _row(
     title: str,
-    found: Sequence[Pair],
-    number: Callable[[Facts], float | None],
+    pairs_: Sequence[Pair],
+    number: Callable[[Variant], float | None],
     write: Callable[[float | None], str],
     directions: tuple[str, str],
 ) -> Row:
     """Compare a number that should be small."""
     cells = []
-    for pair in found:
-        before, after = (number(variant) if variant else None for variant in (pair.original, pair.result))
+    for pair in pairs_:
+        before, after = (number(variant) if variant else None for variant in pair.files)
         if before and after:
             change = words.times(before, after, *directions)
             cells.append(Cell(write(before), write(after), change, None if change == words.SAME else after < before))
@@ -85,7 +103,7 @@ def _row(
 
 
 def _accuracy(pair: Pair) -> Cell:
-    before, after = (variant.get("accuracy") if variant else None for variant in (pair.original, pair.result))
+    before, after = (variant.get("accuracy") if variant else None for variant in pair.files)
     if before is None or after is None:
         return Cell(words.accuracy(before), words.accuracy(after))
     return Cell(
@@ -96,20 +114,22 @@ def _accuracy(pair: Pair) -> Cell:
     )
 
 
-def _energies(found: Sequence[Pair], shape: str) -> Row:
+def _energies(pairs_: Sequence[Pair], shape: Shape) -> Row:
     """Compare joules of one kind; the title says which, or where there are several, each number."""
-    both = [[entry_at(variant, shape).get("energy") for variant in (pair.original, pair.result)] for pair in found]
-    kinds = {each["kind"] for pair in both for each in pair if each and each["net_j"] is not None}
+    at = words.shape(shape)
+    both = [(_energy_at(pair.original, shape), _energy_at(pair.result, shape)) for pair in pairs_]
+    kinds = {energy["kind"] for ends in both for energy in ends if energy and energy["net_j"] is not None}
     if len(kinds) != 1:
-        return Row(f"energy, {shape}", [_energy(before, after, words.energy) for before, after in both])
-    return Row(f"energy {kinds.pop()}, {shape}", [_energy(before, after, words.joules) for before, after in both])
+        return Row(f"energy, {at}", [_energy(before, after, words.energy) for before, after in both])
+    return Row(f"energy {kinds.pop()}, {at}", [_energy(before, after, words.joules) for before, after in both])
 
 
-def _energy(before: Facts | None, after: Facts | None, write: Callable[[Facts | None], str]) -> Cell:
+def _energy(before: Energy | None, after: Energy | None, write: Callable[[Energy | None], str]) -> Cell:
     texts = write(before), write(after)
-    if not before or not after or not joules.are_alike(before, after):
+    net = joules.net_pair(before, after) if before and after else None
+    if net is None:
         return Cell(*texts)
-    return Cell(*texts, words.times(before["net_j"], after["net_j"], "less", "more"), after["net_j"] < before["net_j"])
+    return Cell(*texts, words.times(*net, "less", "more"), net[1] < net[0])
 
 
 def _without_unavailable(table: list[Row]) -> list[Row]:
@@ -120,25 +140,39 @@ def _without_unavailable(table: list[Row]) -> list[Row]:
     return [*rest, *(known or [Row("energy", row.cells) for row in energies[:1]])]
 
 
-def shapes(variants: Iterable[Facts], has: Callable[[Facts], bool] = bool) -> list[str]:
-    """List everything that was measured, or that has something of it: batch, length and threads."""
-    entries = (entry for variant in variants for entry in variant["bench"])
-    return list(dict.fromkeys(words.shape(entry) for entry in entries if has(entry)))
+def shapes(variants: Iterable[Variant]) -> list[Shape]:
+    """List every shape that was measured."""
+    return list(dict.fromkeys(Shape.of(entry) for _, entry in entries(variants)))
 
 
-def _of(key: str) -> Callable[[Facts], float | None]:
-    return lambda variant: variant.get(key)
+def is_counted(variants: Iterable[Variant]) -> bool:
+    """Tell whether instructions were counted."""
+    return any(entry["n_instructions"] is not None for _, entry in entries(variants))
 
 
-def _at(shape: str, key: str) -> Callable[[Facts], float | None]:
-    return lambda variant: entry_at(variant, shape).get(key)
+def entry_at(variant: Variant | None, shape: Shape) -> Entry | None:
+    """Find what was measured on a file at a shape; None where it was not."""
+    measured = variant["bench"] if variant else []
+    return next((entry for entry in measured if Shape.of(entry) == shape), None)
 
 
-def entry_at(variant: Facts | None, shape: str) -> Facts:
-    """Find what was measured on a file at a shape; nothing where it was not."""
-    entries: Iterator[Facts] = iter(variant["bench"] if variant else ())
-    return next((entry for entry in entries if words.shape(entry) == shape), {})
+def files_at(variants: Sequence[Variant], shape: Shape) -> list[tuple[Variant, Entry]]:
+    """List the files that were measured at a shape, with what was measured."""
+    return [(variant, entry) for variant in variants if (entry := entry_at(variant, shape))]
 
 
-def _last(variants: Sequence[Facts], kind: str) -> Facts | None:
+def _energy_at(variant: Variant | None, shape: Shape) -> Energy | None:
+    entry = entry_at(variant, shape)
+    return entry["energy"] if entry else None
+
+
+def _at(shape: Shape, number: Callable[[Entry], float | None]) -> Callable[[Variant], float | None]:
+    def at_shape(variant: Variant) -> float | None:
+        entry = entry_at(variant, shape)
+        return number(entry) if entry else None
+
+    return at_shape
+
+
+def _last(variants: Sequence[Variant], kind: Kind) -> Variant | None:
     return next((variant for variant in reversed(variants) if variant["kind"] == kind), None)

@@ -1,53 +1,80 @@
 """Charts of the page, written as SVG; colours and type come from the page's style sheet."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
-from typing import Any
 
+from compressor.bench.result import Entry, Precision, Variant, entries
+from compressor.bench.shape import Shape
 from compressor.numerics import binomial
-from compressor.report import svg, words
+from compressor.report import compare, svg, words
+from compressor.report.document import Features, Round
 
 POINT_RADIUS = 5.5
 PIXEL = re.compile(r"(.*)_(\d+)_(\d+)")  # as scikit-learn names them: pixel_<row>_<column>
 CELL = 20  # side of a drawn pixel
 LARGE, SMALL = svg.Canvas(440, 280), svg.Canvas(310, 210)
 
-Facts = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Dot:
+    """A file in the chart of accuracy against latency."""
+
+    variant: Variant
+    entry: Entry
+    accuracy: float
+
+    @property
+    def accuracy_range(self) -> tuple[float, float]:
+        """95 % interval of a share of right answers; without a number of examples, the share."""
+        n_examples = self.variant.get("n_examples")
+        if not n_examples:
+            return self.accuracy, self.accuracy
+        return binomial.interval(round(self.accuracy * n_examples), n_examples)
 
 
-def accuracy_against_latency(variants: Sequence[Facts]) -> list[str]:
+def accuracy_against_latency(variants: Sequence[Variant]) -> list[str]:
     """Draw one chart for each measured shape: right and up is slow and accurate, left and up is the aim."""
-    known = [variant for variant in variants if variant.get("accuracy") is not None]
-    entries = [(words.shape(entry), variant, entry) for variant in known for entry in variant["bench"]]
-    if not entries:
-        return []
-    bounds = [bound for variant in known for bound in _accuracy_range(variant)]
-    titles = dict.fromkeys(title for title, _, _ in entries)
-    return [
-        _scatter(title, [(variant, entry) for other, variant, entry in entries if other == title], bounds)
-        for title in titles
-    ]
+    dots: dict[Shape, list[Dot]] = {}
+    for variant, entry in entries(variants):
+        accuracy = variant.get("accuracy")
+        if accuracy is not None:
+            dots.setdefault(Shape.of(entry), []).append(Dot(variant, entry, accuracy))
+    bounds = [bound for at_shape in dots.values() for dot in at_shape for bound in dot.accuracy_range]
+    return [_scatter(words.shape(shape), at_shape, bounds) for shape, at_shape in dots.items()]
 
 
-def rounds(log: Sequence[Facts]) -> list[str]:
+def rounds(log: Sequence[Round]) -> list[str]:
     """Draw how zero units, loss and held-out accuracy went, round by round."""
-    shares = [{**line, "zero": line["dead_units"] / line["units"]} if line.get("units") else line for line in log]
+    titled = (("zero units", _zero), ("loss", _loss), ("accuracy, held-out share", _accuracy))
     drawn = []
-    for key, title in (("zero", "zero units"), ("loss", "loss"), ("accuracy_held_out", "accuracy, held-out share")):
-        series = [(line["round"] + 1, line[key]) for line in shares if line.get(key) is not None]
+    for title, number in titled:
+        series = [(line["round"] + 1, value) for line in log if (value := number(line)) is not None]
         if len(series) > 1:
             drawn.append(_line(title, series))
     return drawn
 
 
-def pixels(features: Facts | None) -> str:
+def _zero(line: Round) -> float | None:
+    n_units = line.get("units")
+    return line["dead_units"] / n_units if n_units else None
+
+
+def _loss(line: Round) -> float | None:
+    return line.get("loss")
+
+
+def _accuracy(line: Round) -> float | None:
+    return line.get("accuracy_held_out")
+
+
+def pixels(features: Features | None) -> str:
     """Draw which pixels are still read, where the features of a table are the pixels of an image; else nothing."""
-    found = [PIXEL.fullmatch(name) for name in features["original"]] if features else []
-    places = {match[0]: (int(match[2]), int(match[3])) for match in found if match}
+    matches = [PIXEL.fullmatch(name) for name in features["original"]] if features else []
+    places = {match[0]: (int(match[2]), int(match[3])) for match in matches if match}
     n_rows, n_columns = (max((place[axis] for place in places.values()), default=0) + 1 for axis in (0, 1))
-    if None in found or len(set(places.values())) < n_rows * n_columns:
+    if None in matches or len(set(places.values())) < n_rows * n_columns:
         return ""
     kept = set(features["kept"]) if features else set()
     parts = [
@@ -60,34 +87,35 @@ def pixels(features: Facts | None) -> str:
     )
 
 
-def _scatter(title: str, found: Sequence[tuple[Facts, Facts]], bounds: Sequence[float]) -> str:
-    times = [entry[key] for _, entry in found for key in ("p50_ms", "p90_ms")]
+def _scatter(title: str, dots: Sequence[Dot], bounds: Sequence[float]) -> str:
+    times = [time for dot in dots for time in (dot.entry["p50_ms"], dot.entry["p90_ms"])]
     x = svg.Axis(min(times) / 1.5, max(times) * 1.5, *LARGE.x_ends, is_log=True)
     y = svg.padded(bounds, LARGE)
     parts = svg.frame(LARGE, x, y, f"p50 in ms at {title}", "accuracy")
-    by_kind: dict[bool, list[tuple[float, float]]] = {}
-    for variant, entry in found:
-        by_kind.setdefault(variant["quantized"], []).append((x.at(entry["p50_ms"]), y.at(variant["accuracy"])))
-    for is_quantized, ends in by_kind.items():
-        parts += [svg.segment(*start, *end, f"path {kind_of(is_quantized)}") for start, end in pairwise(ends)]
-    for variant, entry in found:
-        parts += _point(variant, entry, x, y)
+    ends = {dot.variant["name"]: (x.at(dot.entry["p50_ms"]), y.at(dot.accuracy)) for dot in dots}
+    for pair in compare.pairs([dot.variant for dot in dots]):
+        if pair.original and pair.result:
+            start, end = ends[pair.original["name"]], ends[pair.result["name"]]
+            parts.append(svg.segment(*start, *end, f"path {style_of(pair.precision)}"))
+    for dot in dots:
+        parts += _point(dot, x, y)
     return svg.drawing(LARGE, f"Accuracy against latency at {title}", parts)
 
 
-def _point(variant: Facts, entry: Facts, x: svg.Axis, y: svg.Axis) -> list[str]:
+def _point(dot: Dot, x: svg.Axis, y: svg.Axis) -> list[str]:
     """Draw a file: hollow for the original, with the 95 % interval of its accuracy and p90 to the right."""
-    across, up = x.at(entry["p50_ms"]), y.at(variant["accuracy"])
-    low, high = _accuracy_range(variant)
-    color = kind_of(variant["quantized"])
+    variant, entry = dot.variant, dot.entry
+    across, up = x.at(entry["p50_ms"]), y.at(dot.accuracy)
+    low, high = dot.accuracy_range
+    style = style_of(variant["precision"])
     share = (across - x.start) / (x.end - x.start)
     anchor = "start" if share < 0.25 else "end" if share > 0.75 else "middle"
-    beside = up + (POINT_RADIUS + 14 if variant["quantized"] else -POINT_RADIUS - 6)
-    tip = f"{variant['name']}: p50 {words.ms(entry['p50_ms'])}, accuracy {words.accuracy(variant['accuracy'])}"
+    beside = up + (-POINT_RADIUS - 6 if variant["precision"] == "fp32" else POINT_RADIUS + 14)
+    tip = f"{variant['name']}: p50 {words.ms(entry['p50_ms'])}, accuracy {words.accuracy(dot.accuracy)}"
     return [
-        svg.segment(across, y.at(low), across, y.at(high), f"whisker {color}"),
-        svg.segment(across, up, x.at(entry["p90_ms"]), up, f"whisker {color}"),
-        f'<circle class="point {color} {variant["kind"]}" cx="{across:.1f}" cy="{up:.1f}" r="{POINT_RADIUS}">'
+        svg.segment(across, y.at(low), across, y.at(high), f"whisker {style}"),
+        svg.segment(across, up, x.at(entry["p90_ms"]), up, f"whisker {style}"),
+        f'<circle class="point {style} {variant["kind"]}" cx="{across:.1f}" cy="{up:.1f}" r="{POINT_RADIUS}">'
         f"<title>{escape(tip)}</title></circle>",
         svg.text(across, beside, variant["name"], f"label {anchor}"),
     ]
@@ -103,12 +131,6 @@ def _line(title: str, series: Sequence[tuple[float, float]]) -> str:
     return svg.drawing(SMALL, title, parts)
 
 
-def _accuracy_range(variant: Facts) -> tuple[float, float]:
-    """95 % interval of a share of right answers; without a number of examples, the share."""
-    value, n_examples = variant["accuracy"], variant.get("n_examples")
-    return binomial.interval(round(value * n_examples), n_examples) if n_examples else (value, value)
-
-
-def kind_of(is_quantized: bool) -> str:
-    """Class of what belongs to a kind of file; it decides the colour."""
-    return "int8" if is_quantized else "fp32"
+def style_of(precision: Precision | None) -> str:
+    """Class of what belongs to a precision; it decides the colour."""
+    return precision or "unknown"

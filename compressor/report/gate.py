@@ -1,33 +1,30 @@
 """How the checks of `compress gate` are shown: on a terminal, in CI's test report and job summary, as annotations."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
+from compressor.bench.gate_result import Names
 from compressor.report import text, words
+from compressor.report.gate_result import Amount, Check, Comparison, SelfTest, Spread
 
-Facts = Mapping[str, Any]
 HEADER = ("check", "new", "baseline", "change", "margin", "verdict")
 UNUSUAL = re.compile(r"[^\w.:]")  # what a file may call an operation, and a table or a log may take for its own
+NONE: Names = {"new": [], "baseline": []}
 CURES = "give a longer --budget or a wider --margin, or free the machine"
 
 
-def table(result: Facts) -> str:
+def table(result: Comparison) -> str:
     """Show every check in a line, and the verdict."""
     rows = text.aligned([HEADER, *(_row(check) for check in result["checks"])], numbers=True)
     return f"{rows}\n\nverdict: {result['verdict']}"
 
 
-def self_test(result: Facts) -> str:
+def self_test(result: SelfTest) -> str:
     """Show what the gate made of a file against itself."""
     header = ("shape", "median", "interval", "half-width", "without zero")
     n_runs = result["n_runs"]
-    rows = [
-        (each["shape"], _change(each["ratio"]), _interval(each), f"{100 * each['half_width']:.2f} %",
-         f"{each['n_without_zero']} of {n_runs}")
-        for each in result["shapes"]
-    ]  # fmt: skip
+    rows = [_spread(spread, n_runs) for spread in result["shapes"]]
     return "\n\n".join(
         [
             f"{result['new']} against itself, {n_runs} runs of {result['budget_s']:g} s, "
@@ -39,22 +36,36 @@ def self_test(result: Facts) -> str:
     )
 
 
-def _false_alarms(result: Facts) -> str:
+def _false_alarms(result: SelfTest) -> str:
     """Give the count, the rate, and what ten runs can tell of the true rate."""
-    rate, low, high = (words.percent(each) for each in (result["false_alarm_rate"], *result["false_alarm_interval"]))
+    low, high = map(words.percent, result["false_alarm_interval"])
+    rate = words.percent(result["false_alarm_rate"])
     return f"{result['n_false_alarms']} of {result['n_runs']} ({rate}, 95 % interval {low} to {high})"
 
 
-def misses(result: Facts) -> list[str]:
-    """Say what stands in the way of an exit code of zero, one line each."""
-    if "n_runs" in result:
-        counts = f"{result['n_false_alarms']} are false alarms and {result['n_inconclusive']} inconclusive"
-        what = f"{result['new']}: of {result['n_runs']} runs against itself {counts}; {CURES}"
-        return [what] if result["verdict"] == "inconclusive" else []
+def _spread(spread: Spread, n_runs: int) -> tuple[str, ...]:
+    return (
+        spread["shape"],
+        _change(spread["ratio"]),
+        _interval(spread["low"], spread["high"]),
+        f"{100 * spread['half_width']:.2f} %",
+        f"{spread['n_without_zero']} of {n_runs}",
+    )
+
+
+def failed_self_test(result: SelfTest) -> list[str]:
+    """Say why a self-test does not exit with zero; nothing if it does."""
+    counts = f"{result['n_false_alarms']} are false alarms and {result['n_inconclusive']} inconclusive"
+    what = f"{result['new']}: of {result['n_runs']} runs against itself {counts}; {CURES}"
+    return [what] if result["verdict"] == "inconclusive" else []
+
+
+def misses(result: Comparison) -> list[str]:
+    """Say why a comparison does not exit with zero, one line for each reason; nothing if it does."""
     return [f"{result['new']}: {_sentence(check)}" for check in result["checks"] if _is_miss(check, result)]
 
 
-def junit(result: Facts) -> str:
+def junit(result: Comparison) -> str:
     """Write what is gated as test cases, in the XML that CI servers read."""
     gated = [check for check in result["checks"] if check["verdict"] != "info"]
     suite = ElementTree.Element("testsuite", name="compress gate", tests=str(len(gated)))
@@ -70,14 +81,14 @@ def junit(result: Facts) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def markdown(result: Facts) -> str:
+def markdown(result: Comparison) -> str:
     """Write the table for a job summary."""
     lines = [f"### compress gate: {result['verdict']}", "", f"`{result['new']}` against `{result['baseline']}`", ""]
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)], *(_row(check) for check in result["checks"])]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
 
 
-def annotations(result: Facts) -> Iterator[str]:
+def annotations(result: Comparison) -> Iterator[str]:
     """Write the commands that make GitHub show checks beside the code."""
     for check in result["checks"]:
         if check["verdict"] in ("regression", "inconclusive"):
@@ -85,27 +96,28 @@ def annotations(result: Facts) -> Iterator[str]:
             yield f"::{level} file={_escaped(result['new'], ':,')},title=compress gate::{_escaped(_sentence(check))}"
 
 
-def _is_miss(check: Facts, result: Facts) -> bool:
+def _is_miss(check: Check, result: Comparison) -> bool:
     """Tell whether a check decides against the file; one that a regression elsewhere left undecided does not."""
     counts = ("regression", "inconclusive") if result["inconclusive"] == "fail" else ("regression",)
     return check["verdict"] == result["verdict"] and check["verdict"] in counts
 
 
-def _row(check: Facts) -> list[str]:
-    amounts = (_amount(check["name"], check[role]) for role in ("new", "baseline"))
-    margin = words.NONE if check["margin"] is None else _limit(check)
+def _row(check: Check) -> list[str]:
+    amounts = (_amount(check["name"], amount) for amount in (check["new"], check["baseline"]))
     verdict = words.NONE if check["verdict"] == "info" else check["verdict"]
-    found = f"{check['difference']} new" if check["name"] == "operations" else _found(check)  # their list is long
-    return [_title(check), *amounts, found, margin, verdict]
+    change = f"{check['difference']} new" if check["name"] == "operations" else _compared(check)  # their list is long
+    return [_title(check), *amounts, change, _limit(check), verdict]
 
 
-def _title(check: Facts) -> str:
+def _title(check: Check) -> str:
     return f"{check['name']} {check['shape']}" if check["shape"] else check["name"]
 
 
-def _amount(name: str, value: Any) -> str:
+def _amount(name: str, value: Amount) -> str:
     if value is None:
         return words.NONE
+    if isinstance(value, dict):
+        return f"{sum(value.values()):,}"
     if name == "latency":
         return words.ms(value)
     if name in ("bytes", "memory"):
@@ -114,45 +126,85 @@ def _amount(name: str, value: Any) -> str:
         return words.count(value)
     if name == "accuracy":
         return words.accuracy(value)
-    return f"{sum(value.values()):,}" if name == "operations" else f"{value:,}"
+    return f"{value:,}"
 
 
-def _sentence(check: Facts) -> str:
+def _sentence(check: Check) -> str:
     """Say where a check stands; a person who reads nothing else should know what to do."""
-    what = f"{_title(check)}: {_found(check)}, margin {_limit(check)}"
-    return f"{what}, undecided; {CURES}" if check["verdict"] == "inconclusive" else what
+    what = f"{_title(check)}: {_compared(check)}, margin {_limit(check)}"
+    if check["verdict"] == "inconclusive":
+        return f"{what}, undecided; {CURES}"
+    return f"{what}{_way_out(check)}"
 
 
-def _found(check: Facts) -> str:
+def _way_out(check: Check) -> str:
+    """Name the options for outputs that are broken on purpose."""
+    is_infinite = any(check.get("nonfinite", NONE).values())
+    if "n_nonfinite" in check and (check["margin"] is None or check["difference"] is not None):
+        is_infinite = any(check["n_nonfinite"].values())
+    flags = ["--allow-other-outputs"] * bool(check.get("other")) + ["--allow-nonfinite"] * is_infinite
+    return f"; {' and '.join(flags)} where it is meant" if flags else ""
+
+
+def _compared(check: Check) -> str:
     """Write what the margin is compared with."""
     if check["name"] == "outputs":
-        return "not comparable" if check["difference"] is None else f"differ by {check['difference']:.2g}"
+        return _outputs(check)
     if check["name"] == "operations":
         return ", ".join([f"{check['difference']} new", *_changed(check["new"], check["baseline"])])
     if check["name"] == "accuracy":
-        return words.points(check["baseline"], check["new"])
-    if check["ratio"] is None:
+        return _lost(check)
+    if check["ratio"] is None or check["low"] is None or check["high"] is None:
         return "unknown"
     if check["name"] == "latency":
-        return f"{_change(check['ratio'])} ({_interval(check)})"
+        return f"{_change(check['ratio'])} ({_interval(check['low'], check['high'])})"
     return f"{words.MINUS if check['ratio'] < 0 else '+'}{words.digits(abs(100 * check['ratio']))} %"
 
 
-def _changed(new: Mapping[str, int], baseline: Mapping[str, int]) -> Iterator[str]:
+def _outputs(check: Check) -> str:
+    """Say how outputs differ, and first what keeps them from being compared."""
+    nonfinite = check.get("nonfinite", NONE)
+    said = [f"{_named(check['other'])} in one file only, or of another type or shape"] if check.get("other") else []
+    for role, names in (("new file", nonfinite["new"]), ("baseline", nonfinite["baseline"])):
+        said += [f"NaN or infinite in {_named(names)} of the {role}"] if names else []
+    if check["difference"] is None:
+        return f"not comparable: {', '.join(said)}" if said else "not comparable"
+    return ", ".join([f"differ by {check['difference']:.2g}", *said])
+
+
+def _lost(check: Check) -> str:
+    """Say how much accuracy was lost, and how many scores are not finite."""
+    counts = check.get("n_nonfinite", {"new": 0, "baseline": 0})
+    lost = "unknown" if check["difference"] is None else words.points(check["difference"], 0.0)
+    said = [f"{counts['new']} new and {counts['baseline']} old answers NaN or infinite"] if any(counts.values()) else []
+    return ", ".join([lost, *said])
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(UNUSUAL.sub("?", name) for name in names)
+
+
+def _changed(new: Amount, baseline: Amount) -> Iterator[str]:
+    """Yield the operations that one file has more often than the other."""
+    if not isinstance(new, dict) or not isinstance(baseline, dict):
+        return
     for name in sorted(new.keys() | baseline.keys()):
         before, after = baseline.get(name, 0), new.get(name, 0)
         if before != after:
             yield f"{UNUSUAL.sub('?', name)} {before} to {after}"
 
 
-def _limit(check: Facts) -> str:
+def _limit(check: Check) -> str:
+    margin = check["margin"]
+    if margin is None:
+        return words.NONE
     if check["name"] == "accuracy":
-        return f"{100 * check['margin']:.2f} points"
-    return f"{check['margin']:g}" if check["name"] in ("outputs", "operations") else _percent(check["margin"])
+        return f"{100 * margin:.2f} points"
+    return f"{margin:g}" if check["name"] in ("outputs", "operations") else _percent(margin)
 
 
-def _interval(found: Facts) -> str:
-    return f"{_change(found['low'])} to {_change(found['high'])}"
+def _interval(low: float, high: float) -> str:
+    return f"{_change(low)} to {_change(high)}"
 
 
 def _change(fraction: float) -> str:

@@ -1,24 +1,63 @@
-"""From the files of a run to the report: what was there, what each stage cost and gave, what was measured."""
+"""From the files of a run to the report: the original, what each stage cost and gave, what was measured."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
+from compressor.bench.result import Kind, Result, Variant, variant_name
 from compressor.errors import InputError
 from compressor.files import read_json
-from compressor.report import measured
-from compressor.rundir import DONE, RunDir
+from compressor.report import measured, widths
+from compressor.report.document import (
+    FORMAT,
+    CostsAndGains,
+    Features,
+    Gathered,
+    RecipeDocument,
+    ReportEnvironment,
+    Round,
+    StageSummary,
+    WidthChange,
+)
+from compressor.rundir import (
+    DONE,
+    Environment,
+    FileRecord,
+    RunDir,
+    StepRecord,
+    precision_of,
+    read_done,
+    read_run_record,
+)
 
-FORMAT = 1
-COSTS_AND_GAINS = ("n_params", "n_flops", "size_bytes", "sparsity", "column_sparsity", "accuracy_held_out", "accuracy")
-LAYER = re.compile(r"^(.*\blayer\.)(\d+)(\..*)$")  # names of widths: layer.0.ffn, encoder.layer.3.heads
+Document = TypeVar("Document")
+NOT_DONE: CostsAndGains = {
+    "n_params": None,
+    "n_flops": None,
+    "size_bytes": None,
+    "sparsity": None,
+    "column_sparsity": None,
+    "accuracy_held_out": None,
+    "accuracy": None,
+}
 
 
-def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FinishedStage:
+    """What a stage left in its folder."""
+
+    name: str
+    folder: str
+    seconds: float
+    record: StepRecord
+    rounds: list[Round]
+
+
+def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
     """Collect what a run has written so far; what it has not reached yet stays empty.
 
     Parameters
@@ -39,108 +78,132 @@ def gather(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
         If the folder holds no run, one of its files is damaged, or the other machine measured other files.
     """
     run = RunDir(path)
-    if not run.facts.is_file() or not run.recipe.is_file():
+    if not run.record.is_file() or not run.recipe.is_file():
         raise InputError(f"{path}: no run there, run.json or recipe.yaml is missing; give the folder of a run")
-    facts, original = _json(run.facts), _facts(run.original)
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    done = list(_stages(run, [entry["stage"] for entry in recipe["stages"]]))
-    is_through = len(done) == len(recipe["stages"])
-    bench = _measured_here(run) if is_through else None  # else it is of an earlier version of the recipe
-    variants = bench["variants"] if bench else [*_originals(original), *_results(done)]
+    record = _undamaged(run.record, lambda _: read_run_record(run))
+    original = _record(run.original)
+    recipe: RecipeDocument = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    stages = list(_stages(run, [section["stage"] for section in recipe["stages"]]))
+    is_through = len(stages) == len(recipe["stages"])
+    bench = _measured_here(run) if is_through else None  # else it belongs to an earlier version of the recipe
+    variants = bench["variants"] if bench else [*_originals(original), *_results(stages)]
     if elsewhere:
         if not is_through:
             raise InputError(f"{path}: not finished, so {elsewhere} is of other files; finish the run first")
         bench = measured.read(elsewhere)
         variants = measured.elsewhere(variants, bench, elsewhere)
+    last = stages[-1].record if stages else original
     return {
         "format": FORMAT,
         "name": path.resolve().name,
-        "source": facts["source"],
-        "recipe_file": facts["recipe_file"],
+        "source": record["source"],
+        "recipe_file": record["recipe_file"],
         "recipe": recipe,
-        "environment": facts["environment"] | _measured_on(bench),
+        "environment": _environment(record["environment"], bench),
         "is_measured": bench is not None,
         "bench_file": elsewhere.name if elsewhere else None,
         "variants": variants,
-        "widths": _widths(original, done[-1]["facts"] if done else original),
-        "features": _features(original, done[-1]["facts"] if done else original),
-        "flops_at": next(iter(original.get("n_flops") or {}), ""),
+        "widths": _widths(original, last),
+        "features": _features(original, last),
+        "flops_at": next(iter(original.get("n_flops") or {}), "") if original else "",
         "original": _costs_and_gains(original),
-        "stages": [_summary(stage, original) for stage in done],
+        "stages": [_summary(stage, original) for stage in stages],
     }
 
 
-def _measured_here(run: RunDir) -> dict[str, Any] | None:
-    found = _json(run.bench)
-    return measured.completed(found) if found else None
+def _measured_here(run: RunDir) -> Result | None:
+    result: Result | None = _undamaged(run.bench, read_json)
+    return measured.completed(result) if result else None
 
 
-def _stages(run: RunDir, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the stages that are done, up to the first that is not; what lies behind it is out of date."""
+def _stages(run: RunDir, names: Sequence[str]) -> Iterator[FinishedStage]:
+    """Yield the stages that are done, up to the first that is not; what follows that one is out of date."""
     for index, name in enumerate(names):
         folder = run.stage(index, name)
-        done = _json(folder / DONE)
+        done = _undamaged(folder / DONE, lambda file: read_done(file.parent))
         if done is None:
             return
-        yield {**done, "folder": folder.name, "rounds": list(_rounds(folder / "rounds.jsonl"))}
+        rounds = list(_rounds(folder / "rounds.jsonl"))
+        yield FinishedStage(done["stage"], folder.name, done["seconds"], done["facts"], rounds)
 
 
-def _rounds(log: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a stage's log that belong to a round; stages without rounds log other facts."""
+def _rounds(log: Path) -> Iterator[Round]:
+    """Yield the lines of a stage's log that belong to a round; stages without rounds log other numbers."""
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     yield from (line for line in map(json.loads, lines) if "round" in line)
 
 
-def _summary(stage: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(stage: FinishedStage, original: StepRecord | None) -> StageSummary:
     """Keep of a stage what it cost and gave."""
-    facts = stage["facts"]
     return {
-        "name": stage["stage"],
-        "folder": stage["folder"],
-        "seconds": stage["seconds"],
-        **_costs_and_gains(facts),
-        "widths": _widths(original, facts),
-        "features": _features(original, facts),
-        "rounds": stage["rounds"],
+        "name": stage.name,
+        "folder": stage.folder,
+        "seconds": stage.seconds,
+        **_costs_and_gains(stage.record),
+        "widths": _widths(original, stage.record),
+        "features": _features(original, stage.record),
+        "rounds": stage.rounds,
     }
 
 
-def _costs_and_gains(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what stages are compared by; operations are those at the first measured shape."""
-    counts: Mapping[str, int] = facts.get("n_flops") or {}
-    return {name: facts.get(name) for name in COSTS_AND_GAINS} | {"n_flops": next(iter(counts.values()), None)}
+def _costs_and_gains(record: StepRecord | None) -> CostsAndGains:
+    """Pick what stages are compared by; all of it is unknown while a step is not done."""
+    if record is None:
+        return NOT_DONE
+    return {
+        "n_params": record.get("n_params"),
+        "n_flops": next(iter((record.get("n_flops") or {}).values()), None),
+        "size_bytes": record.get("size_bytes"),
+        "sparsity": record.get("sparsity"),
+        "column_sparsity": record.get("column_sparsity"),
+        "accuracy_held_out": record.get("accuracy_held_out"),
+        "accuracy": record.get("accuracy"),
+    }
 
 
-def _originals(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _originals(original: StepRecord | None) -> Iterator[Variant]:
     """Yield the original's files as variants that were not measured yet."""
-    for name, of_file in facts.get("files", {}).items():
-        variant = {"kind": "original", "file": f"original/{name}", "quantized": "int8" in name}
-        yield _unmeasured(variant, {"n_params": facts.get("n_params"), **of_file})
+    if original is not None:
+        for name, file in original.get("files", {}).items():
+            yield _unmeasured("original", f"original/{name}", name, file, original)
 
 
-def _results(stages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _results(stages: Sequence[FinishedStage]) -> Iterator[Variant]:
     """Yield the files of the last export and the last quantization as variants that were not measured yet."""
-    last = {stage["stage"]: stage["facts"] for stage in stages if "file" in stage["facts"]}
-    for name, facts in last.items():
-        variant = {"kind": "result", "file": facts["file"], "quantized": name == "quantize"}
-        yield _unmeasured(variant, facts)
+    last = {stage.name: stage.record for stage in stages if "file" in stage.record}
+    for name, record in last.items():
+        yield _unmeasured("result", record["file"], name, record, record)
 
 
-def _unmeasured(variant: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    name = (
-        f"{'original' if variant['kind'] == 'original' else 'compressed'} {'int8' if variant['quantized'] else 'fp32'}"
+def _unmeasured(kind: Kind, place: str, origin: str, file: FileRecord | StepRecord, model: StepRecord) -> Variant:
+    """Describe a file by what was recorded of it, and of the model that it was made of."""
+    precision = precision_of(file, origin)
+    return measured.variant(
+        {
+            "name": variant_name(kind, precision),
+            "kind": kind,
+            "file": place,
+            "precision": precision,
+            "accuracy": file.get("accuracy"),
+            "n_examples": file.get("n_examples"),
+            "split": file.get("split"),
+            "n_params": model.get("n_params"),
+            "size_bytes": file["size_bytes"],
+            "load_ms": None,
+            "peak_memory_bytes": None,
+            "output_difference": None,
+            "bench": [],
+        }
     )
-    known = {key: facts.get(key) for key in ("accuracy", "n_examples", "split", "n_params", "size_bytes")}
-    return measured.variant({"name": name, **variant, **known, "bench": []})
 
 
-def _widths(original: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _widths(original: StepRecord | None, record: StepRecord | None) -> list[WidthChange]:
     """Compare each width of the original with what is left of it; a removed layer has no units left."""
-    if not original:
+    if original is None or record is None:
         return []
     before, left = (
-        {_original_name(name, each["layers"]): n_units for name, n_units in each["widths"].items()}
-        for each in (original, facts)
+        {widths.original_name(name, step["layers"]): n_units for name, n_units in step["widths"].items()}
+        for step in (original, record)
     )
     return [
         {"name": name, "n_units_original": n_units, "n_units": left.get(name, 0), "is_removed": name not in left}
@@ -148,33 +211,28 @@ def _widths(original: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[
     ]
 
 
-def _features(original: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, list[str]] | None:
+def _features(original: StepRecord | None, record: StepRecord | None) -> Features | None:
     """Name the features of a table that the original reads, and which of them are left; None without a table."""
-    names = original.get("features")
-    return {"original": names, "kept": facts["features"]} if names else None
+    names = original.get("features") if original else None
+    return {"original": names, "kept": record.get("features", [])} if names and record else None
 
 
-def _original_name(name: str, layers: Sequence[int]) -> str:
-    """Undo the renumbering of layers: layer.1.ffn is layer.2.ffn of the original if 0, 2 and 5 were kept."""
-    found = LAYER.match(name)
-    return f"{found[1]}{layers[int(found[2])]}{found[3]}" if found and layers else name
-
-
-def _measured_on(bench: Mapping[str, Any] | None) -> dict[str, Any]:
+def _environment(run: Environment, bench: Result | None) -> ReportEnvironment:
     """Take processor and runtime from where the files were measured, which may be a board."""
     if bench is None:
-        return {"measured": None}
+        return {**run, "measured": None}
     there = bench["environment"]
-    return {"cpu": there["cpu"], "n_cores": there["n_cores"], "measured": there}
+    return {**run, "cpu": there["cpu"], "n_cores": there["n_cores"], "measured": there}
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    done = _json(folder / DONE)
-    return done["facts"] if done else {}
+def _record(folder: Path) -> StepRecord | None:
+    done = _undamaged(folder / DONE, lambda file: read_done(file.parent))
+    return done["facts"] if done else None
 
 
-def _json(path: Path) -> Any:
+def _undamaged(path: Path, read: Callable[[Path], Document]) -> Document:
+    """Read a document of the run; one that cannot be parsed is an `InputError`."""
     try:
-        return read_json(path)
+        return read(path)
     except ValueError as error:
-        raise InputError(f"{path}: damaged, {error}; run the recipe again to write it anew") from error
+        raise InputError(f"{path}: damaged, {error}; run the recipe again to write it again") from error

@@ -1,12 +1,13 @@
-"""What a run came to, for a reader with five seconds: one sentence, and four facts with their limits."""
+"""The result of a run for a reader with five seconds: one sentence, and four numbers with their limits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from compressor.bench.result import Entry, Variant
+from compressor.bench.shape import Shape
 from compressor.report import compare, joules, words
+from compressor.report.document import Report
 
-Facts = Mapping[str, Any]
 NOT_COMPARABLE = "not comparable"
 UNKNOWN = (words.NONE, words.UNAVAILABLE, NOT_COMPARABLE)
 
@@ -15,11 +16,13 @@ UNKNOWN = (words.NONE, words.UNAVAILABLE, NOT_COMPARABLE)
 class Ends:
     """Files that a verdict compares."""
 
-    reference: Facts
+    reference: Variant
     """Original whose accuracy counts, the fp32 file."""
-    original: Facts
-    result: Facts
-    """Last file, and the original of its kind."""
+    original: Variant
+    result: Variant
+    """Last file, and the original of its precision."""
+    accuracies: tuple[float, float]
+    """Of the reference and of the result."""
 
 
 @dataclass(frozen=True)
@@ -38,37 +41,38 @@ class Finding:
         return self.value in UNKNOWN
 
 
-def headline(report: Facts) -> str:
+def headline(report: Report) -> str:
     """Sum up a report in one sentence."""
     ends = _ends(report)
     if ends is None:
         return _unmeasured(report)
-    price = words.lost(ends.reference["accuracy"] - ends.result["accuracy"])
+    price = words.lost(ends.accuracies[0] - ends.accuracies[1])
     size = words.times(ends.original["size_bytes"], ends.result["size_bytes"], "smaller", "larger")
     size = size.replace(words.SAME, f"{words.SAME} size")
     speed = _speed(ends)
     return f"The {ends.result['name']} file is {f'{speed}, {size},' if speed else size} and {price} of accuracy."
 
 
-def behind(report: Facts) -> str:
+def behind(report: Report) -> str:
     """Say what stands behind the headline."""
     ends = _ends(report)
     if ends is None:
         return "What is known is shown below."
     reference, result = ends.reference, ends.result
+    before, after = ends.accuracies
     return (
         f"Against {ends.original['name']} on the same processor, {report['environment']['cpu']['model']}. Accuracy "
-        f"{words.accuracy(result['accuracy'])} against {words.accuracy(reference['accuracy'])} of {reference['name']}, "
+        f"{words.accuracy(after)} against {words.accuracy(before)} of {reference['name']}, "
         f"on {result['n_examples']:,} examples of the {result['split']} split.{_emulated(report)}"
     )
 
 
-def gates(report: Facts) -> tuple[str, bool | None]:
+def gates(report: Report) -> tuple[str, bool | None]:
     """Say how all gates together stand; nothing where none is set or nothing was measured yet."""
-    found = report["gates"] if report["is_measured"] else ()
-    if not found:
+    verdicts = report["gates"] if report["is_measured"] else []
+    if not verdicts:
         return "", None
-    states = [(words.GATES[gate["name"]], words.state(gate)) for gate in found]
+    states = [(words.GATES[verdict["name"]], words.state(verdict)) for verdict in verdicts]
     doubtful = [f"{name} {state}" for name, state in states if state != "met"]
     if not doubtful:
         return "gate met" if len(states) == 1 else f"{len(states)} gates met", True
@@ -76,36 +80,42 @@ def gates(report: Facts) -> tuple[str, bool | None]:
     return ", ".join([*doubtful, *met]), False
 
 
-def findings(report: Facts) -> list[Finding]:
+def findings(report: Report) -> list[Finding]:
     """List what the headline rests on, each with its gate; without files to compare, nothing."""
     ends = _ends(report)
     if ends is None:
         return []
-    limits = {gate["name"]: gate for gate in report["gates"]}
-    tell: dict[str, Callable[[Ends], tuple[str, str, str]]] = {
+    verdicts = {verdict["name"]: verdict for verdict in report["gates"]}
+    describe: dict[str, Callable[[Ends], tuple[str, str, str]]] = {
         "max_p50_ratio": _latency,
         "max_size_ratio": _size,
         "max_accuracy_drop": _accuracy,
         "max_energy_ratio": _energy,
     }
-    found = []
-    for name, about in tell.items():
+    listed = []
+    for name, about in describe.items():
         title, value, note = about(ends)
-        gate = limits.get(name)
-        if not gate and value in UNKNOWN and not _shapes(ends):
-            continue
-        found.append(Finding(title, value, words.standing(gate), gate["met"]) if gate else Finding(title, value, note))
-    return found
+        verdict = verdicts.get(name)
+        if verdict:
+            listed.append(Finding(title, value, words.standing(verdict), verdict["met"]))
+        elif value not in UNKNOWN or _shapes(ends):
+            listed.append(Finding(title, value, note))
+    return listed
 
 
-def _ends(report: Facts) -> Ends | None:
-    pairs = compare.pairs(report["variants"])
-    last = next(((each.original, each.result) for each in reversed(pairs) if each.original and each.result), None)
-    reference = next((pair.original for pair in pairs if pair.original), None)
-    return Ends(reference, *last) if report["is_measured"] and last and reference else None
+def _ends(report: Report) -> Ends | None:
+    if not report["is_measured"]:
+        return None
+    reference = compare.reference(report["variants"])
+    for pair in reversed(compare.pairs(report["variants"])):
+        if reference and pair.original and pair.result:
+            before, after = reference.get("accuracy"), pair.result.get("accuracy")
+            if before is not None and after is not None:
+                return Ends(reference, pair.original, pair.result, (before, after))
+    return None
 
 
-def _unmeasured(report: Facts) -> str:
+def _unmeasured(report: Report) -> str:
     n_done, n_all = len(report["stages"]), len(report["recipe"]["stages"])
     if n_done == 0:
         return "This run has not finished a stage yet."
@@ -116,11 +126,13 @@ def _unmeasured(report: Facts) -> str:
     return "All stages are done; nothing has been measured yet."
 
 
-def _emulated(report: Facts) -> str:
+def _emulated(report: Report) -> str:
     """Say what an emulated processor was good for: it computes the same, in a time that means nothing."""
-    if not report["environment"]["measured"]["is_emulated"]:
+    host = report["environment"]["measured"]
+    if host is None or not host["is_emulated"]:
         return ""
-    known = [each["output_difference"] for each in report["variants"] if each["output_difference"] is not None]
+    differences = [variant["output_difference"] for variant in report["variants"]]
+    known = [difference for difference in differences if difference is not None]
     outputs = f"; outputs differ by at most {max(known):.2g} from what they should be" if known else ""
     return f" The processor is emulated, so nothing was timed{outputs}."
 
@@ -136,18 +148,18 @@ def _speed(ends: Ends) -> str:
 
 
 def _accuracy(ends: Ends) -> tuple[str, str, str]:
-    before, after = ends.reference["accuracy"], ends.result["accuracy"]
+    before, after = ends.accuracies
     return "accuracy", words.change(words.accuracy(before), words.accuracy(after)), words.points(before, after)
 
 
 def _latency(ends: Ends) -> tuple[str, str, str]:
     """Show the shape that gained least."""
-    found = _shapes(ends)
-    if not found:
+    measured = _shapes(ends)
+    if not measured:
         return "latency", words.NONE, "not measured"
-    shape, before, after = max(found, key=lambda each: each[2]["p50_ms"] / each[1]["p50_ms"])
+    shape, before, after = max(measured, key=lambda ends_: ends_[2]["p50_ms"] / ends_[1]["p50_ms"])
     value = words.change(words.digits(before["p50_ms"]), words.ms(after["p50_ms"]))
-    return f"p50, {shape}", value, words.times(before["p50_ms"], after["p50_ms"], "faster", "slower")
+    return f"p50, {words.shape(shape)}", value, words.times(before["p50_ms"], after["p50_ms"], "faster", "slower")
 
 
 def _size(ends: Ends) -> tuple[str, str, str]:
@@ -158,20 +170,21 @@ def _size(ends: Ends) -> tuple[str, str, str]:
 
 def _energy(ends: Ends) -> tuple[str, str, str]:
     """Show the shape that gained least; what was measured goes before estimates."""
-    both = [(shape, before["energy"], after["energy"]) for shape, before, after in _shapes(ends)]
-    alike = [each for each in both if joules.are_alike(*each[1:])]
-    found = [each for each in alike if each[1]["kind"] == "measured"] or alike
-    if not found:
-        is_known = any(energy["net_j"] is not None for _, *pair in both for energy in pair)
-        return "energy", NOT_COMPARABLE if is_known else words.UNAVAILABLE, "why is said under Energy"
-    shape, before, after = max(found, key=lambda each: each[2]["net_j"] / each[1]["net_j"])
-    size, unit = words.scaled(before["net_j"], "J")
-    value = f"{words.change(words.digits(before['net_j'] / size), words.digits(after['net_j'] / size))} {unit}"
-    return f"energy {after['kind']}, {shape}", value, words.times(before["net_j"], after["net_j"], "less", "more")
+    energies = [(shape, before["energy"], after["energy"]) for shape, before, after in _shapes(ends)]
+    nets = [(shape, after["kind"], joules.net_pair(before, after)) for shape, before, after in energies]
+    alike = [(shape, kind, net) for shape, kind, net in nets if net is not None]
+    if not alike:
+        is_known = any(energy["net_j"] is not None for _, *pair in energies for energy in pair)
+        return "energy", NOT_COMPARABLE if is_known else words.UNAVAILABLE, "the reason is given under Energy"
+    best = [candidate for candidate in alike if candidate[1] == "measured"] or alike
+    shape, kind, (before_j, after_j) = max(best, key=lambda candidate: candidate[2][1] / candidate[2][0])
+    size, unit = words.scaled(before_j, "J")
+    value = f"{words.change(words.digits(before_j / size), words.digits(after_j / size))} {unit}"
+    return f"energy {kind}, {words.shape(shape)}", value, words.times(before_j, after_j, "less", "more")
 
 
-def _shapes(ends: Ends) -> list[tuple[str, Facts, Facts]]:
+def _shapes(ends: Ends) -> list[tuple[Shape, Entry, Entry]]:
     """Pair what was measured of both files."""
-    before = {words.shape(entry): entry for entry in ends.original["bench"]}
-    after = {words.shape(entry): entry for entry in ends.result["bench"]}
+    before = {Shape.of(entry): entry for entry in ends.original["bench"]}
+    after = {Shape.of(entry): entry for entry in ends.result["bench"]}
     return [(shape, before[shape], entry) for shape, entry in after.items() if shape in before]

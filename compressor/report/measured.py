@@ -1,43 +1,83 @@
-"""What the bench wrote, made whole: earlier versions lack keys, and a board brings back a file of its own."""
+"""What the bench wrote, completed: earlier versions lack keys, and a board brings back a file of its own."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 from compressor.bench.plan import scenario
+from compressor.bench.result import FORMAT, Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
 from compressor.errors import InputError
 
-Facts = Mapping[str, Any]
-FORMAT = 1
-ENVIRONMENT: dict[str, Any] = {"cpu": {"model": "unknown processor", "flags": []}, "versions": {}, "is_emulated": False}
-ENVIRONMENT |= dict.fromkeys(("n_cores", "governor", "temperature_c", "date"))
-VARIANT = dict.fromkeys(("load_ms", "peak_memory_bytes", "output_difference"))
-ENTRY = dict.fromkeys(("mean_ms", "cpu_ms", "n_runs", "n_flops", "n_instructions"))
+
+class EntryDefaults(TypedDict):
+    """What the first versions did not measure at a shape."""
+
+    mean_ms: float | None
+    cpu_ms: float | None
+    n_runs: int | None
+    n_flops: int | None
+    n_instructions: int | None
+
+
+CPU: Cpu = {"model": "unknown processor", "flags": []}
+HOST: Host = {
+    "cpu": CPU,
+    "versions": {},
+    "is_emulated": False,
+    "n_cores": None,
+    "governor": None,
+    "temperature_c": None,
+    "date": None,
+}
+LOAD: Load = {"load_ms": None, "peak_memory_bytes": None}
+ENTRY: EntryDefaults = {"mean_ms": None, "cpu_ms": None, "n_runs": None, "n_flops": None, "n_instructions": None}
+ENERGY: Energy = {
+    "kind": "unavailable",
+    "net_j": None,
+    "gross_j": None,
+    "low": None,
+    "high": None,
+    "mean_w": None,
+    "inferences_per_s": None,
+    "edp_js": None,
+    "idle_w": None,
+    "meter": None,
+    "scope": None,
+    "reason": None,
+    "host": None,
+}
 JOULES = ("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w")
-ENERGY = dict.fromkeys((*JOULES, "meter", "scope", "reason", "host"))
-MEASURED = ("size_bytes", "bench", *VARIANT)  # what a variant owes to the machine it was measured on
+LOADED = ("load_ms", "peak_memory_bytes", "output_difference")
 NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
 CURE = "give what compress bench --json wrote"
 
 
-def completed(result: Facts) -> dict[str, Any]:
-    """Give a result of any version of the bench all keys of today; what it did not know is None."""
-    host = result.get("environment", {})
+def completed(result: Result) -> Result:
+    """Give a result of any version of the bench all keys of today; what is not known is None."""
+    host = result.get("environment", HOST)
     return {
         **result,
-        "environment": {**ENVIRONMENT, **host, "cpu": {**ENVIRONMENT["cpu"], **host.get("cpu", {})}},
-        "variants": [variant(each) for each in result["variants"]],
+        "environment": {**HOST, **host, "cpu": {**CPU, **host.get("cpu", CPU)}},
+        "variants": [variant(measured) for measured in result["variants"]],
     }
 
 
-def variant(found: Facts) -> dict[str, Any]:
-    """Give what is known of a file all keys of today."""
-    return {**VARIANT, **found, "bench": [_entry(each) for each in found["bench"]]}
+def variant(measured: Variant) -> Variant:
+    """Give what is known of a file all keys of today; `quantized` stays for readers of format 1."""
+    precision = precision_of(measured)
+    return {
+        **LOAD,
+        **measured,
+        "output_difference": measured.get("output_difference"),
+        "precision": precision,
+        "quantized": is_quantized(precision),
+        "bench": [_entry(entry) for entry in measured["bench"]],
+    }
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Result:
     """Read a result of the bench from anywhere.
 
     Raises
@@ -56,7 +96,7 @@ def read(path: Path) -> dict[str, Any]:
     return completed(content)
 
 
-def elsewhere(variants: Sequence[Facts], result: Facts, path: Path) -> list[dict[str, Any]]:
+def elsewhere(variants: Sequence[Variant], result: Result, path: Path) -> list[Variant]:
     """Give the variants of a run what another machine measured of the same files.
 
     Parameters
@@ -73,31 +113,39 @@ def elsewhere(variants: Sequence[Facts], result: Facts, path: Path) -> list[dict
     InputError
         If a variant is missing or unknown, or is a file of another size.
     """
-    there = {each["name"]: each for each in result["variants"]}
-    here = {each["name"]: each for each in variants}
+    there = {measured["name"]: measured for measured in result["variants"]}
+    here = {own["name"]: own for own in variants}
     problems = [f"{name!r} is missing" for name in here if name not in there]
     problems += [f"{name!r} is unknown" for name in there if name not in here]
-    sizes = [(name, there[name]["size_bytes"], each["size_bytes"]) for name, each in here.items() if name in there]
-    other = next((each for each in sizes if each[1] != each[2]), None)
+    sizes = [(name, there[name]["size_bytes"], own["size_bytes"]) for name, own in here.items() if name in there]
+    other = next((size for size in sizes if size[1] != size[2]), None)
     if other:
         problems.append("{!r} has {:,} bytes there and {:,} here".format(*other))
     if problems:
         raise InputError(
             f"{path}: not measured on the files of this run: {', '.join(problems)}; measure this run there"
         )
-    return [{**each, **{key: there[name][key] for key in MEASURED}} for name, each in here.items()]
+    return [_measured_there(own, there[name]) for name, own in here.items()]
 
 
-def _entry(found: Facts) -> dict[str, Any]:
+def _measured_there(own: Variant, measured: Variant) -> Variant:
+    """Replace what a variant owes to the machine that it was measured on."""
     return {
-        "scenario": scenario(found["batch_size"]),
-        **ENTRY,
-        **found,
-        "energy": {**ENERGY, "warnings": [], **found["energy"]},
+        **own,
+        "size_bytes": measured["size_bytes"],
+        "load_ms": measured["load_ms"],
+        "peak_memory_bytes": measured["peak_memory_bytes"],
+        "output_difference": measured["output_difference"],
+        "bench": measured["bench"],
     }
 
 
-def _is_result(content: Any) -> bool:
+def _entry(measured: Entry) -> Entry:
+    energy: Energy = {**ENERGY, "warnings": [], **measured["energy"]}
+    return {**ENTRY, "scenario": scenario(measured["batch_size"]), **measured, "energy": energy}
+
+
+def _is_result(content: object) -> TypeGuard[Result]:
     """Check the form as far as the report relies on it."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return False
@@ -105,31 +153,31 @@ def _is_result(content: Any) -> bool:
     return isinstance(variants, list) and all(map(_is_variant, variants)) and _is_host(content.get("environment"))
 
 
-def _is_host(found: Any) -> bool:
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in ("cpu", "versions")):
+def _is_host(content: object) -> bool:
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("cpu", "versions")):
         return False
-    cpu = {**ENVIRONMENT["cpu"], **found["cpu"]}
+    cpu = {**CPU, **content["cpu"]}
     is_known = isinstance(cpu["model"], str) and isinstance(cpu["flags"], list)
-    return is_known and all(_is_number(found.get(key), allow_none=True) for key in ("n_cores", "temperature_c"))
+    return is_known and all(_is_number(content.get(key), allow_none=True) for key in ("n_cores", "temperature_c"))
 
 
-def _is_variant(found: Any) -> bool:
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+def _is_variant(content: object) -> bool:
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
         return False
-    entries = found.get("bench")
-    if not isinstance(found.get("size_bytes"), int) or not isinstance(entries, list):
+    entries = content.get("bench")
+    if not isinstance(content.get("size_bytes"), int) or not isinstance(entries, list):
         return False
-    return all(map(_is_entry, entries)) and all(_is_number(found.get(key), allow_none=True) for key in VARIANT)
+    return all(map(_is_entry, entries)) and all(_is_number(content.get(key), allow_none=True) for key in LOADED)
 
 
-def _is_entry(found: Any) -> bool:
-    if not isinstance(found, dict) or not all(_is_number(found.get(key)) and found[key] > 0 for key in NUMBERS):
+def _is_entry(content: object) -> bool:
+    if not isinstance(content, dict) or not all(_is_number(content.get(key)) and content[key] > 0 for key in NUMBERS):
         return False
-    energy = found.get("energy")
-    if "length" not in found or not isinstance(energy, dict) or "kind" not in energy:
+    energy = content.get("energy")
+    if "length" not in content or not isinstance(energy, dict) or "kind" not in energy:
         return False
     return all(_is_number(energy.get(key), allow_none=True) for key in JOULES)
 
 
-def _is_number(value: Any, *, allow_none: bool = False) -> bool:
+def _is_number(value: object, *, allow_none: bool = False) -> bool:
     return (value is None and allow_none) or (isinstance(value, int | float) and math.isfinite(value))

@@ -1,13 +1,12 @@
 """The report of a run: report.json, and one page that opens without a network."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.files import explained, write_json, write_text
-from compressor.report import compare, figures, headline, joules, limits, spread, words
+from compressor.report import compare, figures, headline, joules, limits, spread, widths, words
+from compressor.report.document import Report
 from compressor.report.gather import gather
 from compressor.rundir import RunDir
 
@@ -15,7 +14,7 @@ KERNELS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16"
 KERNELS_ARM = ("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2", "sme")
 
 
-def write(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
+def write(path: Path, elsewhere: Path | None = None) -> Report:
     """Write ``report.json`` and ``index.html`` of a run into its `folder`, and return the report.
 
     Parameters
@@ -37,8 +36,8 @@ def write(path: Path, elsewhere: Path | None = None) -> dict[str, Any]:
     RunDirError
         If the report cannot be written.
     """
-    report = gather(path, elsewhere)
-    report["gates"] = limits.judge(report)
+    gathered = gather(path, elsewhere)
+    report: Report = {**gathered, "gates": limits.judge(gathered)}
     place = folder(path, elsewhere)
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -53,11 +52,8 @@ def folder(path: Path, elsewhere: Path | None = None) -> Path:
     return home / (elsewhere.stem.strip(".") or "elsewhere") if elsewhere else home
 
 
-def render(report: Mapping[str, Any], recipe: str) -> str:
-    """Draw the page."""
-    variants = report["variants"]
-    pairs = compare.pairs(variants)
-    standing, is_met = headline.gates(report)
+def render(report: Report, recipe: str) -> str:
+    """Draw the page; the templates call the modules that they name."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name != "page.css",
@@ -65,54 +61,14 @@ def render(report: Mapping[str, Any], recipe: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        words=words,
-        joules=joules,
-        standing=standing,
-        is_met=is_met,
-        headline=headline.headline(report),
-        behind=headline.behind(report),
-        findings=headline.findings(report),
-        pairs=pairs,
-        rows=compare.rows(pairs),
-        shapes=compare.shapes(variants),
-        at=compare.entry_at,
-        latency=spread.latency(variants),
-        energy=spread.energy(variants),
-        with_energy=compare.shapes(variants, lambda entry: entry["energy"]["net_j"] is not None),
-        is_counted=any(entry["n_instructions"] is not None for each in variants for entry in each["bench"]),
-        differences=[each for each in variants if each["output_difference"] is not None],
-        scatter=figures.accuracy_against_latency(variants),
-        layers=layers(report["widths"]),
-        pixels=figures.pixels(report["features"]),
-        rounds={stage["folder"]: figures.rounds(stage["rounds"]) for stage in report["stages"]},
-        flags=[flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]],
-        recipe=recipe,
-    )
-
-
-def layers(widths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Group widths by layer, and scale each against the widest of its kind; kinds that lost nothing are left out."""
-    widest: dict[str, int] = {}
-    lost = {
-        _kind(width) for width in widths if not width["is_removed"] and width["n_units"] < width["n_units_original"]
+    modules = {
+        "compare": compare,
+        "figures": figures,
+        "headline": headline,
+        "joules": joules,
+        "spread": spread,
+        "widths": widths,
+        "words": words,
     }
-    widths = [width for width in widths if _kind(width) in lost] or widths
-    for width in widths:
-        kind = _kind(width)
-        widest[kind] = max(widest.get(kind, 1), width["n_units_original"])
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for width in widths:
-        layer, _, kind = width["name"].rpartition(".")
-        lane = {"kind": kind, "before": width["n_units_original"], "after": width["n_units"]}
-        shares = {"ghost": width["n_units_original"] / widest[kind], "full": width["n_units"] / widest[kind]}
-        grouped.setdefault(layer or kind, []).append({**lane, **shares, "is_removed": width["is_removed"]})
-    return [
-        {"name": name, "lanes": lanes, "is_removed": all(lane["is_removed"] for lane in lanes)}
-        for name, lanes in grouped.items()
-    ]
-
-
-def _kind(width: Mapping[str, Any]) -> str:
-    return str(width["name"].rpartition(".")[2])
+    flags = [flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]]
+    return environment.get_template("page.html.j2").render(report=report, recipe=recipe, flags=flags, **modules)

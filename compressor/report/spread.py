@@ -1,13 +1,13 @@
 """Charts of numbers with their spread, a row for each file: latency by shape, joules by shape and kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
+from compressor.bench.result import Energy, Entry, Variant
+from compressor.bench.shape import Shape
 from compressor.report import compare, figures, svg, words
 
-Facts = Mapping[str, Any]
 WIDTH, LEFT, RIGHT = 440, 124, 66  # names stand to the left, numbers to the right
 ROW, TOP, BOTTOM = 25, 34, 44
 CAP = 4
@@ -18,7 +18,7 @@ DOT_RADIUS = 4.5
 class Row:
     """A file in a chart."""
 
-    variant: Facts
+    variant: Variant
     center: float
     thick: tuple[float, float]
     """Where most of it lies."""
@@ -32,53 +32,63 @@ class Row:
         return words.digits(self.center).replace("-", words.MINUS)
 
 
-def latency(variants: Sequence[Facts]) -> list[str]:
+@dataclass(frozen=True)
+class Metered:
+    """A file with joules."""
+
+    variant: Variant
+    energy: Energy
+    net_j: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Bounds of the joules; without any, the joules themselves."""
+        low, high = self.energy["low"], self.energy["high"]
+        return (self.net_j, self.net_j) if low is None or high is None else (low, high)
+
+
+def latency(variants: Sequence[Variant]) -> list[str]:
     """Draw a chart for each shape: a dot at p50, a thick line to p90, a thin one to p99."""
     drawn = []
     for shape in compare.shapes(variants):
-        files = [(each, entry) for each in variants if (entry := compare.entry_at(each, shape))]
-        times = [entry[key] for _, entry in files for key in ("p50_ms", "p99_ms")]
+        files = compare.files_at(variants, shape)
+        times = [time for _, entry in files for time in (entry["p50_ms"], entry["p99_ms"])]
         x = svg.Axis(min(times) / 1.1, max(times) * 1.05, LEFT, WIDTH - RIGHT, is_log=True)
-        title = f"{shape}, {files[0][1]['scenario']}"
+        title = f"{words.shape(shape)}, {files[0][1]['scenario']}"
         drawn.append(_chart(title, "p50, ms", "ms, logarithmic", [_times(*file) for file in files], x))
     return drawn
 
 
-def energy(variants: Sequence[Facts]) -> list[str]:
+def energy(variants: Sequence[Variant]) -> list[str]:
     """Draw a chart for each shape and each kind of joules: net J/inference and its 95 % interval.
 
     Different kinds, and different meters, never share a chart.
     """
-    charts: dict[tuple[str, str], list[tuple[Facts, Facts]]] = {}
+    charts: dict[tuple[Shape, str], list[Metered]] = {}
     for shape in compare.shapes(variants):
-        for variant in variants:
-            found = compare.entry_at(variant, shape).get("energy")
-            if found and found["net_j"] is not None:
-                charts.setdefault((shape, f"{found['kind']}, {found['meter']}"), []).append((variant, found))
-    return [_energies(f"{shape}: {kind}", files) for (shape, kind), files in charts.items()]
+        for variant, entry in compare.files_at(variants, shape):
+            energy_, net_j = entry["energy"], entry["energy"]["net_j"]
+            if net_j is not None:
+                kind = f"{energy_['kind']}, {energy_['meter']}"
+                charts.setdefault((shape, kind), []).append(Metered(variant, energy_, net_j))
+    return [_energies(f"{words.shape(shape)}: {kind}", files) for (shape, kind), files in charts.items()]
 
 
-def _times(variant: Facts, entry: Facts) -> Row:
-    p50, p90, p99 = (entry[key] for key in ("p50_ms", "p90_ms", "p99_ms"))
+def _times(variant: Variant, entry: Entry) -> Row:
+    p50, p90, p99 = entry["p50_ms"], entry["p90_ms"], entry["p99_ms"]
     return Row(variant, p50, (p50, p90), (p50, p99))
 
 
-def _energies(title: str, files: Sequence[tuple[Facts, Facts]]) -> str:
-    known = [(variant, found["net_j"], *_interval(found)) for variant, found in files]
-    low, high = min(0.0, *(each[2] for each in known)), max(0.0, *(each[3] for each in known))
+def _energies(title: str, files: Sequence[Metered]) -> str:
+    low, high = min(0.0, *(file.interval[0] for file in files)), max(0.0, *(file.interval[1] for file in files))
     size, unit = words.scaled(max(high, -low), "J")
     x = svg.Axis(low / size, (high + 0.05 * (high - low)) / size or 1.0, LEFT, WIDTH - RIGHT)
-    kind = files[0][1]["kind"]
-    rows = [
-        Row(variant, net / size, (net / size, net / size), (least / size, most / size), kind == "measured")
-        for variant, net, least, most in known
-    ]
+    kind = files[0].energy["kind"]
+    rows = []
+    for file in files:
+        net, (least, most) = file.net_j / size, file.interval
+        rows.append(Row(file.variant, net, (net, net), (least / size, most / size), kind == "measured"))
     return _chart(title, unit, f"{unit}/inference above idle, {kind}", rows, x)
-
-
-def _interval(found: Facts) -> tuple[float, float]:
-    net_j: float = found["net_j"]
-    return (net_j, net_j) if found["low"] is None else (found["low"], found["high"])
 
 
 def _chart(title: str, unit: str, x_title: str, rows: Sequence[Row], x: svg.Axis) -> str:
@@ -99,10 +109,10 @@ def _chart(title: str, unit: str, x_title: str, rows: Sequence[Row], x: svg.Axis
 
 def _row(row: Row, y: float, x: svg.Axis) -> list[str]:
     """Draw a file: hollow for the original; lines are dashed where nothing was measured."""
-    color, across = figures.kind_of(row.variant["quantized"]), x.at(row.center)
+    color, across = figures.style_of(row.variant["precision"]), x.at(row.center)
     far = f"far {color}{'' if row.is_solid else ' guess'}"
     (near_start, near_end), (start, end) = (map(x.at, bounds) for bounds in (row.thick, row.thin))
-    caps = [svg.segment(each, y - CAP, each, y + CAP, far) for each in (start, end) if each != across]
+    caps = [svg.segment(x_end, y - CAP, x_end, y + CAP, far) for x_end in (start, end) if x_end != across]
     return [
         svg.text(12, y + 4, row.variant["name"], "label start"),
         svg.segment(start, y, end, y, far),

@@ -52,12 +52,12 @@ class Axis:
         """Round numbers within the range: 1, 2 and 5 times a power of ten on a logarithmic axis."""
         if self.is_log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            found = [digit * 10.0**power for power in decades for digit in (1, 2, 5)]
-            found = [value for value in found if self.low <= value <= self.high]
-            if len(found) > MAX_LOG_TICKS:
+            round_numbers = [digit * 10.0**power for power in decades for digit in (1, 2, 5)]
+            round_numbers = [value for value in round_numbers if self.low <= value <= self.high]
+            if len(round_numbers) > MAX_LOG_TICKS:
                 return [10.0**power for power in decades if self.low <= 10.0**power <= self.high]
-            if len(found) > 1:
-                return found
+            if len(round_numbers) > 1:
+                return round_numbers
         raw = max((self.high - self.low) / N_TICKS, float(self.is_whole))
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(digit * unit for digit in (1, 2, 5, 10) if digit * unit >= raw * (1 - 1e-9))

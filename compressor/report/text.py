@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from compressor.report import compare, headline, joules, measured, words
-
-Facts = Mapping[str, Any]
+from compressor.bench.result import Energy, Entry, Host, Result, Variant
+from compressor.graphs.description import Declared
+from compressor.report import compare, headline, joules, measured, widths, words
+from compressor.report.document import RecipePlan, Report
+from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 
 
 @dataclass(frozen=True)
@@ -14,15 +15,15 @@ class Column:
     """A number of a measured file; left out of the table where no file has it."""
 
     title: str
-    number: Callable[[Facts, Facts], float | None]
+    number: Callable[[Variant, Entry], float | None]
     """From the file, and from what was measured of it at one shape."""
 
-    def cell(self, variant: Facts, entry: Facts) -> str:
+    def cell(self, variant: Variant, entry: Entry) -> str:
         """Write the number."""
         value = self.number(variant, entry)
         return words.NONE if value is None else words.digits(value)
 
-    def ratio(self, first: tuple[Facts, Facts], other: tuple[Facts, Facts]) -> str:
+    def ratio(self, first: tuple[Variant, Entry], other: tuple[Variant, Entry]) -> str:
         """Write the number over that of the first file."""
         before, after = self.number(*first), self.number(*other)
         return words.digits(after / before) if before and after is not None else ""
@@ -53,20 +54,23 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def summary(report: Facts) -> str:
+def summary(report: Report) -> str:
     """Show what was measured, before and after, how the gates stand, and last the sentence that sums it up."""
     pairs = compare.pairs(report["variants"])
-    header = ["", *(text for pair in pairs for text in (f"original {pair.kind}", f"compressed {pair.kind}", ""))]
-    facts = [
+    header = [
+        "",
+        *(text for pair in pairs for text in (f"original {pair.precision}", f"compressed {pair.precision}", "")),
+    ]
+    cells = [
         [row.title, *(text for cell in row.cells for text in (cell.before, cell.after, cell.change))]
         for row in compare.rows(pairs)
     ]
-    gates = report["gates"] if report["is_measured"] else ()
-    limits = [f"gate {words.state(found)}: {words.gate(found)}" for found in gates]
+    verdicts = report["gates"] if report["is_measured"] else []
+    limits = [f"gate {words.state(verdict)}: {words.gate(verdict)}" for verdict in verdicts]
     blocks = [
         *_tables(report["variants"]),
         _footer(report["environment"]["measured"], report["variants"]),
-        aligned([header, *facts], numbers=True) if facts else "",
+        aligned([header, *cells], numbers=True) if cells else "",
         "\n".join(limits),
         headline.headline(report),
         headline.behind(report),
@@ -74,84 +78,89 @@ def summary(report: Facts) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def bench(result: Facts) -> str:
-    """Show what was measured of each file, shape by shape, what of it is ratios to the first, and on which machine."""
-    found = measured.completed(result)
-    variants = found["variants"]
+def bench(result: Result) -> str:
+    """Show the numbers of each file, shape by shape, their ratios to those of the first file, and the machine."""
+    whole = measured.completed(result)
+    variants = whole["variants"]
     tables = [*_tables(variants, with_ratios=True)] or [_untimed(variants)]
-    return "\n\n".join([*tables, _footer(found["environment"], variants)])
+    return "\n\n".join([*tables, _footer(whole["environment"], variants)])
 
 
-def plan(found: Facts) -> str:
+def plan(plan_: RecipePlan) -> str:
     """Show what a recipe would do: the model, the data, and the size after each stage."""
-    model, data = found["model"], found["data"]
+    model, data = plan_["model"], plan_["data"]
     origin = "fine-tuned" if model["is_trained"] else "to be trained"
     lines = [
         f"model: {model['family']}, {model['n_params']:,} parameters, {origin}",
         f"data: {', '.join(f'{n_examples:,} {split}' for split, n_examples in data.items())}",
         "",
     ]
-    rows = [[each["stage"], f"{each['n_params']:,}", _ranges(each["widths"])] for each in found["stages"]]
+    rows = [[stage["stage"], f"{stage['n_params']:,}", _ranges(stage["widths"])] for stage in plan_["stages"]]
     return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows])])
 
 
-def inventory(found: Facts) -> str:
+def inventory(inspected: Inventory) -> str:
     """Show what a network or an ONNX file is made of."""
-    return _network(found) if found["kind"] == "model" else _graph(found)
+    return _network(inspected) if inspected["kind"] == "model" else _graph(inspected)
 
 
-def _network(found: Facts) -> str:
-    before, now = found["n_params_original"], found["n_params"]
+def _network(inspected: NetworkInventory) -> str:
+    before, now = inspected["n_params_original"], inspected["n_params"]
     head = (
-        f"{found['family']}, {found['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
-        f"{words.mib(found['size_bytes'])}, {_work(found)}"
+        f"{inspected['family']}, {inspected['class']}: {now:,} parameters{f' of {before:,}' if before != now else ''}, "
+        f"{words.mib(inspected['size_bytes'])}, {_work(inspected)}"
     )
     layers = [
-        [each["name"], f"{each['n_params']:,}", words.count(each["n_flops"]), words.mib(each["size_bytes"])]
-        for each in found["layers"]
+        [part["name"], f"{part['n_params']:,}", words.count(part["n_flops"]), words.mib(part["size_bytes"])]
+        for part in inspected["layers"]
     ]
-    widths = [
-        [each["name"], f"{each['n_units']:,}", f"{each['n_units_original']:,}", f"{each['n_dead']:,}"]
-        for each in found["widths"]
+    rows_of_widths = [
+        [part["name"], f"{part['n_units']:,}", f"{part['n_units_original']:,}", f"{part['n_dead']:,}"]
+        for part in inspected["widths"]
     ]
-    tables = [["layer", "parameters", "FLOPs", "size"], *layers], [["width", "units", "originally", "zero"], *widths]
+    tables = (
+        [["layer", "parameters", "FLOPs", "size"], *layers],
+        [["width", "units", "originally", "zero"], *rows_of_widths],
+    )
     return "\n\n".join([head, *(aligned(rows, numbers=True) for rows in tables)])
 
 
-def _graph(found: Facts) -> str:
-    opset = ", ".join(f"{domain} {version}" for domain, version in found["opset"].items())
+def _graph(inspected: GraphInventory) -> str:
+    opset = ", ".join(f"{domain} {version}" for domain, version in inspected["opset"].items())
+    origin = inspected["producer"] or "unknown origin"
     head = [
-        f"ONNX file of {found['producer'] or 'unknown origin'}, opset {opset}: {found['n_params']:,} parameters, "
-        f"{words.mib(found['size_bytes'])}, {found['n_nodes']:,} operations, {_work(found)}"
+        f"ONNX file of {origin}, opset {opset}: {inspected['n_params']:,} parameters, "
+        f"{words.mib(inspected['size_bytes'])}, {inspected['n_nodes']:,} operations, {_work(inspected)}"
     ]
-    for key in ("inputs", "outputs"):
-        head.append(f"{key}: {', '.join(map(_declared, found[key]))}")
-    if found["max_length"]:
-        head.append(f"longest text: {found['max_length']:,} tokens")
+    head.append(f"inputs: {', '.join(map(_declared, inspected['inputs']))}")
+    head.append(f"outputs: {', '.join(map(_declared, inspected['outputs']))}")
+    if inspected["max_length"]:
+        head.append(f"longest text: {inspected['max_length']:,} tokens")
     layers = [
-        [each["name"], f"{each['n_params']:,}", f"{each['n_nodes']:,}", words.mib(each["size_bytes"])]
-        for each in found["layers"]
+        [part["name"], f"{part['n_params']:,}", f"{part['n_nodes']:,}", words.mib(part["size_bytes"])]
+        for part in inspected["layers"]
     ]
-    operations = [[name, f"{n_nodes:,}"] for name, n_nodes in found["ops"].items()]
+    operations = [[name, f"{n_nodes:,}"] for name, n_nodes in inspected["ops"].items()]
     tables = [["layer", "parameters", "operations", "size"], *layers], [["operation", "count"], *operations]
     return "\n\n".join(["\n".join(head), *(aligned(rows, numbers=True) for rows in tables)])
 
 
-def _work(found: Facts) -> str:
-    n_flops = "unknown" if found["n_flops"] is None else words.count(found["n_flops"])
-    return f"{n_flops} FLOPs at {words.flops_at(found['flops_at'])}"
+def _work(inspected: Inventory) -> str:
+    n_flops = "unknown" if inspected["n_flops"] is None else words.count(inspected["n_flops"])
+    return f"{n_flops} FLOPs at {words.flops_at(inspected['flops_at'])}"
 
 
-def _declared(value: Facts) -> str:
-    """Write name, type and shape, and of an input of ids what they lie below."""
-    bound = f" below {value['below']:,}" if value.get("below") else ""
+def _declared(value: Declared) -> str:
+    """Write name, type and shape, and the bound of the ids where the input takes ids."""
+    below = value.get("below")
+    bound = f" below {below:,}" if below else ""
     return f"{value['name']} {value['type']} {'x'.join(map(str, value['shape']))}{bound}"
 
 
-def _tables(variants: Sequence[Facts], *, with_ratios: bool = False) -> Iterator[str]:
+def _tables(variants: Sequence[Variant], *, with_ratios: bool = False) -> Iterator[str]:
     """Write one table for each shape, under its name and its scenario."""
     for shape in compare.shapes(variants):
-        files = [(each, entry) for each in variants if (entry := compare.entry_at(each, shape))]
+        files = compare.files_at(variants, shape)
         columns = [column for column in COLUMNS if any(column.number(*file) is not None for file in files)]
         size, unit = words.scaled(joules.largest(variants, shape, "net_j") or 1.0, "J")
         rows = [["", *(column.title for column in columns), f"{unit}/inference"]]
@@ -161,35 +170,36 @@ def _tables(variants: Sequence[Facts], *, with_ratios: bool = False) -> Iterator
             if with_ratios and file is not files[0]:
                 ratios = (column.ratio(files[0], file) for column in columns)
                 rows.append(["  ratio to the first", *ratios, _energy_ratio(files[0][1]["energy"], entry["energy"])])
-        yield f"{shape}, {files[0][1]['scenario']}\n{aligned(rows, numbers=True)}"
+        yield f"{words.shape(shape)}, {files[0][1]['scenario']}\n{aligned(rows, numbers=True)}"
 
 
-def _energy(found: Facts, size: float) -> str:
+def _energy(energy: Energy, size: float) -> str:
     """Write joules, or thousandths of them, with their kind."""
-    if found["net_j"] is None:
+    if energy["net_j"] is None:
         return words.UNAVAILABLE
-    return f"{words.digits(found['net_j'] / size)} {found['kind']}".replace("-", words.MINUS)
+    return f"{words.digits(energy['net_j'] / size)} {energy['kind']}".replace("-", words.MINUS)
 
 
-def _energy_ratio(before: Facts, after: Facts) -> str:
-    return words.digits(after["net_j"] / before["net_j"]) if joules.are_alike(before, after) else ""
+def _energy_ratio(before: Energy, after: Energy) -> str:
+    net = joules.net_pair(before, after)
+    return words.digits(net[1] / net[0]) if net else ""
 
 
-def _untimed(variants: Sequence[Facts]) -> str:
+def _untimed(variants: Sequence[Variant]) -> str:
     """Write what an emulated processor gives: sizes, and whether it computes the same."""
     rows = [["", "MiB", "outputs differ by"]]
-    for each in variants:
-        difference = each["output_difference"]
-        rows.append([each["name"], words.digits(each["size_bytes"] / words.MIB),
+    for variant in variants:
+        difference = variant["output_difference"]
+        rows.append([variant["name"], words.digits(variant["size_bytes"] / words.MIB),
                      words.NONE if difference is None else f"{difference:.2g}"])  # fmt: skip
     return aligned(rows, numbers=True)
 
 
-def _footer(environment: Facts | None, variants: Sequence[Facts]) -> str:
-    """Name the machine, say why there are no joules, and what speaks against those that there are."""
-    said = [("unavailable", each) for each in joules.reasons(variants)]
-    said += [("warning", each) for each in joules.warnings(variants)]
-    remarks = (f"energy {what}{f' ({each.where})' if each.where else ''}: {each.text}" for what, each in said)
+def _footer(environment: Host | None, variants: Sequence[Variant]) -> str:
+    """Name the machine, say why joules are missing, and what makes them doubtful."""
+    said = [("unavailable", remark) for remark in joules.reasons(variants)]
+    said += [("warning", remark) for remark in joules.warnings(variants)]
+    remarks = (f"energy {what}{f' ({remark.where})' if remark.where else ''}: {remark.text}" for what, remark in said)
     return "\n".join([*([f"on {words.host(environment)}"] if environment else []), *remarks])
 
 
@@ -197,6 +207,6 @@ def _ranges(n_units: Mapping[str, int]) -> str:
     """Write `6 x ffn 320-448, 6 x heads 4`: how many widths of each kind there are, and from which size to which."""
     kinds: dict[str, list[int]] = {}
     for name, size in n_units.items():
-        kinds.setdefault(name.rpartition(".")[2], []).append(size)
+        kinds.setdefault(widths.split(name).what, []).append(size)
     ends = {kind: sorted({min(sizes), max(sizes)}) for kind, sizes in kinds.items()}
     return ", ".join(f"{len(kinds[kind])} x {kind} {'-'.join(map(str, both))}" for kind, both in ends.items())

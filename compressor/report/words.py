@@ -1,7 +1,10 @@
 """Numbers as a reader wants them: few digits, a unit, and what changed; percent and points exist only here."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from compressor.bench.result import Host, Joules
+from compressor.bench.shape import Shape
+from compressor.report.document import Verdict
 
 MIB = 2**20
 NONE = "\N{EN DASH}"
@@ -100,16 +103,21 @@ def times(before: float, after: float, less: str, more: str) -> str:
     return f"{factor:.1f}{TIMES} {word}" if factor < 99.95 else f"{factor:,.0f}{TIMES} {word}"
 
 
-def shape(entry: Mapping[str, Any]) -> str:
-    """Name a measured shape: batch and length, and the threads where there are several."""
-    size = f"{entry['batch_size']}{TIMES}{entry['length']}" if entry["length"] else f"batch {entry['batch_size']}"
-    return size if entry["threads"] == 1 else f"{size} ({entry['threads']} threads)"
+def shape(measured: Shape) -> str:
+    """Write a measured shape: batch and length, and the threads where there are several.
+
+    Examples
+    --------
+    >>> shape(Shape(8, None)), shape(Shape(8, None, threads=4))
+    ('batch 8', 'batch 8 (4 threads)')
+    """
+    size = f"{measured.batch_size}{TIMES}{measured.length}" if measured.length else f"batch {measured.batch_size}"
+    return size if measured.threads == 1 else f"{size} ({measured.threads} threads)"
 
 
-def flops_at(key: str) -> str:
-    """Name a shape for which operations were counted: 1x32, or the batch alone."""
-    batch, _, length = key.partition("x")
-    return shape({"batch_size": batch, "length": length, "threads": 1})
+def flops_at(name: str) -> str:
+    """Write the shape, given by its name, for which FLOPs were counted."""
+    return shape(Shape.parse(name))
 
 
 def scaled(value: float, unit: str) -> tuple[float, str]:
@@ -156,12 +164,12 @@ def interval(low: float | None, high: float | None, unit: str, like: float | Non
     return f"{digits(low / size)} to {digits(high / size)} {unit}".replace("-", MINUS)
 
 
-def joules(found: Mapping[str, Any] | None) -> str:
+def joules(energy_: Joules | None) -> str:
     """Write J/inference where its kind stands elsewhere."""
-    return UNAVAILABLE if found is None or found["net_j"] is None else amount(found["net_j"], "J")
+    return UNAVAILABLE if energy_ is None or energy_["net_j"] is None else amount(energy_["net_j"], "J")
 
 
-def energy(found: Mapping[str, Any] | None) -> str:
+def energy(energy_: Joules | None) -> str:
     """Write J/inference with its kind, or say that there is none.
 
     Examples
@@ -171,11 +179,11 @@ def energy(found: Mapping[str, Any] | None) -> str:
     >>> energy({"kind": "unavailable", "net_j": None})
     'unavailable'
     """
-    text = joules(found)
-    return text if found is None or text == UNAVAILABLE else f"{text} {found['kind']}"
+    text = joules(energy_)
+    return text if energy_ is None or text == UNAVAILABLE else f"{text} {energy_['kind']}"
 
 
-def host(environment: Mapping[str, Any]) -> str:
+def host(environment: Host) -> str:
     """Describe the machine that numbers were taken on.
 
     Examples
@@ -186,8 +194,10 @@ def host(environment: Mapping[str, Any]) -> str:
     >>> host({"cpu": cpu, "n_cores": 4, "governor": None, "temperature_c": None, "is_emulated": True})
     'Raspberry Pi 5 (emulated), 4 cores, governor and temperature not shown'
     """
-    n_cores, governor, celsius = (environment[key] for key in ("n_cores", "governor", "temperature_c"))
-    hidden = [name for name, value in (("governor", governor), ("temperature", celsius)) if value is None]
+    n_cores, governor, celsius = environment["n_cores"], environment["governor"], environment["temperature_c"]
+    hidden = [
+        name for name, is_hidden in (("governor", governor is None), ("temperature", celsius is None)) if is_hidden
+    ]
     parts = [
         f"{environment['cpu']['model']}{' (emulated)' if environment['is_emulated'] else ''}",
         f"{n_cores} cores" if n_cores else "",
@@ -198,9 +208,9 @@ def host(environment: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def versions(found: Mapping[str, str]) -> str:
+def versions(programs: Mapping[str, str]) -> str:
     """List programs with their versions."""
-    return ", ".join(f"{name} {version}" for name, version in found.items())
+    return ", ".join(f"{name} {version}" for name, version in programs.items())
 
 
 GATES = {
@@ -211,7 +221,7 @@ GATES = {
 }
 
 
-def gate(found: Mapping[str, Any]) -> str:
+def gate(verdict: Verdict) -> str:
     """Write a limit and how it stands.
 
     Examples
@@ -223,20 +233,20 @@ def gate(found: Mapping[str, Any]) -> str:
     >>> gate({"name": "max_energy_ratio", "value": None, "limit": 0.6, "note": "energy is unavailable"})
     'energy unknown, limit 60 %: energy is unavailable'
     """
-    return f"{GATES[found['name']]} {standing(found)}"
+    return f"{GATES[verdict['name']]} {standing(verdict)}"
 
 
-def state(found: Mapping[str, Any]) -> str:
-    """Tell a limit that was missed from one that nothing is known of; neither is met."""
-    return "met" if found["met"] else "unknown" if found["value"] is None else "missed"
+def state(verdict: Verdict) -> str:
+    """Say whether a limit is met, missed, or unknown for lack of a value."""
+    return "met" if verdict["met"] else "unknown" if verdict["value"] is None else "missed"
 
 
-def standing(found: Mapping[str, Any]) -> str:
+def standing(verdict: Verdict) -> str:
     """Write a value and its limit in one unit: points of accuracy, or percent of the original."""
-    is_drop, value, limit = found["name"] == "max_accuracy_drop", found["value"], f"{100 * found['limit']:g}"
+    is_drop, value, limit = verdict["name"] == "max_accuracy_drop", verdict["value"], f"{100 * verdict['limit']:g}"
     allowed = f"may lose {limit}" if is_drop else f"limit {limit} %"
     if value is None:
-        return f"unknown, {allowed}: {found['note']}"
+        return f"unknown, {allowed}: {verdict['note']}"
     if is_drop:
         return f"{lost(value)}, {allowed}"
     return f"{digits(100 * value)} % of the original, {allowed}"

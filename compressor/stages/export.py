@@ -18,13 +18,14 @@ from transformers.utils.generic import ModelOutput
 
 from compressor.archs import opset_of
 from compressor.errors import InputError, ParityError, first_line
-from compressor.files import explained, replacing, write_json
+from compressor.files import explained, replacing
 from compressor.graphs import manifest
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import outputs_of
 from compressor.model.quiet import exporter_quiet
 from compressor.nets.compat import supports_sdpa
+from compressor.rundir import Parity, ParityCheck, write_parity
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
@@ -68,8 +69,8 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         if model.task.processor is not None:
             model.task.processor.save_pretrained(context.folder)
     manifest.write(path, net, example, output, {"dynamic": True, "opset_version": opset})
-    parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
-    write_json(context.folder / "parity.json", parity)
+    parity: Parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
+    write_parity(context.folder, parity)
     context.journal.log(opset=opset, max_abs_diff=gap)
     return OnnxGraph(path, model.task)
 
@@ -140,10 +141,10 @@ def _save(model: ir.Model, path: Path, weights_name: str) -> None:
     ir.save(model, path, external_data=weights_name if n_bytes > _MOST_BYTES else None)
 
 
-def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[dict[str, Any]]:
+def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[ParityCheck]:
     """Compare torch with onnxruntime at each batch size and length."""
     expected, actual = outputs_of(model), outputs_of(graph)
-    checks = []
+    checks: list[ParityCheck] = []
     for batch_size, length in product(_BATCH_SIZES, _LENGTHS):
         inputs = _inputs(model, batch_size, length, seed)
         gap = _gap(expected(inputs), actual(inputs))
@@ -159,7 +160,7 @@ def _gap(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> float:
     return max(gaps.values(), key=lambda gap: (math.isnan(gap), gap))
 
 
-def _largest(checks: list[dict[str, Any]], atol: float) -> float:
+def _largest(checks: list[ParityCheck], atol: float) -> float:
     """Return the largest difference; raise if one exceeds the tolerance or is not a number."""
     for check in checks:
         if not check["max_abs_diff"] <= atol:
@@ -167,4 +168,4 @@ def _largest(checks: list[dict[str, Any]], atol: float) -> float:
                 f"export: logits of onnxruntime and torch differ by {check['max_abs_diff']:.3g} at batch size "
                 f"{check['batch_size']}, length {check['length']}, more than parity_atol {atol:g}; try another opset"
             )
-    return max(float(check["max_abs_diff"]) for check in checks)
+    return max(check["max_abs_diff"] for check in checks)

@@ -48,7 +48,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
-    return OnnxGraph(path, graph.task)
+    return OnnxGraph(path, graph.task, precision="int8")
 
 
 def _without_shapes(graph: OnnxGraph) -> onnx.ModelProto:

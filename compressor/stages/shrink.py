@@ -1,7 +1,9 @@
 """Remove dead units from the layers, and prove for each exact cut that no output changed."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -25,18 +27,19 @@ class Options(StageOptions):
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Cut every width down to its live units."""
+    """Cut every width down to its live units, until no unit is dead."""
     probe = probe_of(model, context.seed)
-    dropped: dict[str, list[int]] = {}
+    units = {width.name: torch.arange(width.size) for width in model.widths()}
+    left = dict(units)
     errors: dict[bool, float] = {True: 0.0, False: 0.0}
-    for name in [width.name for width in model.widths()]:
-        width = next(other for other in model.widths() if other.name == name)  # a cut moves the entries of other widths
-        keep = _kept(width, surgery.dead_units(model.net, width), options)
-        if keep.all():
-            continue
-        errors[width.exact] = max(errors[width.exact], _cut_(model, width, keep, probe))
-        dropped[name] = (~keep).nonzero().flatten().tolist()
+    while cuts := _next_cuts(model, options):  # repeated: a unit that reads only dead ones dies with them
+        is_exact = cuts[0][0].exact
+        errors[is_exact] = max(errors[is_exact], _cut_(model, cuts, probe))
+        for width, keep in cuts:
+            left[width.name] = left[width.name][keep]
     model.record(model.layers)
+    dropped = {name: sorted({*units[name].tolist()} - {*left[name].tolist()}) for name in units}
+    dropped = {name: indices for name, indices in dropped.items() if indices}
     context.journal.write_json("surgery.json", _provenance(dropped, context))
     approximate = {"largest_approximate_error": errors[False]} if errors[False] else {}
     context.journal.log(
@@ -48,16 +51,49 @@ def run(model: Model, options: Options, context: Context) -> Model:
     return model
 
 
-def _cut_(model: Model, width: Width, keep: Tensor, probe: dict[str, Tensor]) -> float:
-    """Remove the other units, prove that an exact cut keeps the outputs, and return their relative error."""
-    before = outputs_of(model)(probe)
-    surgery.shrink_(model.net, width, keep, probe)
-    model.arch.resized_(model.net, width, int(keep.sum()))
+def _next_cuts(model: Model, options: Options) -> list[tuple[Width, Tensor]]:
+    """Return the first kind of widths with dead units, each with the units to keep; empty if none is dead."""
+    kinds: dict[tuple[str, bool], list[tuple[Width, Tensor]]] = {}
+    for width in model.widths():
+        keep = _kept(width, surgery.dead_units(model.net, width), options)
+        if not keep.all():
+            kinds.setdefault((width.what, width.exact), []).append((width, keep))
+    return next(iter(kinds.values()), [])
+
+
+def _cut_(model: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, Tensor]) -> float:
+    """Remove the other units of widths of one kind, and return the relative error of the outputs.
+
+    If removal is exact, the outputs are proved equal; if they are not, the widths are cut one by one on a copy, so
+    that the error names one of them.
+    """
+    before, uncut = outputs_of(model)(probe), model.copy() if len(cuts) > 1 else None
+    surgery.shrink_all_(model.net, cuts, probe)
+    for width, keep in cuts:
+        model.arch.resized_(model.net, width, int(keep.sum()))
     after = outputs_of(model)(probe)
-    if width.exact:
-        for name, values in before.items():
-            surgery.prove_equal(values, after[name], width.name)
+    if cuts[0][0].exact:
+        try:
+            for name, values in before.items():
+                surgery.prove_equal(values, after[name], cuts[0][0].name)
+        except NumericsError:
+            if uncut is None:
+                raise
+            return _cut_one_by_one_(model, uncut, cuts, probe)
     return max(float((after[name] - values).abs().max() / values.abs().max()) for name, values in before.items())
+
+
+def _cut_one_by_one_(
+    model: Model, uncut: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, Tensor]
+) -> float:
+    """Cut the copy instead, one width at a time, with a proof for each."""
+    model.net = uncut.net
+    keeps = {width.name: keep for width, keep in cuts}
+    errors = []
+    for name, keep in keeps.items():
+        width = next(width for width in model.widths() if width.name == name)  # a cut moves entries of other widths
+        errors.append(_cut_(model, [(width, keep)], probe))
+    return max(errors)
 
 
 def _kept(width: Width, dead: Tensor, options: Options) -> Tensor:

@@ -1,7 +1,7 @@
 """Cut units out of a network: find dead ones, fold the constants they emit, remove them, and prove equal outputs."""
 
 from compressor.surgery.layers import Constant
-from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_
+from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_
 from compressor.surgery.tracing.find import find_widths, left_out
 from compressor.surgery.units import Example, columns, constants, dead_units, holds, write_columns_, zero_units_
 from compressor.surgery.widths import Cut, Family, Kind, Side, Width, select
@@ -27,6 +27,7 @@ __all__ = [
     "resize_",
     "select",
     "shrink_",
+    "shrink_all_",
     "write_columns_",
     "zero_units_",
 ]

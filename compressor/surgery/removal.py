@@ -8,12 +8,7 @@ from torch import Tensor, nn
 from compressor.errors import NumericsError
 from compressor.surgery import layers
 from compressor.surgery.cutting import cut_
-from compressor.surgery.units import (
-    Example,
-    constants,
-    dead_units,
-    foldable_units,
-)
+from compressor.surgery.units import Example, dead_units, emissions, first_inputs, foldable_units
 from compressor.surgery.widths import Cut, Family, Width
 
 
@@ -54,9 +49,18 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
     >>> net[2].weight.tolist(), net[2].bias.tolist()
     ([[1.0]], [11.0])
     """
-    mask = _mask(width, keep)
-    _fold_(net, width, ~mask, example)
-    cut_(net, [(width, mask)])
+    shrink_all_(net, [(width, keep)], example)
+
+
+def shrink_all_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]], example: Example | None) -> None:
+    """Remove units of several widths as `shrink_` does for one, with a single forward call for all constants.
+
+    ``cuts`` lists each width with the units to keep; all widths describe the network before the cut, and no
+    entry of a layer may belong to two of them on the same side.
+    """
+    masks = [(width, _mask(width, keep)) for width, keep in cuts]
+    _fold_(net, masks, example)
+    cut_(net, masks)
 
 
 def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
@@ -121,30 +125,34 @@ def _mask(width: Width, keep: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _fold_(net: nn.Module, width: Width, removed: Tensor, example: Example | None) -> None:
+def _fold_(net: nn.Module, masks: Sequence[tuple[Width, Tensor]], example: Example | None) -> None:
     """Add the constants that removed units emit, if a consumer reads them, to the consumers' biases."""
-    folded = foldable_units(net, width)
-    folded &= removed.to(folded.device)
-    if not folded.any():
+    readers = []
+    for width, mask in masks:
+        units = foldable_units(net, width)
+        units &= ~mask.to(units.device)
+        if units.any() and example is None:
+            n_units = int(units.sum())
+            raise ValueError(f"{width.name}: {n_units} removed units emit constants; pass an example to record them")
+        readers += [(width, cut, units) for cut in width.consumers if units.any()]
+    if not readers or example is None:
         return
-    if example is None:
-        raise ValueError(
-            f"{width.name}: {int(folded.sum())} removed units emit constants; pass an example to record them"
-        )
-    shifts = [(cut, _shift(net, width, cut, folded, example)) for cut in width.consumers]
-    for cut, shift in shifts:  # only now: a consumer may be a producer of the next one's constants
-        layer = layers.layer_of(net, width, cut)
+    inputs = first_inputs(net, [layers.layer_of(net, width, cut) for width, cut, _ in readers], example)
+    shifts = [
+        (layers.layer_of(net, width, cut), _shift(net, width, cut, units, inputs)) for width, cut, units in readers
+    ]
+    for layer, shift in shifts:  # only now: a consumer may be a producer of another width's constants
         if layer.bias is None and shift.any():
             layers.add_bias_(layer)
         if layer.bias is not None:
             layer.bias.add_(shift)
 
 
-def _shift(net: nn.Module, width: Width, cut: Cut, folded: Tensor, example: Example) -> Tensor:
+def _shift(net: nn.Module, width: Width, cut: Cut, units: Tensor, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
     """Sum the constants of the folded units, each times the weights with which a consumer reads it."""
-    emitted = constants(net, width, example, cut)[folded].double().flatten()
-    read = layers.weights(net, width, cut)[folded].double().flatten(0, 2)  # (entries, outputs, kernel)
-    shift = torch.tensordot(emitted, read, dims=1).flatten(1).sum(1) if read.ndim > 2 else emitted @ read
+    emitted = emissions(net, width, cut, inputs)[units].double().flatten()
+    weights = layers.weights(net, width, cut)[units].double().flatten(0, 2)  # (entries, outputs, kernel)
+    shift = torch.tensordot(emitted, weights, dims=1).flatten(1).sum(1) if weights.ndim > 2 else emitted @ weights
     if not layers.can_take_constants(layers.layer_of(net, width, cut)) and shift.any():
         raise ValueError(
             f"{width.name}: removed units emit constants, which {cut.module!r} pads with zeros; zero their biases too"

@@ -1,6 +1,6 @@
 """Units of a network in its weights: read them, zero them, find dead ones, and record the constants they emit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -138,21 +138,39 @@ def constants(net: nn.Module, width: Width, example: Example, reader: Cut | None
         The entries of each unit that the consumer's cut reads.
     """
     cut = reader or width.consumers[0]
-    seen: list[Tensor] = []
+    return emissions(net, width, cut, first_inputs(net, [layers.layer_of(net, width, cut)], example))
+
+
+def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example) -> dict[nn.Module, Tensor]:
+    """Record the inputs of layers at the first position of ``example``, each at its first call, in one forward call.
+
+    A layer that is never called is left out: an attention without heads needs no queries.
+    """
+    seen: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if layer not in seen:
+            seen[layer] = inputs[0].movedim(layers.unit_axis(layer), 0).flatten(1)[:, 0].clone()
+
     modes = [(module, module.training) for module in net.modules()]
-    layer = layers.layer_of(net, width, cut)
-    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hooks = [layer.register_forward_pre_hook(keep) for layer in set(readers)]
     try:
         with torch.no_grad():
             forward(net.eval(), example)  # dropout would change a constant
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for module, mode in modes:
             module.training = mode
-    if not seen:  # no input reaches the layer: an attention without heads needs no queries
-        return layers.weights(net, width, cut).new_zeros(width.size, cut.repeat, cut.block)
-    entries = seen[0].movedim(layers.unit_axis(layer), 0).flatten(1)[:, 0]
-    return layers.by_unit(entries, width, cut).clone()
+    return seen
+
+
+def emissions(net: nn.Module, width: Width, reader: Cut, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
+    """Select the entries of each unit, shape (width.size, repeat, block), that a consumer's cut reads."""
+    layer = layers.layer_of(net, width, reader)
+    if layer not in inputs:
+        return layers.weights(net, width, reader).new_zeros(width.size, reader.repeat, reader.block)
+    return layers.by_unit(inputs[layer], width, reader).clone()
 
 
 def _untouched(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:

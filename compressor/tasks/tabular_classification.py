@@ -7,7 +7,8 @@ from torch import Tensor
 
 from compressor.inputs import table
 from compressor.nets.tabular import AutoModelForTabularClassification
-from compressor.numerics.classification import accuracy, cross_entropy
+from compressor.numerics import classification
+from compressor.numerics.classification import metrics as metrics
 
 HEAD = "ForTabularClassification"
 INPUTS = table
@@ -23,23 +24,19 @@ def auto_class() -> Any:
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
     """Return the weighted cross-entropy, plus the reconstruction loss of an autoencoder."""
-    entropy = weight * cross_entropy(outputs["logits"], labels)
+    entropy = classification.loss(outputs, labels, weight)
     return entropy + outputs["reconstruction_loss"] if "reconstruction_loss" in outputs else entropy
-
-
-def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the accuracy."""
-    return {"accuracy": accuracy(logits, labels)}
 
 
 def snippet(file: str) -> str:
     """Return code that runs the exported file with onnxruntime."""
     return f"""import json
+from pathlib import Path
 
 import onnxruntime
 
 folder = "path/to/this/folder"
-names = json.load(open(f"{{folder}}/config.json"))["feature_names"]
+names = json.loads(Path(folder, "config.json").read_text())["feature_names"]
 rows = frame[names].to_numpy("float32")  # frame: a pandas DataFrame with these columns, not scaled
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 (logits,) = session.run(["logits"], {{"features": rows}})

@@ -1,5 +1,7 @@
 """What the laws cannot say of Swin: the table of position biases, and the merging of patches."""
 
+from typing import Any
+
 import torch
 from transformers import SwinConfig, SwinForImageClassification, SwinForMaskedImageModeling, SwinModel
 
@@ -10,7 +12,7 @@ SIZES = {"image_size": 16, "patch_size": 2, "embed_dim": 16, "depths": [1, 2], "
 
 
 def test_a_head_takes_its_position_biases_along():
-    net = SwinForImageClassification(SwinConfig(**SIZES))
+    net: Any = SwinForImageClassification(SwinConfig(**SIZES))
     attention = net.swin.encoder.layers[1].blocks[0].attention
     table = torch.nn.init.normal_(attention.relative_position_bias.relative_position_bias_table.detach())
     width = surgery.select(swin.widths(net), ["stage.1.layer.0.heads"])[0]
@@ -19,7 +21,7 @@ def test_a_head_takes_its_position_biases_along():
 
 
 def test_merging_reads_the_kept_dimensions_of_all_four_patches():
-    net = SwinForImageClassification(SwinConfig(**SIZES))
+    net: Any = SwinForImageClassification(SwinConfig(**SIZES))
     reduction = net.swin.encoder.layers[0].downsample.reduction.weight.detach().clone()
     width = surgery.select(swin.widths(net), ["stage.0.residual"])[0]
     surgery.shrink_(net, width, torch.arange(16) != 5, None)
@@ -42,6 +44,6 @@ def test_a_network_without_a_head_keeps_the_width_that_it_returns():
 
 
 def test_blocks_are_the_layers_of_all_stages():
-    net = SwinForImageClassification(SwinConfig(**SIZES))
+    net: Any = SwinForImageClassification(SwinConfig(**SIZES))
     layers = [layer for stage in net.swin.encoder.layers for layer in stage.blocks]
     assert [net.get_submodule(block) for block in swin.blocks(net)] == layers

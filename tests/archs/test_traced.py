@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import tiny
@@ -83,8 +84,8 @@ def test_a_family_without_a_file_is_cut_saved_and_loaded(family, tmp_path):
 
 def test_the_example_of_the_page_on_families_works_when_pasted():
     page = (Path(__file__).parents[2] / "docs" / "reference" / "families.md").read_text()
-    arch = ModuleType("opt")
-    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], arch.__dict__)
+    arch: Any = ModuleType("opt")
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], arch.__dict__)
     net = unknown("opt")
     example = inputs(net)
     for name in [width.name for width in arch.widths(net)]:

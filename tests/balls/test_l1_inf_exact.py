@@ -40,7 +40,7 @@ def test_a_start_changes_the_way_and_not_the_end(share, error):
 @pytest.mark.parametrize("shape", [(30, 4000), (700, 200)])
 def test_a_column_at_the_threshold_is_exactly_zero(shape, dtype):
     for seed in range(5):
-        weights = matrix(*shape, dtype=dtype, seed=seed)
+        weights = matrix(shape[0], shape[1], dtype=dtype, seed=seed)
         for sparsity in (0.3, 0.7, 0.95):
             projected = l1_inf_exact.project(weights, l1_inf_exact.radius_for(weights, sparsity))
             assert int((projected == 0).all(dim=0).sum()) == round(sparsity * shape[1])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_agrees_with_bisection(name, kind, has_weights, dtype, rtol):
         weights = weighted(name, shape, generator)
         if has_weights and weights is None:
             pytest.skip(f"{name} takes no weights")
-        options = {"weights": torch.from_numpy(weights)} if has_weights else {}
+        options: dict[str, Any] = {"weights": torch.from_numpy(weights)} if has_weights else {}
         tensor = torch.from_numpy(array)
         norm = float(BALLS[name].norm(tensor.double(), **options))
         for share in (1e-4, 0.05, 0.4, 0.95):
@@ -126,7 +127,9 @@ def test_agrees_with_bisection(name, kind, has_weights, dtype, rtol):
 @pytest.mark.parametrize("case", CONIC, ids=lambda case: f"{case['ball']}-{case['kind']}")
 def test_agrees_with_a_conic_solver(case):
     matrix = torch.tensor(case["matrix"], dtype=torch.float64)
-    options = {} if case["weights"] is None else {"weights": torch.tensor(case["weights"], dtype=torch.float64)}
+    options: dict[str, Any] = (
+        {} if case["weights"] is None else {"weights": torch.tensor(case["weights"], dtype=torch.float64)}
+    )
     projected = BALLS[case["ball"]].project(matrix, case["radius"], **options)
     torch.testing.assert_close(projected, torch.tensor(case["point"], dtype=torch.float64), rtol=0, atol=2e-6)
 

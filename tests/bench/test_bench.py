@@ -10,6 +10,7 @@ import weakref
 import zipapp
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -106,10 +107,15 @@ def test_inputs_come_from_a_file(tmp_path):
     """Cut to the shape, the same examples first; what is not there, or of another type, is named."""
     session = sessions.open_session(text_model(tmp_path / "model.onnx"), 1)
     ids = np.arange(40).reshape(5, 8) % N_WORDS
-    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    arrays: dict[str, Any] = {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "token_type_ids": np.zeros_like(ids),
+    }
     np.savez(tmp_path / "in.npz", **arrays, labels=np.arange(5))
     made = read_inputs({}, str(tmp_path / "in.npz"), seed=0)
     assert made.at(session, 2, 3)["input_ids"].tolist() == ids[:2, :3].tolist()
+    assert made.labels is not None
     assert made.labels.tolist() == [0, 1, 2, 3, 4]
     assert [each["input_ids"].tolist() for each in made.examples(session)] == [[row] for row in ids.tolist()]
     assert own_lengths(tmp_path / "in.npz", ["input_ids"]) == [8]
@@ -171,13 +177,16 @@ def test_peak_memory_is_that_of_the_file_alone(tmp_path):
             w=weights,
         )
         job = {"n_threads": 1, "batch_size": 1, "length": 1, "inputs": {}}
-        peaks[n_mib] = load.in_child(tmp_path / "m.onnx", job)["peak_memory_bytes"] / 2**20
+        n_bytes = load.in_child(tmp_path / "m.onnx", job)["peak_memory_bytes"]
+        assert n_bytes is not None
+        peaks[n_mib] = n_bytes / 2**20
     assert peaks[0] < 4
     assert 32 <= peaks[32] - peaks[0] <= 3 * 32 + 8
 
 
 def test_sessions_of_one_number_of_threads_are_closed_before_the_next_are_opened(tmp_path, monkeypatch):
-    alive, most = weakref.WeakSet(), []
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = []
     really = sessions.open_session
 
     def open_session(*given):

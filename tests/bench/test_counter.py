@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from compressor.bench import counter, host
 from compressor.bench.__main__ import main
 from compressor.bench.errors import InputError
 
-INPUTS = {"inputs": {}, "inputs_file": None, "seed": 0}
+INPUTS: dict[str, Any] = {"inputs": {}, "inputs_file": None, "seed": 0}
 N_WIDE = 512
 
 

@@ -89,6 +89,7 @@ def test_a_profile_is_yaml_that_needs_no_yaml_library(tmp_path):
         ([result(kind="unavailable")], "needs 5 measured files, got 0"),
         ([result(), result(meter="rapl")], "one board and one meter at a time"),
         ([result(net_j=-0.1)], "the power of 'file 0' does not rise above idle"),
+        ([result(cpu_s=None)], "the joules of 'file 0' lack processor time, idle power or meter"),
     ],
 )
 def test_measurements_that_make_no_profile_are_refused(results, message):

@@ -7,6 +7,7 @@ import json
 import math
 import random
 from itertools import count
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from compressor.bench.__main__ import main
 from compressor.bench.decision import Block, Interval
 from compressor.bench.errors import InputError, PlanError
 from compressor.bench.inputs import Inputs
+from compressor.bench.shape import Shape
 from compressor.bench.student_t import quantile
 
 SHAPES = ("1x32", "1x128")
@@ -74,7 +76,8 @@ class Machine:
     """Files whose blocks are drawn, on a clock that only blocks move."""
 
     def __init__(self, seed: int, slowdown: float, session_sd: float = 0.0125, block_s: float = 0.6) -> None:
-        self.rng, self.now, self.asked = np.random.default_rng(seed), 0.0, []
+        self.rng, self.now = np.random.default_rng(seed), 0.0
+        self.asked: list[Any] = []
         self.slowdown, self.session_sd, self.block_s = slowdown, session_sd, block_s
 
     def clock(self) -> float:
@@ -204,13 +207,19 @@ def test_every_block_opens_both_files_anew_also_when_they_are_one(tmp_path, monk
     file, opened = text_model(tmp_path / "model.onnx"), []
     inputs = {
         shape: Inputs().at(sessions.open_session(file, 1), shape.batch_size, shape.length)
-        for shape in (pairs.Shape(1, 4, 1), pairs.Shape(1, 8, 1), pairs.Shape(1, 4, 2))
+        for shape in (Shape(1, 4, 1), Shape(1, 8, 1), Shape(1, 4, 2))
     }
     really = sessions.open_session
-    monkeypatch.setattr(sessions, "open_session", lambda *given: opened.append(given) or really(*given))
+
+    def open_session(*given):
+        opened.append(given)
+        return really(*given)
+
+    monkeypatch.setattr(sessions, "open_session", open_session)
     files = dict.fromkeys(pairs.ROLES, file)
     for _ in range(2):
-        found = pairs.fresh(list(inputs), files, inputs, random.Random(0))
+        feeds = {shape: dict.fromkeys(pairs.ROLES, arrays) for shape, arrays in inputs.items()}
+        found = pairs.fresh(list(inputs), files, feeds, random.Random(0))
         assert found.keys() == inputs.keys()
     assert opened == 2 * [(file, 1), (file, 1), (file, 2), (file, 2)]
 
@@ -218,13 +227,12 @@ def test_every_block_opens_both_files_anew_also_when_they_are_one(tmp_path, monk
 @pytest.fixture
 def plan_file(tmp_path, monkeypatch):
     """A plan over two equal files; blocks are drawn, so that nothing hangs on the host."""
-    blocks = {"new": 0.01, "baseline": 0.01}
+    blocks, rng = {"new": 0.01, "baseline": 0.01}, np.random.default_rng(0)
 
     def drawn(shapes, **_):
-        log_ratio = math.log(blocks["new"] / blocks["baseline"]) + drawn.rng.normal(0, 1e-4)
+        log_ratio = math.log(blocks["new"] / blocks["baseline"]) + rng.normal(0, 1e-4)
         return dict.fromkeys(shapes, Block(log_ratio, blocks["new"], blocks["baseline"]))
 
-    drawn.rng = np.random.default_rng(0)
     monkeypatch.setattr(pairs, "fresh", drawn)
     for name in ("new.onnx", "old.onnx"):
         text_model(tmp_path / name)
@@ -261,7 +269,7 @@ def test_real_sessions_give_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(decision, "MIN_BLOCKS", 2)
     image_model(tmp_path / "image.onnx")
     plan = gate.GatePlan("image.onnx", "image.onnx", budget_s=0.01, folder=tmp_path)
-    said = []
+    said: list[str] = []
     [entry] = gate.gate(plan, said.append)["shapes"]
     assert (entry["batch_size"], entry["length"]) == (1, None)
     assert entry["new_cpu_ms"] > 0
@@ -357,18 +365,18 @@ def test_arrays_of_other_names_and_files_that_hold_none(plan_file, tmp_path, cap
         assert capsys.readouterr().err == f"bench: {tmp_path / name}: {complaint}\n"
 
 
-def test_scores_that_are_no_numbers_are_never_right(tmp_path):
+def test_scores_that_are_no_numbers_have_no_accuracy(tmp_path):
     nodes = [helper.make_node("Log", ["features"], ["logits"])]
     save_graph(tmp_path / "a.onnx", nodes, [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 2])])
     features = np.array([[-1, -1], [2, 1], [-1, 2], [1, 2]], np.float32)  # log gives nan below zero
     inputs = Inputs(place="in.npz", arrays={"features": features}, labels=np.array([0, 0, 0, 1]))
-    assert accuracy.accuracy(tmp_path / "a.onnx", inputs) == 0.5
+    assert accuracy.accuracy(tmp_path / "a.onnx", inputs) == (None, 2)
 
 
 def test_an_emulated_processor_decides_nothing(plan_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(host, "is_emulated", lambda root: True)
     assert main(["--gate", str(plan_file()), str(tmp_path / "gate.json")]) == 3
-    assert capsys.readouterr().err.startswith("bench: an emulated processor: ")
+    assert capsys.readouterr().err.startswith("bench: this processor is emulated: ")
     assert not (tmp_path / "gate.json").exists()
 
 

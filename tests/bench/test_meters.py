@@ -70,7 +70,7 @@ def test_hwmon_leaves_graphics_cards_out(tmp_path):
 
 
 def rails(tmp_path: Path, *labels: str, n: int = 0, milliamperes: int = 200) -> None:
-    contents = {f"in{k}_label": label for k, label in enumerate(labels, start=1)}
+    contents: dict[str, object] = {f"in{k}_label": label for k, label in enumerate(labels, start=1)}
     contents |= {f"in{k}_input": 5000 for k in range(1, len(labels) + 1)}
     contents |= {f"curr{k}_input": milliamperes for k in range(1, len(labels) + 1)}
     hwmon(tmp_path, n, "ina3221", **contents)

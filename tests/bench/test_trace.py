@@ -3,6 +3,8 @@
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +37,11 @@ class Recorder:
 
 def run(machine: FakeMachine) -> dict:
     """Two files at two shapes, as the bench leaves them after measuring with the meter `external`."""
-    variants = [{"name": name, "bench": []} for name in ("large", "small")]
+    variants: list[dict[str, Any]] = [{"name": name, "bench": []} for name in ("large", "small")]
     runs = {"large": lambda: machine.work(0.5, 6.0), "small": lambda: machine.work(0.2, 4.5)}
     machine.sleep(33.3)
     for _ in range(2):
-        with external.open_meter(None) as meter:
+        with external.open_meter(Path()) as meter:
             found = metering.compare(runs, meter, random.Random(0), machine)
         for variant in variants:
             variant["bench"].append({"energy": found[variant["name"]]})

@@ -367,7 +367,7 @@ class TestRunDirectory:
         ],
     )
     def test_a_full_disk_in_the_words_of_each_library(self, error):
-        with pytest.raises(RunDirError, match=r"^there: the disk is full; free some space"), explained("there"):
+        with pytest.raises(RunDirError, match=r"^there: the disk is full; free some space"), explained(Path("there")):
             raise error
 
     def test_an_edited_stage_keeps_those_before_it(self, capsys):

@@ -106,7 +106,12 @@ class TestAnswers:
 
     def test_flags_become_one_call(self, capsys, monkeypatch):
         calls = []
-        monkeypatch.setattr(compressor, "run", lambda *given: calls.append(given) or REPORT)
+
+        def run(*given):
+            calls.append(given)
+            return REPORT
+
+        monkeypatch.setattr(compressor, "run", run)
         cli.main(["--recipe", "a/my.yaml"])
         cli.main(["--recipe", "my.yaml", "--set", "seed=1", "--set", "a.b=[c]", "--run-dir", "there"])
         assert calls == [
@@ -277,7 +282,7 @@ class TestErrors:
             (["bench", "x.onnx", "--length", "0"], "invalid value for '--length': 0 is not in the range x>=1"),
             (
                 ["--recipe", "x", "check", "y"],
-                "--recipe, --set and --run-dir stand before no command; put --set after it",
+                "--recipe, --set and --run-dir cannot precede a command; put --set after it",
             ),
             (["check", "no.yaml"], "no.yaml: no such file or packaged recipe; choose from "),
             (["--recipe", "digit_l1inf.yaml"], "digit_l1inf.yaml: no such file or packaged recipe; did you mean "),
@@ -379,7 +384,12 @@ class TestPython:
     def test_run_takes_a_path_a_dictionary_or_a_recipe(self, monkeypatch):
         pipeline = importlib.import_module("compressor.pipeline")
         calls = []
-        monkeypatch.setattr(pipeline, "run", lambda *given, recipe_file: calls.append((*given, recipe_file)) or REPORT)
+
+        def run(*given, recipe_file):
+            calls.append((*given, recipe_file))
+            return REPORT
+
+        monkeypatch.setattr(pipeline, "run", run)
         name = next(iter(packaged.summaries()))
         recipe = compressor.load_recipe(name)
         assert compressor.run(name) == REPORT

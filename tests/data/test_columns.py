@@ -3,8 +3,9 @@
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
-from compressor.data.columns import Columns, find_columns, label_words
+from compressor.data.columns import find_columns, label_words
 from compressor.errors import InputError
+from compressor.inputs.columns import Columns
 
 TEXT, IMAGE = "text-classification", "image-classification"
 WORD, NUMBER, CLASS = Value("string"), Value("int64"), ClassLabel(names=["no", "yes"])

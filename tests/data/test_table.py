@@ -1,6 +1,7 @@
 """Tables: read from any file, standardised, matched with a network by the names of their columns, run to the end."""
 
 import json
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -153,7 +154,7 @@ def test_settings_that_are_the_datasets_are_refused(csv):
         Source(config={"model_type": "mlp"}, processor="folder", task=TASK)
 
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "model": {"config": {"model_type": "autoencoder", "hidden_sizes": [12]}, "task": TASK},
     "stages": [
         {"stage": "finetune", "retrain": {"steps": 60, "lr": 5e-3}},

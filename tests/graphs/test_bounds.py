@@ -1,5 +1,7 @@
 """Bounds of ids and lengths: of every text family against its config and onnxruntime itself, and of foreign files."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -53,15 +55,16 @@ def test_every_family_against_its_config_and_onnxruntime(family, tmp_path):
             assert longest is None
             assert not fails(file, 150)
         else:
+            assert longest is not None
             assert longest == net.config.max_position_embeddings - AFTER_PADDING.get(family, 0)
             assert not fails(file, longest)
             assert fails(file, longest + 1)
 
 
 TABLE = np.zeros((50, 4), np.float32)
-QUANTIZED = {"t": np.zeros((50, 4), np.int8), "s": np.float32(0.1), "z": np.int8(0)}
-NUMBERS = {"flat": [-1], "zero": [0], "one": [1], "two": [2], "nought": 0, "unit": 1}
-LOOKUPS = {
+QUANTIZED: dict[str, Any] = {"t": np.zeros((50, 4), np.int8), "s": np.float32(0.1), "z": np.int8(0)}
+NUMBERS: dict[str, Any] = {"flat": [-1], "zero": [0], "one": [1], "two": [2], "nought": 0, "unit": 1}
+LOOKUPS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("y = Gather (t, ids)", {"t": TABLE}),
     "of exporters": (
         '"onnx::Gather_7" = Cast <to = 6> (ids) "/emb/Gather_out" = Gather ("onnx::Gather_3", "onnx::Gather_7")'

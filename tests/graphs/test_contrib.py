@@ -1,5 +1,7 @@
 """Operations of onnxruntime's own: written as standard ones they have the shapes that onnxruntime gives them."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -146,7 +148,7 @@ CASES = {  # declared inputs, the operation, weights, FLOPs by hand
         0,
     ),
 }
-NUMBERS = {"float": np.float32, "uint8": np.uint8, "int32": np.int32}
+NUMBERS: dict[str, Any] = {"float": np.float32, "uint8": np.uint8, "int32": np.int32}
 
 
 @pytest.fixture(params=CASES)
@@ -160,14 +162,16 @@ def case(request, tmp_path):
 def test_shapes_and_flops(case):
     file, n_flops = case
     proto = shapes.skeleton(file)
-    inputs = shapes.at(proto, 2, 4)
+    inputs: dict[str, Any] = {**shapes.at(proto, 2, 4)}
     steps = list(shapes.walk(proto, inputs))
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
     types = {each.name: NUMBERS[each.type.removeprefix("tensor(").removesuffix(")")] for each in session.get_inputs()}
     result = session.run(None, {name: np.zeros(value.shape, types[name]) for name, value in inputs.items()})[0]
-    made = {name: value for step in steps for name, value in zip(step.node.output, step.outputs, strict=True)}
+    made: dict[str, Any] = {
+        name: value for step in steps for name, value in zip(step.node.output, step.outputs, strict=True)
+    }
     assert made["y"].shape == result.shape
     assert made["y"].type.tensor_type.elem_type == onnx.helper.np_dtype_to_tensor_dtype(result.dtype)
     assert flops.count(file, 2, 4) == n_flops

@@ -22,7 +22,15 @@ def main(folders):
     with tempfile.TemporaryDirectory(prefix="optimum-") as environment:
         venv.create(environment, with_pip=True)
         python = Path(environment, "bin", "python")
-        install = [python, "-m", "pip", "install", "--quiet", "--requirement", HERE.with_name("requirements.txt")]
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--requirement",
+            str(HERE.with_name("requirements.txt")),
+        ]
         if subprocess.run(install, check=False).returncode:
             return SKIPPED
         return max(subprocess.run([python, HERE, INSIDE, folder], check=False).returncode for folder in folders)

@@ -20,7 +20,6 @@ from compressor.model import Model, OnnxGraph, Task, outputs_of, pretrained
 from compressor.plugins import discover
 from compressor.stages import export
 from compressor.surgery import layers
-from compressor.training.context import Context
 
 NAMES = re.compile(
     r"((encoder|decoder)\.)?((layer|stage)\.\d+\.|(stem|head)\.)?((block|layer)\.\d+\.)?"
@@ -249,7 +248,7 @@ def test_ragged_widths_are_exported_as_they_are(family, tmp_path):
     net = tiny.tiny(family)
     tiny.make_ragged_(net)
     model = Model(net, arch_of(net), Task(*tiny.task_of(net)))
-    context = Context(tmp_path, "", 0, data=None, originals=None)
+    context = tiny.bare_context(tmp_path)
     graph = export.run(model, export.Options(stage="export"), context)
     in_file = {size for each in onnx.load(graph.path).graph.initializer for size in each.dims}
     for width in model.widths():

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -16,9 +17,9 @@ from compressor.plugins import discover
 settings.register_profile("laws", deadline=None)  # the first call of a torch kernel is slow
 settings.load_profile("laws")
 
-BALLS = discover(balls, balls.Ball)
+BALLS: dict[str, Any] = discover(balls, balls.Ball)
 EXACT = [name for name, ball in BALLS.items() if ball.EXACT]
-DIMS = {name: inspect.signature(ball.project).parameters.get("dim") for name, ball in BALLS.items()}
+DIMS: dict[str, Any] = {name: inspect.signature(ball.project).parameters.get("dim") for name, ball in BALLS.items()}
 GROUPED = [name for name, dim in DIMS.items() if dim]  # the others take tensors of any shape as one vector
 SPARSE = [name for name, ball in BALLS.items() if ball.ZEROES != "nothing"]
 

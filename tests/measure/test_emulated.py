@@ -15,12 +15,12 @@ import emulated_cortex as example
 import pytest
 import torch
 import yaml
+from tiny import bare_context
 
 from compressor import cli
 from compressor.bench import host
 from compressor.model import Source, load_model
 from compressor.stages import export, quantize
-from compressor.training.context import Context
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits_l1inf.yaml"
 PROGRAMS = ("qemu-aarch64", "apt-get", "dpkg-deb")
@@ -187,7 +187,7 @@ def exported(tmp_path_factory):
     torch.manual_seed(0)
     source = Source(config=yaml.safe_load(RECIPE.read_text())["model"]["config"], task="image-classification")
     folders = [tmp_path_factory.mktemp(name) for name in ("fp32", "int8")]
-    fp32, int8 = (Context(each, "", 0, data=None, originals=None) for each in folders)
+    fp32, int8 = (bare_context(each) for each in folders)
     graph = export.run(load_model(source, list("0123456789")), export.Options(stage="export"), fp32)
     return graph.path, quantize.run(graph, quantize.Options(stage="quantize"), int8).path
 

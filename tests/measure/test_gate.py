@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,13 +18,14 @@ from compressor.measure import gate as measured_gate
 from compressor.measure import launch
 from compressor.report import gate as shown_gate
 from compressor.report import words
+from compressor.report.gate_result import Check
 
 
 def entry(verdict="pass", ratio=0.001, length=32, threads=1, difference=1e-6):
     return {
         "batch_size": 1, "length": length, "threads": threads, "n_blocks": 20, "new_cpu_ms": 10 * (1 + ratio),
         "baseline_cpu_ms": 10.0, "ratio": ratio, "low": ratio - 0.004, "high": ratio + 0.004, "verdict": verdict,
-        "output_difference": difference,
+        "output_difference": difference, "nonfinite_outputs": {"new": [], "baseline": []}, "other_outputs": [],
     }  # fmt: skip
 
 
@@ -42,14 +44,15 @@ def files(tmp_path, monkeypatch):
 @pytest.fixture
 def labelled():
     """Write real inputs with their classes, four texts of ten words."""
-    arrays = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), np.ones((4, 10), np.int64))
-    np.savez("dev.npz", **arrays, labels=np.array([0, 1, 1, 0]))
+    inputs = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), np.ones((4, 10), np.int64))
+    arrays: dict[str, Any] = {**inputs, "labels": np.array([0, 1, 1, 0])}
+    np.savez("dev.npz", **arrays)
 
 
 @pytest.fixture
 def finds(monkeypatch):
     """Say what the bench finds, shape by shape, run by run; collects the plans."""
-    plans = []
+    plans: list[Any] = []
 
     def put(*runs, memory=(2**20, 2**20), accuracy=None, n_instructions=None):
         def gate(plan):
@@ -60,6 +63,7 @@ def finds(monkeypatch):
             settings = {"seed": plan.get("seed", 0), "margin": plan["margin"], "budget_s": plan["budget_s"]}
             head = {"format": 1, "environment": {}, **settings}
             facts = {"peak_memory_bytes": peaks, "accuracy": accuracy, "n_examples": 200 if accuracy else None}
+            facts["n_nonfinite"] = {"new": 0, "baseline": 0} if accuracy else None
             return {**head, "verdict": verdict, **facts, "n_instructions": n_instructions, "shapes": entries}
 
         monkeypatch.setattr(launch, "gate", gate)
@@ -144,7 +148,7 @@ def test_every_check_has_the_same_keys(capsys, finds):
         ("flops", "1"), ("flops", "1x32"), ("bytes", None), ("parameters", None), ("memory", None),
         ("operations", None),
     ]  # fmt: skip
-    assert all(each.keys() >= {"name", *measured_gate.KEYS} for each in found["checks"])
+    assert all(each.keys() >= Check.__required_keys__ for each in found["checks"])
     latency = found["checks"][0]
     assert latency["low"] <= latency["ratio"] <= latency["high"] < latency["margin"] == 0.02
     assert {each["verdict"] for each in found["checks"][2:]} == {"info"}
@@ -322,9 +326,7 @@ def test_a_miss_by_little_is_not_shown_as_none(capsys, finds):
 
 
 def test_annotations_escape_what_github_reads():
-    check = measured_gate._check(
-        "latency", shape="1x32", ratio=0.1, low=0.1, high=0.1, margin=0.02, verdict="regression"
-    )
+    check = measured_gate._latency(entry("regression", ratio=0.1), margin=0.02)
     result = {"new": "C:a,b.onnx", "verdict": "regression", "inconclusive": "fail", "checks": [check]}
     [line] = shown_gate.annotations(result)
     assert line.startswith("::error file=C%3Aa%2Cb.onnx,title=")
@@ -380,7 +382,7 @@ class TestSelfTest:
     )
     def test_it_takes_nothing_that_it_would_not_use(self, capsys, options):
         assert main(["gate", "new.onnx", "--self-test", *options]) == 2
-        assert "--self-test stands alone with --margin, --budget, --inputs and the shapes" in capsys.readouterr().err
+        assert "--self-test takes only --margin, --budget, --inputs and the shapes" in capsys.readouterr().err
 
 
 class TestBadInput:

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from tiny import bare_context
 
 from compressor.model import Source, load_model
 from compressor.stages import export
-from compressor.training.context import Context
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits_l1inf.yaml"
 
@@ -29,7 +29,7 @@ def exported(tmp_path_factory):
         config = yaml.safe_load(RECIPE.read_text())["model"]["config"] | wider
         source = Source(config=config, task="image-classification")
         folder = tmp_path_factory.mktemp(name)
-        context = Context(folder, "", 0, data=None, originals=None)
+        context = bare_context(folder)
         return export.run(load_model(source, list("0123456789")), export.Options(stage="export"), context).path
 
     return SimpleNamespace(same=file("same"), wider=file("wider", intermediate_size=512))

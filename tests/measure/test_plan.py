@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -159,11 +160,12 @@ def test_a_bench_that_is_stopped_leaves_nothing_running(stop, tmp_path):
     classifier(Path("model.onnx"))
     command = [sys.executable, "-m", "compressor.cli", "bench", str(tmp_path / "model.onnx"), "--seconds", "60"]
     ours = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
-    assert any(line.startswith("energy") for line in ours.stderr)
+    stderr: Any = ours.stderr
+    assert any(line.startswith("energy") for line in stderr)
     [plan] = tmp_path.glob("compress-*/plan.json")
     ours.send_signal(stop)
     assert ours.wait() == 130
-    ours.stderr.close()
+    stderr.close()
     assert not plan.parent.exists()
     for _ in range(100):
         if not is_running(str(plan)):

@@ -13,6 +13,7 @@ import venv
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_what_is_no_bundle_is_not_replaced(files, capsys, name):
     exit_code, answer, _ = compress(capsys, "bundle", *files, "--out", name)
     assert (exit_code, answer["error"]) == (
         8,
-        f"{name}: exists and is no bundle, or holds more than one; choose another --out",
+        f"{name}: exists and is not a bundle, or holds more than one; choose another --out",
     )
     assert Path(name).exists()
 
@@ -183,7 +184,7 @@ def test_a_command_runs_the_bundle(files, capsys):
         ("command: python3", 2, "--on command: python3: should be ssh://"),
         ("ssh://", 2, "--on ssh://: should be ssh://"),
         ("command: no-such-emulator {script}", 3, "--on command: no-such-emulator: cannot be started: No such file"),
-        ("command: false {script}", 3, "--on command: false: ended with 1: no word why"),
+        ("command: false {script}", 3, "--on command: false: ended with 1: no error message"),
         ("command: true {script}", 3, "--on command: true: gave no result; does it run {script}?"),
         ("command: echo {script}", 3, "--on command: echo: gave no result; does it run {script}?"),
         ("command: 'python3 {script}", 2, "--on command: 'python3 {script}: No closing quotation"),
@@ -220,6 +221,7 @@ def ssh(tmp_path):
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd of root goes to have no rights
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.PIPE, text=True)
+    stderr: Any = server.stderr
     known_hosts = tmp_path / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}")
     try:
@@ -227,13 +229,13 @@ def ssh(tmp_path):
             with closing(socket.socket()) as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            assert server.poll() is None, server.stderr.read()
+            assert server.poll() is None, stderr.read()
             time.sleep(0.1)
         yield port, f"ssh -F none -i {tmp_path / 'mine'} -o UserKnownHostsFile={known_hosts}"
     finally:
         server.terminate()
         server.wait()
-        server.stderr.close()
+        stderr.close()
 
 
 def test_a_run_on_another_host(files, capsys, ssh):

@@ -44,7 +44,7 @@ class Mirror(BaseHTTPRequestHandler):
         headers = {
             "X-Repo-Commit": COMMIT,
             "ETag": f'"{len(content)}-{self.path[-20:]}"',
-            "Content-Length": len(content),
+            "Content-Length": str(len(content)),
         }
         for name, value in headers.items():
             self.send_header(name, value)

@@ -353,7 +353,7 @@ def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3, "bos_token_id": 3}
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
-    config = transformers.GPT2Config(**sizes)
+    config = transformers.AutoConfig.for_model("gpt2", **sizes)
     text.agree_(config, tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)

@@ -17,6 +17,7 @@ def test_a_bad_radius_is_refused(radius, words):
 
 def test_a_radius_per_batch_item_is_shaped_against_the_groups():
     radii = arguments.as_radius(torch.tensor([1.0, 2.0]), torch.ones(2, 5).double())
+    assert isinstance(radii, torch.Tensor)
     assert radii.tolist() == [[1.0], [2.0]]
     assert arguments.as_radius(3.0, torch.ones(2, 5).double()) == 3.0
 

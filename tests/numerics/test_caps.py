@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,14 +11,19 @@ from compressor.numerics.reductions import excess
 
 def count_visits(monkeypatch):
     """A list that grows by the number of groups of every visit to all members."""
-    visits, found = [], caps.excess
+    visits: list[tuple[int, int]] = []
 
     def counting(groups, points):
         visits.append((groups.n_entries, groups.shape[-1]))
-        return found(groups, points)
+        return excess(groups, points)
 
     monkeypatch.setattr(caps, "excess", counting)
     return visits
+
+
+def reaching(lengths):
+    """How far the groups' sums are beyond their lengths, as `find_caps` asks."""
+    return lambda sums, counts, held: sums - lengths
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (700, 30), (3000, 8), (2, 600, 9)])
@@ -28,7 +34,7 @@ def test_each_group_holds_its_length(shape, dtype):
     held, _ = excess(groups, groups.zeros())
     for share in (1e-3, 0.1, 0.6, 0.99):
         lengths = share * held
-        found = caps.find_caps(groups, lambda sums, counts, held, lengths=lengths: sums - lengths)
+        found = caps.find_caps(groups, reaching(lengths))
         kept, _ = excess(groups, found)
         torch.testing.assert_close(kept, lengths, rtol=1e-12 if dtype == torch.float64 else 2e-5, atol=0)
 
@@ -53,7 +59,7 @@ def test_thresholds_are_rounded_up():
     assert 0 <= float(excess(groups, threshold)[0]) <= 1e-5
 
 
-HARD = {
+HARD: dict[str, Callable[[int], torch.Tensor]] = {
     "geometric": lambda n: 0.5 ** torch.arange(n),
     "harmonic": lambda n: 1 / torch.arange(1, n + 1),
     "steep": lambda n: torch.arange(1, n + 1).double() ** 10,
@@ -73,7 +79,7 @@ def test_few_visits_suffice(kind, monkeypatch):
     for share in (1e-9, 1e-3, 0.1, 0.9, 1 - 1e-9):
         visits.clear()
         lengths = share * members.sum()
-        caps.find_caps(groups, lambda sums, counts, held, lengths=lengths: sums - lengths)
+        caps.find_caps(groups, reaching(lengths))
         assert sum(n_entries == groups.n_entries for n_entries, _ in visits) <= 20
 
 

@@ -23,11 +23,11 @@ def test_lowered_heights_hold_the_volume(heights, volume, data):
     assert (lowered >= 0).all()
     held, had = (masses * lowered).sum(-1), (masses * heights).sum(-1)
     torch.testing.assert_close(held, had.clamp(max=volume), rtol=1e-12, atol=1e-9)
-    rounding = {"rtol": 1e-12, "atol": 1e-14 * float(heights.amax())}  # a level is as exact as the heights it lies in
+    atol = 1e-14 * float(heights.amax())  # a level is as exact as the heights it lies in
     step = heights - lowered  # the same for all that are left, and no less than the others
     assert (step <= step.amax(-1, keepdim=True)).all()
     left = torch.where(lowered > 0, step, step.amax(-1, keepdim=True))
-    torch.testing.assert_close(left, step.amax(-1, keepdim=True).expand_as(left), **rounding)
+    torch.testing.assert_close(left, step.amax(-1, keepdim=True).expand_as(left), rtol=1e-12, atol=atol)
     assert (was_more[..., 0] | (had <= volume * (1 + 1e-12) + 1e-9)).all()
 
 

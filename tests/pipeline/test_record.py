@@ -7,7 +7,7 @@ from tiny import arch_of, task_of
 
 from compressor import surgery
 from compressor.model import Model, Task
-from compressor.pipeline.record import facts_of
+from compressor.pipeline.record import record_of
 from compressor.recipe.schema import Bench
 
 
@@ -22,5 +22,5 @@ def test_query_heads_that_share_a_group_are_not_counted_beside_it(family):
     net = tiny.tiny(family)
     zero_(net, "layer.0.heads", [1])
     zero_(net, "layer.1.ffn", [0, 3, 7, 8, 23])
-    facts = facts_of(Model(net, arch_of(net), Task(*task_of(net))), Bench(lengths=(4,)))
-    assert facts["column_sparsity"] == 6 / 52
+    record = record_of(Model(net, arch_of(net), Task(*task_of(net))), Bench(lengths=(4,)))
+    assert record["column_sparsity"] == 6 / 52

@@ -1,6 +1,7 @@
 """A network of timm in a recipe, through transformers' wrapper: trained, cut, exported, loaded, and cut again."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -72,9 +73,8 @@ def test_a_cut_checkpoint_is_cut_again(cut, tmp_path):
 
 def test_a_checkpoint_with_timms_own_processor_is_trained(tmp_path):
     how = {"input_size": [1, 32, 32], "mean": [0.5], "std": [0.5], "interpolation": "bicubic", "crop_pct": 1.0}
-    config = TimmWrapperConfig(
-        architecture="resnet18", num_labels=10, model_args=CONFIG["model_args"], pretrained_cfg=how
-    )
+    settings: dict[str, Any] = {"model_args": CONFIG["model_args"], "num_labels": 10, "pretrained_cfg": how}
+    config = TimmWrapperConfig(architecture="resnet18", **settings)
     config.id2label = {index: str(index) for index in range(10)}
     TimmWrapperForImageClassification(config).save_pretrained(tmp_path / "timm")
     model = {"task": "image-classification", "checkpoint": str(tmp_path / "timm")}

@@ -3,6 +3,7 @@
 import runpy
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,6 +42,11 @@ def load(text: str, *overrides: str) -> Recipe:
     return load_recipe("my.yaml", overrides)
 
 
+def first_stage(text: str, *overrides: str) -> Any:
+    """Options of the first stage, whose keys hang on the stage."""
+    return load(text, *overrides).stages[0]
+
+
 def problems(text: str, *overrides: str) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         load(text, *overrides)
@@ -56,7 +62,7 @@ def with_line(text: str, number: int, line: str) -> str:
 def test_a_recipe_loads_with_defaults():
     recipe = load(SMALL)
     assert [stage.stage for stage in recipe.stages] == ["project", "shrink", "export", "quantize"]
-    assert recipe.stages[0].ball == "l1_inf"
+    assert first_stage(SMALL).ball == "l1_inf"
     assert recipe.bench.lengths == (32, 128)
     assert recipe.gates.max_accuracy_drop is None
 
@@ -194,10 +200,10 @@ def test_any_text_is_a_recipe_or_a_recipe_error(tmp_path_factory, text):
 
 class TestScalars:
     def test_short_floats_are_numbers(self):
-        assert load(SMALL.replace("{steps: 1}", "{steps: 1, lr: 1e-4}")).stages[0].retrain.lr == 1e-4
+        assert first_stage(SMALL.replace("{steps: 1}", "{steps: 1, lr: 1e-4}")).retrain.lr == 1e-4
 
     def test_whole_numbers_pass_for_floats(self):
-        assert load(SMALL.replace("{steps: 1}", "{epochs: 2}")).stages[0].retrain.epochs == 2.0
+        assert first_stage(SMALL.replace("{steps: 1}", "{epochs: 2}")).retrain.epochs == 2.0
 
     def test_words_that_yaml_1_1_takes_for_something_else_are_text(self):
         recipe = load(
@@ -213,12 +219,13 @@ class TestOverrides:
             SMALL, "seed=3", "stages.0.retrain.lr=1e-3", "stages[0].widths=['*.ffn']", "bench.threads=[1, 4]",
             "data.report_split=null", "gates={max_size_ratio: 0.5}", "model.checkpoint=a=b",
         )  # fmt: skip
-        assert (recipe.seed, recipe.stages[0].retrain.lr, recipe.stages[0].widths) == (3, 1e-3, ("*.ffn",))
+        stage: Any = recipe.stages[0]
+        assert (recipe.seed, stage.retrain.lr, stage.widths) == (3, 1e-3, ("*.ffn",))
         assert (recipe.bench.threads, recipe.gates.max_size_ratio) == ((1, 4), 0.5)
         assert (recipe.data.report_split, recipe.model.checkpoint) == (None, "a=b")
 
     def test_missing_mappings_are_made(self):
-        assert load(SMALL, "stages.0.retrain.distill.logits=0.5").stages[0].retrain.distill.logits == 0.5
+        assert first_stage(SMALL, "stages.0.retrain.distill.logits=0.5").retrain.distill.logits == 0.5
 
     def test_a_later_one_wins(self):
         assert load(SMALL, "seed=1", "seed=2").seed == 2

@@ -50,6 +50,17 @@ def test_a_result_without_int8_is_compared_with_fp32(report):
     assert accuracy.cells[1] == compare.Cell("0.8979", words.NONE)
 
 
+def test_files_of_other_precisions_have_pairs_of_their_own(report):
+    """What is stored in four bits is compared with four bits, after all coarser comparisons."""
+    for index in (1, 3):
+        report["variants"].append(report["variants"][index] | {"precision": "int4"})
+    pairs = compare.pairs(report["variants"])
+    assert [pair.precision for pair in pairs] == ["fp32", "int8", "int4"]
+    assert compare.last_pair(report["variants"]) == pairs[2]
+    assert compare.reference(report["variants"]) == pairs[0].original
+    assert compare.last_pair(report["variants"][:2]) == compare.Pair(None, None, None)
+
+
 def test_a_slower_file_is_said_to_be_slower(report):
     for entry in report["variants"][3]["bench"]:
         entry["p50_ms"] *= 10

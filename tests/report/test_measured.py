@@ -43,6 +43,19 @@ def test_a_result_of_the_first_version_gets_the_keys_of_today(tmp_path):
     assert found["environment"]["temperature_c"] is None
 
 
+@pytest.mark.parametrize(
+    ("written", "precision", "is_quantized"),
+    [
+        ({"quantized": True}, "int8", True), ({"quantized": False}, "fp32", False), ({"quantized": None}, None, None),
+        ({}, None, None), ({"precision": None}, None, None), ({"precision": "fp16"}, "fp16", False),
+        ({"precision": "int4"}, "int4", True), ({"precision": "ternary", "quantized": False}, "ternary", True),
+    ],
+)  # fmt: skip
+def test_the_precision_of_a_file_is_known_from_any_version(written, precision, is_quantized):
+    found = measured.variant(BOARD["variants"][0] | written)
+    assert (found["precision"], found["quantized"]) == (precision, is_quantized)
+
+
 def test_a_result_of_today_stays_as_it_is(save):
     read = measured.read(save(BOARD))
     assert all(read["environment"][key] == value for key, value in BOARD["environment"].items())

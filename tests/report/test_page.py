@@ -13,7 +13,9 @@ from fake_run import ACCURACY, board, emulated, finished_run, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.report import card, compare, limits, measured, page, spread, words
+from compressor.bench.result import PRECISIONS
+from compressor.bench.shape import Shape
+from compressor.report import card, compare, figures, limits, measured, page, spread, words
 from compressor.tasks import text_classification
 
 SIZES = {"": 1.0, "m": 1e-3, "µ": 1e-6, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -107,14 +109,14 @@ def test_every_number_of_the_tables_is_that_of_the_json(run):
     assert len(times) == len(joules) == 16
     for variant in result["variants"]:
         for entry in variant["bench"]:
-            at = words.shape(entry), variant["name"]
+            at = words.shape(Shape.of(entry)), variant["name"]
             keys = ("p50_ms", "p90_ms", "p99_ms", "mean_ms", "cpu_ms", "throughput_per_s", "n_instructions", "n_runs")
             assert [number(cell) for cell in times[at]] == pytest.approx([entry[key] for key in keys], rel=0.006)
             kind, net, bounds, *others = joules[at]
             low, high = bounds.split(" to ")
             shown = [number(cell) for cell in (net, f"{low} {high.split()[1]}", high, *others)]
-            keys = ("net_j", "low", "high", "gross_j", "mean_w", "inferences_per_s", "edp_js")
-            assert shown == pytest.approx([entry["energy"][key] for key in keys], rel=0.006)
+            energy_keys = ("net_j", "low", "high", "gross_j", "mean_w", "inferences_per_s", "edp_js")
+            assert shown == pytest.approx([entry["energy"][key] for key in energy_keys], rel=0.006)
             assert kind == "measured"
 
 
@@ -141,6 +143,11 @@ def test_the_figure_of_a_scenario_stands_out(run):
     assert [number(cell) for cell in bold] == pytest.approx([e[figures[e["scenario"]]] for e in entries], rel=0.006)
 
 
+def test_every_precision_has_a_colour():
+    css = (Path(page.__file__).parent / "page.css").read_text()
+    assert all(f".{precision} {{ --own:" in css for precision in (*PRECISIONS, figures.style_of(None)))
+
+
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from(list(ACCURACY)), st.integers(0, 3)),
@@ -149,10 +156,12 @@ def test_the_figure_of_a_scenario_stands_out(run):
 )
 @settings(max_examples=40, deadline=None)
 def test_kinds_of_joules_share_neither_a_chart_nor_a_ratio(kinds):
-    facts = [{"quantized": "int8" in name, "kind": "original" if "original" in name else "result"} for name in ACCURACY]
+    facts = [
+        {"precision": name.split()[1], "kind": "original" if "original" in name else "result"} for name in ACCURACY
+    ]
     variants = measured.completed(board(kinds))["variants"]
     variants = [each | of_run for each, of_run in zip(variants, facts, strict=True)]
-    shapes = compare.shapes(variants)
+    shapes = [words.shape(shape) for shape in compare.shapes(variants)]
 
     drawn = set()
     for chart in (Page(drawing).charts[0] for drawing in spread.energy(variants)):
@@ -238,7 +247,7 @@ class TestCharts:
     def variants(self, **energy: Any) -> list[dict[str, Any]]:
         found = measured.completed(board())["variants"]
         for each in found:
-            each |= {"quantized": False, "kind": "original"}
+            each |= {"precision": "fp32", "kind": "original"}
             for entry in each["bench"]:
                 entry["energy"] |= energy
         return found

@@ -184,7 +184,7 @@ def test_charts_survive_equal_numbers(finished):
 
 def test_the_upright_line_is_the_interval_of_the_accuracy_even_where_all_answers_were_right():
     entry = {"batch_size": 1, "length": 32, "threads": 1, "p50_ms": 1.0, "p90_ms": 1.5}
-    known = {"name": "a", "kind": "result", "quantized": False, "bench": [entry], "accuracy": 1.0}
+    known = {"name": "a", "kind": "result", "precision": "fp32", "bench": [entry], "accuracy": 1.0}
     (chart,) = figures.accuracy_against_latency([{**known, "n_examples": 10}, {**known, "n_examples": 100}])
     upright = re.findall(r'<line class="whisker fp32" x1="([^"]+)" y1="([^"]+)" x2="\1" y2="([^"]+)"', chart)
     few, many = (float(start) - float(end) for _, start, end in upright)

@@ -1,10 +1,10 @@
 """Fixtures of the stages: a tiny model, and its exported graph."""
 
 import pytest
+from tiny import bare_context
 
 from compressor.model import Source, load_model
 from compressor.stages import export
-from compressor.training.context import Context
 
 METADATA = {"producer": "compressor", "version": "0.0", "source": "hub/name", "recipe": "0123"}
 
@@ -15,7 +15,7 @@ def context():
 
     def make(folder):
         folder.mkdir(exist_ok=True)
-        return Context(folder, "key", 0, data=None, originals=None, metadata=METADATA)
+        return bare_context(folder, "key", metadata=METADATA)
 
     return make
 

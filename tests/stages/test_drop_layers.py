@@ -12,7 +12,6 @@ import compressor
 from compressor.errors import RecipeError
 from compressor.model import Model, Task
 from compressor.stages import drop_layers
-from compressor.training.context import Context
 
 REFUSED = ("albert", "autoencoder", "bart", "convnext", "mlp", "mobilenet_v2", "resnet", "swin", "t5")
 
@@ -23,7 +22,7 @@ def model_of(family):
 
 
 def run(model, **settings):
-    context = Context(Path(), "", 0, data=None, originals=None, is_dry=True)
+    context = tiny.bare_context(Path(), is_dry=True)
     return drop_layers.run(model, drop_layers.Options(stage="drop_layers", **settings), context)
 
 

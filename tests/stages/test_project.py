@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from compressor.errors import NumericsError
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
 from compressor.stages.project import Options, run
-from compressor.training.context import Context, Originals
+from compressor.training.context import Context
+from compressor.training.teacher import Originals
 
 TASK = "text-classification"
 RETRAIN = {"steps": 1, "batch_size": 8, "lr": 1e-4}
@@ -111,7 +113,11 @@ def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, 
     with torch.no_grad():
         for parameter in model.net.parameters():
             parameter.mul_(1.5)
-    settings = {"protocol": "rewind", "rewind_to": str(tmp_path / "initial"), "retrain": {**RETRAIN, "lr": 1e-12}}
+    settings: dict[str, Any] = {
+        "protocol": "rewind",
+        "rewind_to": str(tmp_path / "initial"),
+        "retrain": {**RETRAIN, "lr": 1e-12},
+    }
     run(model, Options(stage="project", column_sparsity=0.5, **settings), context)
     torch.testing.assert_close(model.net.classifier.weight, initial)
     assert set(n_dead(model).values()) == {2, 12}

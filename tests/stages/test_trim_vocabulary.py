@@ -11,10 +11,12 @@ from compressor.data.batches import Data, Split, prepare
 from compressor.data.dataset import Dataset, open_dataset
 from compressor.errors import NumericsError, RecipeError
 from compressor.measure import launch
-from compressor.model.artifact import Model, Source, load_model, open_model, open_task, save_model
+from compressor.model.artifact import Model, load_model, open_model, open_task, save_model
+from compressor.model.checkpoint import Source
 from compressor.model.outputs import logits_of
 from compressor.stages import drop_layers, trim_vocabulary
-from compressor.training.context import Context, Originals
+from compressor.training.context import Context
+from compressor.training.teacher import Originals
 
 TEXT = "text-classification"
 FAMILIES = [family for family, settings in TINY.items() if "vocab_size" in settings]

@@ -224,7 +224,7 @@ def test_sizes_that_the_code_names_are_found_out(how, reason):
 def test_the_example_of_the_page_on_families_works_when_pasted(capsys):
     page = (Path(__file__).parents[2] / "docs" / "reference" / "families.md").read_text()
     section = page[page.index("## Any `nn.Module`") :]
-    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], {})
+    exec(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], {})
     assert "Conv2d(3, 8, " in capsys.readouterr().out
 
 

@@ -1,5 +1,7 @@
 """Surgery on networks that are nobody's architecture: a user's own modules with declared widths."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -292,7 +294,7 @@ CHANNELS = Width("channels", "channel", 4, (Cut("0", "out"),), (Cut("3", "in"),)
 
 @pytest.mark.parametrize("side", ["producer", "consumer", "both"])
 def test_channels_go_with_their_batch_norm(side):
-    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
+    net: Any = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
     for parameter in net.parameters():
         nn.init.normal_(parameter)
     nn.init.normal_(net[1].running_mean)
@@ -308,7 +310,7 @@ def test_channels_go_with_their_batch_norm(side):
 
 def test_a_padded_convolution_takes_no_constant():
     """Where it reads padding, the constant is not there: 0.15 wrong at the borders of a real network."""
-    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
+    net: Any = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).eval()
     surgery.zero_units_(net, CHANNELS, mask(0, 1, 2, 3), "producer")
     nn.init.ones_(net[1].bias[1:2])
     with pytest.raises(ValueError, match="channels: removed units emit constants, which '3' pads with zeros"):

@@ -1,6 +1,7 @@
 """Cuts of a ResNet agree with those that Torch-Pruning finds by tracing the gradients' graph."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from compressor.archs import resnet
 
 torch_pruning = pytest.importorskip("torch_pruning", reason="a check against another tool")
 
-SIZES = {"num_channels": 1, "embedding_size": 8, "hidden_sizes": [16, 24], "depths": [2, 2]}
+SIZES: dict[str, Any] = {"num_channels": 1, "embedding_size": 8, "hidden_sizes": [16, 24], "depths": [2, 2]}
 PIXELS = {"pixel_values": torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))}
 REMOVED = [0, 2]
 

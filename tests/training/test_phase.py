@@ -15,6 +15,7 @@ from compressor.training.options import Distill, Retrain
 from compressor.training.phase import Phase, fit, lr_factor, observe
 from compressor.training.teacher import RememberingTeacher, Teacher, teacher_for
 
+SIDES: tuple[surgery.Side, ...] = ("both", "producer", "consumer")
 TASK, IMAGES = "text-classification", "image-classification"
 RESNET = {"model_type": "resnet", "layer_type": "basic", "image_size": 8, "num_channels": 1}
 RESNET |= {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [2, 1]}
@@ -48,7 +49,7 @@ def test_training_lowers_the_loss(model, data):
 
 def test_dead_units_stay_dead_on_every_side(model, data):
     widths = surgery.select(model.widths(), ["*.heads", "*.head_dims", "*.ffn"])
-    for width, side in zip(widths, cycle(("both", "producer", "consumer")), strict=False):
+    for width, side in zip(widths, cycle(SIDES), strict=False):
         units = torch.zeros(width.size, dtype=torch.bool)
         units[1] = True
         surgery.zero_units_(model.net, width, units, side)
@@ -67,7 +68,7 @@ def small_resnet():
 
 def test_dead_channels_stay_dead_through_batch_norms():
     model, data = small_resnet()
-    for width, side in zip(model.widths(), cycle(("both", "producer", "consumer")), strict=False):
+    for width, side in zip(model.widths(), cycle(SIDES), strict=False):
         surgery.zero_units_(model.net, width, torch.arange(width.size) == 1, side)
     fit(phase(model, data, weight_decay=0.1), 0, None, keep_nothing)
     pixels = data.train.batch(range(8))

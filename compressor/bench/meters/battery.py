@@ -28,8 +28,8 @@ def open_meter(root: Path, clock: Clock = HOST_CLOCK) -> PowerMeter:
 def _batteries(root: Path) -> list[Path]:
     """Batteries of the machine; those of mice and keyboards have the scope `Device`."""
     supplies = sorted((root / "sys/class/power_supply").glob("*/type"))
-    found = [path.parent for path in supplies if sysfs.text(path, "battery") == "Battery"]
-    return [each for each in found if not _is_of_device(each)]
+    batteries = [path.parent for path in supplies if sysfs.text(path, "battery") == "Battery"]
+    return [battery for battery in batteries if not _is_of_device(battery)]
 
 
 def _is_of_device(battery: Path) -> bool:
@@ -39,11 +39,11 @@ def _is_of_device(battery: Path) -> bool:
 
 def _total_w(batteries: list[Path]) -> float:
     """Sum over the batteries that discharge; where there are two, one may rest."""
-    states = {each: sysfs.text(each / "status", "battery") for each in batteries}
-    discharging = [each for each, state in states.items() if state == "Discharging"]
+    states = {battery: sysfs.text(battery / "status", "battery") for battery in batteries}
+    discharging = [battery for battery, state in states.items() if state == "Discharging"]
     if not discharging or "Charging" in states.values():
-        found = ", ".join(f"{each.name} is {state!r}" for each, state in states.items())
-        raise InputError(f"meter 'battery': {found}; unplug the supply, only a discharging battery tells the power")
+        shown = ", ".join(f"{battery.name} is {state!r}" for battery, state in states.items())
+        raise InputError(f"meter 'battery': {shown}; unplug the supply, only a discharging battery shows the power")
     return sum(map(_watts, discharging))
 
 

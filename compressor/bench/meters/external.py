@@ -7,7 +7,7 @@ PREFERENCE = 9
 
 
 def available(root: Path) -> bool:
-    """Nothing on this machine tells of it: never found by itself, only asked for."""
+    """Nothing on this machine shows it: it is used only if a plan asks for it."""
     return False
 
 

@@ -32,9 +32,9 @@ def _counters(root: Path) -> list[Path]:
     by_name: dict[str, list[Path]] = {}
     for chip in sysfs.chips(root):
         by_name.setdefault(sysfs.text(chip / "name", "hwmon"), []).extend(sorted(chip.glob("energy*_input")))
-    found = next((by_name[name] for name in sorted(by_name) if by_name[name] and name not in GPUS), [])
-    sockets = [path for path in found if _label(path).startswith(SOCKET)]  # each contains its cores
-    return sockets or found
+    counters = next((by_name[name] for name in sorted(by_name) if by_name[name] and name not in GPUS), [])
+    sockets = [path for path in counters if _label(path).startswith(SOCKET)]  # each contains its cores
+    return sockets or counters
 
 
 def _range_uj(path: Path) -> int:

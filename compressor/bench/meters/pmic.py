@@ -45,10 +45,10 @@ def board_w(readings: str) -> float:
     >>> round(board_w("VDD_CORE_A current(7)=2.0A VDD_CORE_V volt(15)=0.75V EXT5V_V volt(24)=5.1V"), 3)
     2.306
     """
-    found: dict[str, dict[str, float]] = {"A": {}, "V": {}}
+    by_unit: dict[str, dict[str, float]] = {"A": {}, "V": {}}
     for rail, unit, value in READING.findall(readings):
-        found[unit][rail] = float(value)
-    amperes, volts = found["A"], found["V"]
+        by_unit[unit][rail] = float(value)
+    amperes, volts = by_unit["A"], by_unit["V"]
     if not amperes or not amperes.keys() <= volts.keys():
         raise InputError(f"'vcgencmd {QUESTION}' shows no currents; only the Raspberry Pi 5 measures them")
     return SLOPE * sum(amperes[rail] * volts[rail] for rail in amperes) + OFFSET_W
