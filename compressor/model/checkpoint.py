@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from compressor import archs
 from compressor.archs import Arch
 from compressor.errors import InputError, first_line
-from compressor.model import hub
+from compressor.model import foreign, hub
 from compressor.nets import tabular
 from compressor.options import Base
 from compressor.plugins import discover
@@ -71,7 +72,16 @@ def digest(source: Source) -> str:
     """Hash of the content of the files and settings of a model, without any path or date."""
     content = hashlib.sha256(json.dumps([source.config, source.task], sort_keys=True).encode())
     folder = fetch_processor(source)
-    for file in sorted({file for pattern in _files(source) for file in folder.glob(pattern)} if folder else ()):
+    if folder is not None:
+        content.update(digest_of(folder, _files(source)).encode())
+    return content.hexdigest()
+
+
+def digest_of(folder: Path, patterns: Sequence[str] = (*WORDS, WEIGHTS)) -> str:
+    """Hash of the names and contents of a checkpoint's files; weights that only the index names are among them."""
+    files = {file for pattern in patterns for file in folder.glob(pattern)}
+    content = hashlib.sha256()
+    for file in sorted(files.union(_weights(folder) if WEIGHTS in patterns else ())):
         with file.open("rb") as stream:
             content.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     return content.hexdigest()
@@ -96,6 +106,7 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
         settings = json.loads(file.read_text(encoding="utf-8"))
         if not trust_remote_code:
             require_family(settings["model_type"])
+        foreign.check_settings(file, settings)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
@@ -123,7 +134,7 @@ def require_family(model_type: object) -> None:
 
 def check_weights(folder: Path) -> None:
     """Refuse a folder without complete safetensors files; no other files of weights are ever opened."""
-    files = sorted(folder.glob(WEIGHTS))
+    files = _weights(folder)
     if not files:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         found = f"only {pickles[0]!r}" if pickles else "no weights"
@@ -134,6 +145,11 @@ def check_weights(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise InputError(f"{file}: damaged or truncated ({first_line(error)}); fetch it again") from error
+
+
+def _weights(folder: Path) -> list[Path]:
+    """Files of weights, those that only the index names among them."""
+    return sorted({*folder.glob(WEIGHTS), *(folder / name for name in foreign.shards(folder))})
 
 
 def _folder(place: str, name: str, source: Source) -> Path:

@@ -1,6 +1,6 @@
 """Build, load and save networks and processors with transformers, at the recorded widths."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import astuple
 from pathlib import Path
@@ -19,6 +19,7 @@ from transformers import (
 from compressor import surgery
 from compressor.errors import InputError, first_line
 from compressor.inputs import image
+from compressor.model import foreign, unused
 from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.model.quiet import transformers_quiet
 from compressor.nets import tabular
@@ -36,6 +37,7 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
     tabular.register()
     settings = dict(source.config or {})
     require_family(settings["model_type"])
+    foreign.check_settings("model.config", settings)
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
         if key in DATASETS_OWN or not (hasattr(known, key) or key == image.SIZE):
@@ -80,18 +82,32 @@ def read_net(
         original = _named(folder, config) if task is None else _for_task(config, task, trust_remote_code)
         chosen: Any = _at_recorded_widths(original, config)
         net, info = chosen.from_pretrained(
-            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except UNUSABLE as error:
         raise InputError(f"{folder}: the weights do not fit config.json ({first_line(error)})") from error
     body = f"{net.base_model_prefix}."
     missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
     if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
+        raise InputError(f"{folder}: {_missing(missing, info['unexpected_keys'])}")
+    unused.check(net, info["unexpected_keys"], folder)
     for tensor in (*net.parameters(), *net.buffers()):
         tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently on unaligned memory
     loaded: PreTrainedModel = net
     return loaded
+
+
+def _missing(missing: Collection[str], unexpected: Collection[str]) -> str:
+    what = f"{len(missing)} weights are missing, among them {min(missing)!r}"
+    if not unexpected:
+        return f"{what}; fetch it again"
+    others = f"{len(unexpected)} have names of no such network, among them {min(unexpected)!r}"
+    return f"{what}, and {others}; merge masks, adapters and wrappers into the network and save it again"
 
 
 def _for_task(config: PreTrainedConfig, task: str, trust_remote_code: bool) -> type[PreTrainedModel]:

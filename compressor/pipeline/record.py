@@ -21,7 +21,7 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
     counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
-        "n_flops": {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)},
+        "n_flops": _n_flops(model, bench),
         "sparsity": sum(int((tensor == 0).sum()) for tensor in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(tensor.nbytes for tensor in weights),
@@ -34,6 +34,22 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
 def model_record(model: Model, bench: Bench, context: Context) -> StepRecord:
     """Record of a model that a step returned: its size, and its metrics on the held-out share."""
     return {**record_of(model, bench), **_held_out(model, context)}
+
+
+def at_bench(record: StepRecord, artifact: Model | OnnxGraph, bench: Bench, before: StepRecord) -> StepRecord:
+    """Return the record of a finished step with the FLOPs at the shapes of this bench, which no key depends on.
+
+    ``before`` is the record of the previous step: a file has the FLOPs of the model that it was made of.
+    """
+    if isinstance(artifact, OnnxGraph):
+        return {**record, "n_flops": before["n_flops"]}
+    if list(record["n_flops"]) == [shape.name for shape in _shapes(artifact, bench)]:
+        return record
+    return {**record, "n_flops": _n_flops(artifact, bench)}
+
+
+def _n_flops(model: Model, bench: Bench) -> dict[str, int]:
+    return {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)}
 
 
 def n_units(model: Model) -> dict[str, int]:

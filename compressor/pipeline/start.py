@@ -13,6 +13,7 @@ from compressor.data.batches import Data
 from compressor.errors import InputError, RecipeError
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
@@ -32,6 +33,8 @@ class Start:
     key: str
     is_trained: bool
     """Whether the checkpoint is fine-tuned, so that it is the original; otherwise the first stage trains one."""
+    source: str
+    """Name of the checkpoint, for files that are published."""
 
     def summary(self) -> document.Start:
         """Describe the model and the data for `check`."""
@@ -59,11 +62,13 @@ def begin(recipe: Recipe) -> Start:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
     where = {"dataset", "revision"}  # the digest identifies the content
     settings = recipe.data.model_dump(mode="json", exclude=where)
-    key = rundir.chain(__version__, rundir.FORMAT, recipe.seed, digest(recipe.model), raw.digest, settings)
+    content = digest(recipe.model)
+    source = source_of(recipe.model, content)
+    key = rundir.chain(__version__, rundir.FORMAT, recipe.seed, content, source, raw.digest, settings)
     is_trained = is_fine_tuned(recipe.model)
     if not is_trained:
         _check_first(recipe)
-    return Start(model, data, key, is_trained)
+    return Start(model, data, key, is_trained, source)
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:

@@ -87,6 +87,10 @@ class Options(StageOptions):
         """Return the phase of each round."""
         return (self.retrain,) * self.n_rounds
 
+    def folders(self) -> Sequence[Path]:
+        """Give the folder of the initial weights."""
+        return () if self.rewind_to is None else (Path(self.rewind_to),)
+
     def progress(self, round_: int) -> float:
         """Share of the way to the target after a round, 1 after the last."""
         share = (round_ + 1) / self.n_rounds

@@ -2,20 +2,25 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compressor.files import read_json, replacing, write_json, write_text
+from compressor.files import file_digest, is_intact, read_sealed, replacing, write_json, write_sealed, write_text
 from compressor.model import Model
 from compressor.model.artifact import load_weights_, save_weights
 from compressor.progress import say
 
 SECONDS_BETWEEN_SAVES = 60.0
-LEFTOVERS = ("*.safetensors", "step.json", "round.json")  # needed to resume, but not by a finished stage
+LEFTOVERS = (
+    "*.safetensors",
+    ".*.partial",
+    "step.json",
+    "round.json",
+)  # needed to resume, or left by a write that was cut short
 
 Tensors = Callable[[], dict[str, Tensor]]
 
@@ -64,7 +69,7 @@ class Journal:
             file = self.folder / f"step-{self.round}-{self.n_fits}-{step}.safetensors"
             with replacing(file) as beside:
                 save_file(tensors() | {f"state.{name}": tensor for name, tensor in self.state.items()}, beside)
-            write_json(self.folder / "step.json", {"phase": tag, "step": step, "file": file.name})
+            self._write_pointer("step.json", {"phase": tag, "step": step, "file": file.name}, file)
             self._remove("step-*.safetensors", keep=(file,))
             last = time.monotonic()
 
@@ -72,7 +77,7 @@ class Journal:
 
     def resume_step(self) -> tuple[int, dict[str, Tensor] | None]:
         """Return the step at which the current phase was saved, and its tensors; 0 and None if it was not saved."""
-        pointer = read_json(self.folder / "step.json")
+        pointer = self._pointer("step.json")
         if pointer is None or pointer["phase"] != self._tag():
             return 0, None
         saved = load_file(self.folder / pointer["file"])
@@ -94,19 +99,32 @@ class Journal:
             save_weights(model.net, beside)
         with replacing(state) as beside:
             save_file(self.state, beside)
-        pointer = {"key": self.key, "next": next_round, "weights": weights.name, "state": state.name}
-        write_json(self.folder / "round.json", {**pointer, "lines": self._lines})
+        pointer = {"next": next_round, "weights": weights.name, "state": state.name, "lines": self._lines}
+        self._write_pointer("round.json", pointer, weights, state)
         for pattern in ("round-*.safetensors", "state-*.safetensors", "step-*.safetensors"):
             self._remove(pattern, keep=(weights, state))
 
     def _resume_round(self, model: Model) -> int:
-        pointer = read_json(self.folder / "round.json")
+        pointer = self._pointer("round.json")
         if pointer is None:
             return 0
         load_weights_(model.net, self.folder / pointer["weights"])
         self.state |= load_file(self.folder / pointer["state"])
         self._lines = pointer["lines"]
         return int(pointer["next"])
+
+    def _write_pointer(self, name: str, pointer: Mapping[str, Any], *files: Path) -> None:
+        """Write from which files to resume, and their digests."""
+        write_sealed(self.folder / name, {**pointer, "files": {file.name: file_digest(file) for file in files}})
+
+    def _pointer(self, name: str) -> dict[str, Any] | None:
+        """Read what `_write_pointer` wrote; None if it is missing, or a file is not as it was written."""
+        pointer = read_sealed(self.folder / name)
+        if pointer and all(is_intact(self.folder / file, digest) for file, digest in pointer["files"].items()):
+            return pointer
+        if (self.folder / name).exists():
+            say(f"{self.label:<24} {name!r} or a file that it names is damaged, not resumed from there")
+        return None
 
     def _remove(self, pattern: str, keep: tuple[Path, ...] = ()) -> None:
         for file in self.folder.glob(pattern):

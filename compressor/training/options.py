@@ -1,6 +1,7 @@
 """Options of a training phase, which every stage that trains takes as `retrain`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -74,4 +75,8 @@ class StageOptions(Base):
 
     def phases(self) -> Sequence[Retrain]:
         """Return the training phases of the stage, in order."""
+        return ()
+
+    def folders(self) -> Sequence[Path]:
+        """Give the checkpoints that the stage reads beside what it is given; their content belongs to its key."""
         return ()

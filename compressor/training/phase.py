@@ -61,11 +61,12 @@ def fit(
         net.to(accelerator.device).train()
         optimizer = _optimizer(net, retrain)
         torch.manual_seed(phase.seed)
+        watch = _Watch(phase)
         if saved is not None:
             _restore_(net, optimizer, saved)
+            watch.restore_(saved)
         loss_of = stack.enter_context(_losses(phase, accelerator.prepare(net)))
         progress = stack.enter_context(steps(phase.label, phase.n_steps))
-        watch = _Watch(phase)
         for step, indices in _order(phase, start):
             loss = loss_of(indices[accelerator.process_index :: accelerator.num_processes])
             accelerator.backward(loss)
@@ -79,7 +80,7 @@ def fit(
             hold()
             progress.show(step + 1, f"loss {watch.see(step, loss):.4f}")
             if step + 1 < phase.n_steps:
-                save(step + 1, lambda: _state(net, optimizer))
+                save(step + 1, lambda: _state(net, optimizer) | watch.state())
         net.eval().to("cpu")
         watch.check(net)
     return watch.final
@@ -150,6 +151,13 @@ class _Watch:
         if step + 1 > (1 - TAIL) * self.phase.n_steps:
             self.tail.append(value)
         return self.smooth
+
+    def state(self) -> dict[str, Tensor]:
+        """Give what is remembered, for a phase that goes on: its limit and its mean are those of the whole phase."""
+        return {"watch": torch.tensor([self.first, self.smooth, *self.tail], dtype=torch.float64)}
+
+    def restore_(self, saved: Saved) -> None:
+        self.first, self.smooth, *self.tail = saved["watch"].tolist()
 
     def check(self, net: nn.Module) -> None:
         """Refuse weights that the last step spoiled: no loss was computed with them."""

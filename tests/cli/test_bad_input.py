@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from task_runs import measure_briefly
 
 from compressor import cli, rundir
 from compressor.errors import RunDirError
 from compressor.files import explained
-from compressor.measure import launch
 from compressor.training import phase
 
 RECIPE = """\
@@ -428,8 +428,7 @@ def test_a_disk_that_is_full_at_any_file(capsys, disk, finished):
 def exporting(recipe, monkeypatch):
     """Let the recipe go on to ONNX, and hurry the bench."""
     change(recipe, "bench:", "  - stage: export\n  - stage: quantize\nbench:")
-    measure = launch.measure
-    monkeypatch.setattr(launch, "measure", lambda plan: measure({**plan, "seconds": 0.1}))
+    measure_briefly(monkeypatch)
 
 
 @pytest.mark.slow

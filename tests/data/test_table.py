@@ -170,6 +170,7 @@ RECIPE: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
 def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, table):
     report = compressor.run({**RECIPE, "data": {"dataset": str(csv)}}, tmp_path / "run")
+    assert report["features"] is not None
     original, kept = report["features"]["original"], report["features"]["kept"]
     assert original == ["width", "income", "always"]
     assert len(kept) == 2

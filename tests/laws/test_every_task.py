@@ -10,11 +10,10 @@ import pytest
 import sklearn.datasets
 import torch
 from PIL import Image
-from task_runs import RECIPES, labelled_rows
+from task_runs import RECIPES, labelled_rows, measure_briefly
 
 import compressor
 from compressor.cli import main
-from compressor.measure import launch
 from compressor.model.checkpoint import has_head
 from compressor.tasks import TaskFile, inputs_of, task_file, task_files, usual_name
 
@@ -32,9 +31,8 @@ def walked(request, tmp_path_factory, bert_folder, sentences_csv):
     """A finished run of the task: fine-tuned, projected, shrunk, exported, quantized, measured, reported."""
     folder = tmp_path_factory.mktemp("walk")
     recipe = RECIPES[request.param](bert_folder, sentences_csv)
-    measure = launch.measure
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "measure", lambda plan: measure({**plan, "seconds": 0.2, "meter": "none"}))
+        measure_briefly(patch)
         report = compressor.run(recipe, folder / "run")
     return request.param, folder / "run", report
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,8 +52,13 @@ def bert_graph_file(tmp_path_factory):
     return export.run(model, export.Options(stage="export"), context).path
 
 
+def take(path) -> Any:
+    """What is found of a folder or a file, which have different keys."""
+    return inventory.take(path)
+
+
 def test_widths_now_and_originally(cut_folder):
-    found = inventory.take(cut_folder)
+    found = take(cut_folder)
     widths = {width["name"]: width for width in found["widths"]}
     assert widths["layer.0.ffn"] == {
         "name": "layer.0.ffn",
@@ -66,7 +72,7 @@ def test_widths_now_and_originally(cut_folder):
 
 
 def test_layers_add_up(cut_folder):
-    found = inventory.take(cut_folder)
+    found = take(cut_folder)
     assert sum(layer["n_params"] for layer in found["layers"]) == found["n_params"]
     assert sum(layer["n_flops"] for layer in found["layers"]) == found["n_flops"]
     assert sum(layer["size_bytes"] for layer in found["layers"]) == found["size_bytes"] == 4 * found["n_params"]
@@ -78,7 +84,7 @@ def test_layers_add_up(cut_folder):
 @pytest.mark.parametrize("family", ["t5", "gpt2", "resnet", "autoencoder", "albert", "deberta-v2"])
 def test_every_kind_of_network_can_be_looked_at(family, tmp_path):
     tiny(family).save_pretrained(tmp_path)
-    found = inventory.take(tmp_path)
+    found = take(tmp_path)
     assert found["family"] == family
     assert found["n_params"] == found["n_params_original"] > 0
     assert found["n_flops"] > 0
@@ -86,8 +92,8 @@ def test_every_kind_of_network_can_be_looked_at(family, tmp_path):
 
 
 def test_an_exported_file_shows_its_layers(bert_graph_file):
-    found = inventory.take(bert_graph_file)
-    assert found == inventory.take(bert_graph_file.parent)  # a folder that holds nothing else
+    found = take(bert_graph_file)
+    assert found == take(bert_graph_file.parent)  # a folder that holds nothing else
     assert found["opset"]["ai.onnx"] == 23
     assert [each["name"] for each in found["inputs"]] == ["input_ids", "attention_mask"]
     shape = ["batch", "length"]
@@ -121,18 +127,18 @@ def test_an_exported_file_shows_its_layers(bert_graph_file):
 def test_flops_are_counted_at_a_shape_that_the_file_takes(inputs, flops_at, tmp_path):
     text = f"g ({inputs}) => (y) {{ y = MatMul (v, w) }}"
     weights = {"v": np.zeros((3, 2), np.float32), "w": np.zeros((2, 5), np.float32)}
-    found = inventory.take(write(tmp_path / "graph.onnx", text, weights))
+    found = take(write(tmp_path / "graph.onnx", text, weights))
     assert (found["flops_at"], found["n_flops"]) == (flops_at, 2 * 3 * 2 * 5)
 
 
 def test_flops_are_counted_at_no_length_that_is_too_long(tmp_path):
-    found = inventory.take(write(tmp_path / "graph.onnx", SMALL, WEIGHTS))
+    found = take(write(tmp_path / "graph.onnx", SMALL, WEIGHTS))
     assert (found["max_length"], found["flops_at"], found["n_flops"]) == (9, "1x9", 2 * 9 * 2 * 5)
 
 
 def test_flops_that_are_unknown_are_said_to_be(tmp_path):
     file = write(tmp_path / "graph.onnx", "g (float[n, 3] x) => (y) { y = mine.Product (x, x) }")
-    assert inventory.take(file)["n_flops"] is None
+    assert take(file)["n_flops"] is None
     assert "unknown FLOPs at batch 1\n" in text.inventory(inventory.take(file))
 
 
@@ -148,7 +154,7 @@ def test_the_command_prints_tables(bert_graph_file, cut_folder, capsys):
 
 def test_json_is_what_python_gives(cut_folder, capsys):
     assert main(["inspect", str(cut_folder), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == inventory.take(cut_folder)
+    assert json.loads(capsys.readouterr().out) == take(cut_folder)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_files_that_are_no_graphs(tmp_path, content, said):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(InputError, match=said):
-        inventory.take(file)
+        take(file)
 
 
 def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
@@ -175,7 +181,7 @@ def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
         damaged = content[:index] + rng.bytes(1) + content[index + 1 :]
         (tmp_path / "graph.onnx").write_bytes(damaged)
         try:
-            inventory.take(tmp_path / "graph.onnx")
+            take(tmp_path / "graph.onnx")
         except InputError as error:
             lines.append(str(error))
     assert lines
@@ -195,7 +201,7 @@ def test_names_and_types_that_are_none(before, after, said, tmp_path):
     assert content.count(before) == 1
     file.write_bytes(content.replace(before, after))
     with pytest.raises(InputError, match=said):
-        inventory.take(file)
+        take(file)
 
 
 def with_weights_at(place, file):
@@ -211,16 +217,16 @@ def with_weights_at(place, file):
 
 
 def test_weights_that_are_missing(tmp_path):
-    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should be next to it"):
-        inventory.take(with_weights_at("net.data", tmp_path / "net.onnx"))
+    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should lie beside it"):
+        take(with_weights_at("net.data", tmp_path / "net.onnx"))
 
 
 @pytest.mark.parametrize("place", ["../net.data", "/net.data"])
 def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
     (tmp_path / "net.data").write_bytes(bytes(4))
     (tmp_path / "in").mkdir()
-    with pytest.raises(InputError, match=rf"its weights should be next to it, got '{place}'"):
-        inventory.take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
+    with pytest.raises(InputError, match=rf"its weights should lie beside it, got '{place}'"):
+        take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
 @pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should be next to it"), ("gone", "are missing")])
@@ -233,9 +239,9 @@ def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
     graph = onnx.helper.make_graph([node], "g", [condition], list(inner.output))
     (tmp_path / "net.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(InputError, match=complaint):
-        inventory.take(tmp_path / "net.onnx")
+        take(tmp_path / "net.onnx")
 
 
 def test_a_folder_without_a_network(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json in this folder"):
-        inventory.take(tmp_path)
+        take(tmp_path)
