@@ -39,7 +39,7 @@ def run(
     run_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> "Report":
-    """Run a recipe, or what is left of it, and return the report.
+    """Run a recipe, or the unfinished part of it, and return the report.
 
     Parameters
     ----------

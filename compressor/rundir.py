@@ -23,7 +23,7 @@ DIVERGED = "diverged.json"  # key of the rounds that are kept although retrainin
 
 
 class Environment(TypedDict):
-    """Where a run is made."""
+    """The environment of a run."""
 
     versions: dict[str, str]
     cpu: Cpu
@@ -36,7 +36,7 @@ class Environment(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """``run.json``: where a run comes from."""
+    """``run.json``: the provenance of a run."""
 
     format: int
     version: str
@@ -47,7 +47,7 @@ class RunRecord(TypedDict):
 
 
 class Metrics(TypedDict):
-    """How a file is judged on the reported split; a task's other metrics become keys here."""
+    """Metrics of a file on the reported split; a task's other metrics become keys here."""
 
     accuracy: float
 
@@ -59,17 +59,17 @@ class HeldOut(TypedDict):
 
 
 class FileRecord(Metrics):
-    """What is recorded of an ONNX file."""
+    """The record of an ONNX file."""
 
     n_examples: int
     split: str
     size_bytes: int
     precision: NotRequired[Precision]
-    """Missing in files of earlier versions; `precision_of` knows."""
+    """Missing in files of earlier versions; `precision_of` fills it in."""
 
 
 class StepRecord(TypedDict):
-    """The ``facts`` of a step: its model, or the file that was made of the model."""
+    """The ``facts`` of a step: its model, or the file exported from it."""
 
     n_params: int
     n_flops: dict[str, int]
@@ -84,14 +84,14 @@ class StepRecord(TypedDict):
     features: NotRequired[list[str]]
     accuracy_held_out: NotRequired[float]
     has_own_processor: NotRequired[bool]
-    """Whether a step changed the tokenizer, which then lies beside its model."""
+    """Whether a step changed the tokenizer, which is then saved with its model."""
     file: NotRequired[str]
     accuracy: NotRequired[float]
     n_examples: NotRequired[int]
     split: NotRequired[str]
     precision: NotRequired[Precision]
     files: NotRequired[dict[str, FileRecord]]
-    """Of the original: its ONNX files by name."""
+    """For the original: its ONNX files by name."""
 
 
 class Cost(TypedDict):
@@ -123,7 +123,7 @@ class ParityCheck(TypedDict):
 
 
 class Parity(TypedDict):
-    """``parity.json``: how far ONNX and torch differ."""
+    """``parity.json``: the differences between ONNX and torch."""
 
     opset: int
     attention: str
@@ -218,9 +218,9 @@ def read_done(folder: Path) -> Done | None:
 
 
 def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
-    """Give the precision of a recorded file.
+    """Return the precision of a recorded file.
 
-    Records of earlier versions lack it: there, only `quantize` gave something other than fp32.
+    Records of earlier versions lack it: in these, only the files of `quantize` are not fp32.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def _bench_settings(bench: Bench) -> PlanSettings:
 
 
 def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:
-    """Open what a finished stage left on disk, so that a resumed run and an undisturbed one go on alike."""
+    """Open a finished stage's result from disk, so that a resumed run continues exactly as an undisturbed one."""
     if step.gives is OnnxGraph:
         return OnnxGraph(step.folder / "model.onnx", task, rundir.precision_of(record, step.options.stage))
     folder = step.folder / "model"

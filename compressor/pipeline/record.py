@@ -32,7 +32,7 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
 
 
 def model_record(model: Model, bench: Bench, context: Context) -> StepRecord:
-    """Record of a model that a step gave: its size, and how it is judged on the held-out share."""
+    """Record of a model that a step returned: its size, and its metrics on the held-out share."""
     return {**record_of(model, bench), **_held_out(model, context)}
 
 
@@ -90,8 +90,8 @@ def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepR
 def file_record(graph: OnnxGraph, context: Context) -> FileRecord:
     """Accuracy of the file itself on the reported split, its size and its precision.
 
-    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
-    and padding would distort the answer.
+    One example at a time, as it will be used: dynamic quantization has one scale for a whole batch, so that other
+    examples and padding would change the output.
     """
     report = context.data.for_task(graph.task).report
     scores = cast(Metrics, metrics(graph.task, logits_of(graph), report, batch_size=1))
@@ -112,7 +112,7 @@ def _held_out(artifact: Model | OnnxGraph, context: Context) -> HeldOut:
 def variant(
     file: str, kind: Kind, precision: Precision, model: StepRecord, measured: FileRecord | StepRecord
 ) -> PlannedVariant:
-    """Entry of the bench plan: a file, and the model that it was made of."""
+    """Entry of the bench plan: a file, and the model that was exported to it."""
     return {
         "name": variant_name(kind, precision),
         "kind": kind,

@@ -47,7 +47,7 @@ class Start:
     """With what depends on the network filled in."""
 
     def summary(self) -> document.Start:
-        """Summarize the model and the data for `check`."""
+        """Describe the model and the data for `check`."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
         return {
             "model": {
@@ -86,7 +86,7 @@ def begin(recipe: Recipe) -> Start:
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
-    """Take a copy of the model through the stages without training, and yield the size after each.
+    """Run the stages on a copy of the model without training, and yield the size after each.
 
     Options that do not fit the network are found here, before any work.
     """

@@ -53,9 +53,9 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
 
 
 def shrink_all_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]], example: Example | None) -> None:
-    """Remove units of several widths as `shrink_` does of one, with a single forward call for all constants.
+    """Remove units of several widths as `shrink_` does for one, with a single forward call for all constants.
 
-    ``cuts`` holds each width with the units that stay; all widths describe the network before the cut, and no
+    ``cuts`` lists each width with the units to keep; all widths describe the network before the cut, and no
     entry of a layer may belong to two of them on the same side.
     """
     masks = [(width, _mask(width, keep)) for width, keep in cuts]

@@ -142,9 +142,9 @@ def constants(net: nn.Module, width: Width, example: Example, reader: Cut | None
 
 
 def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example) -> dict[nn.Module, Tensor]:
-    """Record what layers take at the first position of ``example``, each at its first call, in one forward call.
+    """Record the inputs of layers at the first position of ``example``, each at its first call, in one forward call.
 
-    A layer that no input reaches is left out: an attention without heads needs no queries.
+    A layer that is never called is left out: an attention without heads needs no queries.
     """
     seen: dict[nn.Module, Tensor] = {}
 
@@ -166,7 +166,7 @@ def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example)
 
 
 def emissions(net: nn.Module, width: Width, reader: Cut, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
-    """Pick what a consumer's cut takes of each unit, shape (width.size, repeat, block), out of `first_inputs`."""
+    """Select the entries of each unit, shape (width.size, repeat, block), that a consumer's cut reads."""
     layer = layers.layer_of(net, width, reader)
     if layer not in inputs:
         return layers.weights(net, width, reader).new_zeros(width.size, reader.repeat, reader.block)

@@ -217,7 +217,7 @@ def with_weights_at(place, file):
 
 
 def test_weights_that_are_missing(tmp_path):
-    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should lie beside it"):
+    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should be next to it"):
         take(with_weights_at("net.data", tmp_path / "net.onnx"))
 
 
@@ -225,7 +225,7 @@ def test_weights_that_are_missing(tmp_path):
 def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
     (tmp_path / "net.data").write_bytes(bytes(4))
     (tmp_path / "in").mkdir()
-    with pytest.raises(InputError, match=rf"its weights should lie beside it, got '{place}'"):
+    with pytest.raises(InputError, match=rf"its weights should be next to it, got '{place}'"):
         take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
