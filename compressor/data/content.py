@@ -1,7 +1,7 @@
 """What a dataset holds: its digest, and which rows occur twice; one pass over the rows, linear in their cells."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from compressor.inputs.columns import is_class, is_number, is_text
+from compressor.inputs.columns import cells, is_class, is_number, is_text
 
 N_TOGETHER = 10_000  # rows of a batch; no result depends on it unless numbers are missing
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: any odd number with mixed bits
@@ -42,18 +42,15 @@ def read_content(splits: Sequence[datasets.Dataset], columns: Sequence[str], lab
     content, of_splits = hashlib.sha256(), []
     for rows in splits:
         features = rows.features  # a copy of all of them at each look: one look, or the time is quadratic
-        of_columns = {
-            name: hashlib.sha256(_header(name, features[name], len(rows)).encode()) for name in (*columns, label)
-        }
-        of_rows = []
-        for batch in _batches(rows, tuple(of_columns)):
-            cells = {name: _cells(batch[name], features[name]) for name in of_columns}
-            for name, hashes in cells.items():
-                of_columns[name].update(hashes.tobytes())
-            of_rows.append(_combined([cells[name] for name in columns]))
-        for found in of_columns.values():
-            content.update(found.digest())
-        of_splits.append(np.concatenate(of_rows))
+        of_rows = np.zeros(len(rows), np.uint64)
+        for name in (*columns, label):
+            hashes = _hashes(rows, name, features[name])
+            content.update(
+                _header(name, features[name], len(rows)).encode() + hashlib.sha256(hashes.tobytes()).digest()
+            )
+            if name != label:
+                _mix_(of_rows, hashes)
+        of_splits.append(of_rows)
     return Content(content.hexdigest(), tuple(of_splits))
 
 
@@ -61,26 +58,28 @@ def _header(name: str, feature: Any, n_rows: int) -> str:
     return f"{name}: {feature.names if is_class(feature) else n_rows}"
 
 
-def _batches(rows: datasets.Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield tables of undecoded cells: of an image the file."""
-    yield from rows.select_columns(list(names)).with_format("arrow").iter(N_TOGETHER)
+def _hashes(rows: datasets.Dataset, name: str, feature: Any) -> np.ndarray:
+    """Hash each cell of a column to 64 bits; whole arrays of numbers and words at a time."""
+    if is_class(feature) or is_number(feature):
+        return cast(np.ndarray, pd.util.hash_array(cells(rows, name), categorize=False))
+    batches = (
+        rows.select_columns(name).with_format("arrow").iter(N_TOGETHER)
+    )  # of undecoded cells: of an image the file
+    return np.concatenate([_hashes_of_batch(batch[name], feature) for batch in batches])
 
 
-def _cells(column: pa.ChunkedArray, feature: Any) -> np.ndarray:
-    """Hash each cell to 64 bits; whole arrays of numbers and words at a time."""
-    if is_class(feature) or is_number(feature) or is_text(feature):
+def _hashes_of_batch(column: pa.ChunkedArray, feature: Any) -> np.ndarray:
+    if is_text(feature):
         return cast(np.ndarray, pd.util.hash_array(column.to_numpy(), categorize=False))
     digests = (hashlib.sha256(_bytes(value)).digest()[:8] for value in column.to_pylist())
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _combined(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Hash rows by the hashes of their cells, in order."""
-    rows = np.zeros(len(columns[0]), np.uint64)
-    for cells in columns:
-        rows = (rows ^ cells) * ODD
-        rows ^= rows >> np.uint64(29)
-    return rows
+def _mix_(rows: np.ndarray, hashes: np.ndarray) -> None:
+    """Add the hashes of one more cell to those of the rows; the order of the cells counts."""
+    rows ^= hashes
+    rows *= ODD
+    rows ^= rows >> np.uint64(29)
 
 
 def _bytes(value: Any) -> bytes:

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from compressor.errors import InputError, RecipeError, listed
 from compressor.inputs import Encode, Reader
-from compressor.inputs.columns import Columns, is_list, is_number, is_text, only
+from compressor.inputs.columns import Columns, cells, is_list, is_number, is_text, only
 from compressor.nets.tabular import Features
 
 NAMES = ("features",)
@@ -123,12 +123,13 @@ def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
 
 
 def _numbers(rows: datasets.Dataset, columns: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read the columns, or the only one with lists, as float32 of shape (n_rows, n_features)."""
-    frame = rows.select_columns(list(columns)).to_pandas()
+    """Read the columns, or the only one with lists, as float64 of shape (n_rows, n_features)."""
     if is_number(rows.features[columns[0]]):
-        names, values = tuple(columns), frame.to_numpy(np.float64)
+        names, values = tuple(columns), np.empty((len(rows), len(columns)))
+        for index, name in enumerate(columns):
+            values[:, index] = cells(rows, name)
     else:
-        values = _stacked(frame[columns[0]], columns[0])
+        values = _stacked(rows.select_columns(columns[0]).to_pandas()[columns[0]], columns[0])
         names = tuple(f"{columns[0]}[{index}]" for index in range(values.shape[1]))
     is_bad = ~(np.abs(values) <= np.finfo(np.float32).max)
     if is_bad.any():

@@ -60,10 +60,11 @@ def run(model: Model, options: Options, context: Context) -> Model:
         )
     keep = options.keep or _least_damage(model, stack, options.n_layers or n_layers, context)
     if not stack.fits(keep):
-        raise RecipeError(
-            f"drop_layers: layers of {model.net.config.model_type!r} differ by their place, which {list(keep)} would "
-            "change; keep the first ones"
-        )
+        family = repr(model.net.config.model_type)
+        what = f"layers of {family} are built by their place, and {list(keep)} would change it; keep the first ones"
+        if 0 not in keep:
+            what = f"the first layer of {family} differs from the others and must be kept"
+        raise RecipeError(f"drop_layers: {what}")
     origin = model.layers
     _set_layers_(model, stack, keep)
     model.record([origin[i] for i in keep])

@@ -22,7 +22,7 @@ from compressor.surgery import Width, importance
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
-DEFAULT_WIDTHS = ("*.ffn", "*.heads")
+DEFAULT_WIDTHS = ("*.ffn", "*.heads", "*.channels")
 Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
 
@@ -33,9 +33,9 @@ class Options(StageOptions):
     ball: Annotated[str, one_of(balls)] = "l1_inf"
     """Norm ball onto which the columns are projected."""
     widths: tuple[str, ...] | None = None
-    """Patterns of names of widths; by default `*.ffn` and `*.heads`, as far as the network has them. A width that
-    crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern that contains
-    its last word."""
+    """Patterns of names of widths; by default `*.ffn`, `*.heads` and `*.channels`, as far as the network has them. A
+    width that crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern
+    that contains its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
@@ -117,7 +117,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
-    chosen = _chosen(model.widths(), options.widths)
+    chosen = chosen_widths(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= importance.no_scores(chosen)
@@ -145,7 +145,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     return model
 
 
-def _chosen(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
+def chosen_widths(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
     """Select widths; patterns that someone wrote must all match, of the default ones those that do are taken."""
     if patterns is None:
         found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]

@@ -374,3 +374,22 @@ def test_every_key_is_explained():
         if key != "stage" and "$ref" not in field and not field.get("description")
     ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize(("written", "read"), [("2%", 0.02), ("0.5 %", 0.005), ("0.02", 0.02)])
+def test_a_fraction_may_be_a_percentage(written, read):
+    recipe = load(SMALL.replace("{dataset: folder}", f"{{dataset: folder, held_out: {written}}}")
+                  + f"gates: {{max_accuracy_drop: {written}}}\n")  # fmt: skip
+    assert (recipe.data.held_out, recipe.gates.max_accuracy_drop) == (pytest.approx(read), pytest.approx(read))
+    assert parse(yaml.safe_load(dump(recipe))) == recipe
+
+
+def test_a_sparsity_may_be_a_percentage():
+    assert first_stage(SMALL.replace("0.5", "50%")).column_sparsity == 0.5
+    assert first_stage(SMALL.replace("0.5", "{'*.ffn': 25%}")).column_sparsity == {"*.ffn": 0.25}
+    with pytest.raises(RecipeError, match="column_sparsity"):
+        load(SMALL.replace("0.5", "150%"))
+
+
+def test_no_meter_may_be_asked_for():
+    assert load(SMALL + "bench: {meter: none}\n").bench.meter == "none"

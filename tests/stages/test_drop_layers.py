@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from tiny import arch_of, inputs, logits
-from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 import compressor
 from compressor.errors import RecipeError
@@ -52,6 +52,22 @@ def test_the_first_layer_may_go(family, tmp_path):
 def test_a_first_layer_unlike_the_others_must_stay():
     with pytest.raises(RecipeError, match="the first layer of 'modernbert' differs from the others and must be kept"):
         run(model_of("modernbert"), keep=(1,))
+
+
+@pytest.mark.parametrize("keep", [(0, 2), (0, 1)])
+def test_a_layer_that_scales_by_its_place_keeps_it(keep, tmp_path):
+    settings = {"n_embd": 16, "n_layer": 3, "n_head": 2, "vocab_size": 30, "pad_token_id": 0, "initializer_range": 0.6}
+    config = AutoConfig.for_model("gpt2", **settings, scale_attn_by_inverse_layer_idx=True)
+    net = AutoModelForSequenceClassification.from_config(config).eval()
+    model = Model(net, arch_of(net), Task(*tiny.task_of(net)))
+    if keep == (0, 2):
+        with pytest.raises(RecipeError, match=r"layers of 'gpt2' are built by their place, and \[0, 2\] would change"):
+            run(model, keep=keep)
+        return
+    run(model, keep=keep)
+    model.net.save_pretrained(tmp_path)
+    example = inputs(net)
+    assert torch.equal(logits(compressor.load(tmp_path), example), logits(model.net, example))
 
 
 @pytest.mark.parametrize("family", REFUSED)

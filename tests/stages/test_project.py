@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
+from compressor.stages import project
 from compressor.stages.project import Options, run
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -150,3 +152,16 @@ def test_a_dry_walk_writes_nothing(model, context):
 def test_a_dry_walk_shows_the_sizes_to_come(model, context, importance):
     run(model, options(importance=importance, column_sparsity=0.5), replace(context, is_dry=True))
     assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 12, "layer.1.heads": 2, "layer.1.ffn": 12}
+
+
+@pytest.mark.parametrize(("family", "kinds"), [("mlp", {"ffn"}), ("resnet", {"channels"}), ("bert", {"ffn", "heads"})])
+def test_default_patterns_need_one_match(family, kinds):
+    net = tiny.tiny(family)
+    chosen = project.chosen_widths(tiny.arch_of(net).widths(net), None)
+    assert {width.name.rpartition(".")[2] for width in chosen} == kinds
+
+
+def test_patterns_that_someone_wrote_must_match():
+    net = tiny.tiny("mlp")
+    with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
+        project.chosen_widths(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
