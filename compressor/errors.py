@@ -1,12 +1,13 @@
-"""The exceptions a user can meet, each with its exit code, and the words that messages are made of."""
+"""The exceptions a user can meet, each with its exit code, and functions that format messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from compressor.bench import errors as bench
 
 
 class CompressorError(bench.BenchError):
-    """Base of everything `cli.main` turns into one line and an exit code."""
+    """Base of the errors that `cli.main` turns into lines and an exit code."""
 
 
 class RecipeError(CompressorError, bench.PlanError):
@@ -41,9 +42,19 @@ class ParityError(CompressorError):
 
 
 class GateMissed(CompressorError):  # noqa: N818 - a verdict, not a fault
-    """A limit that the recipe sets on the result was missed."""
+    """A limit that the recipe sets on the result was missed.
+
+    Attributes
+    ----------
+    report : mapping, or None
+        The report of the run, where a run was judged.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Inconclusive(CompressorError):  # noqa: N818 - a verdict, not a fault
@@ -59,7 +70,7 @@ class RunDirError(CompressorError):
 
 
 def first_line(error: BaseException) -> str:
-    """Say in one line what another library says in many."""
+    """First line of the message of an error from another library."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

@@ -1,9 +1,19 @@
 """The base of all recipe options, and the groups of options that several stages share."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+
+def _fraction(value: Any) -> Any:
+    """Read `1%` as 0.01; whatever else there is, pydantic judges."""
+    percent = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*%\s*", value) if isinstance(value, str) else None
+    return value if percent is None else float(percent[1]) / 100
+
+
+Share = Annotated[float, BeforeValidator(_fraction)]
+"""A fraction, which a recipe may also write as a percentage."""
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -21,7 +31,7 @@ class Calibration(Base):
 
 
 class Target(Base):
-    """What a stage must reach, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
+    """The target of a stage, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
 
     p50_ratio: Ratio | None = None
     """Median latency over the original's, at every point of `bench`, in the precision of the last file."""

@@ -1,30 +1,30 @@
-"""A dataset as the recipe names it: read, with its columns, labels and splits found."""
+"""Read the dataset that a recipe names, and find its columns, labels and splits."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import torch
 from pydantic import Field, model_validator
 
+from compressor.data import reading
 from compressor.data.columns import find_columns, label_words
+from compressor.data.content import Content, read_content
 from compressor.data.labels import Labels, from_values, rename
 from compressor.data.options import Augment
 from compressor.errors import InputError, first_line, listed
-from compressor.inputs.columns import Columns, is_class, is_image
+from compressor.inputs.columns import Columns, is_class
 from compressor.model import hub
 from compressor.model.quiet import datasets_quiet
 from compressor.nets.tabular import Features
-from compressor.options import Base
+from compressor.options import Base, Share
 from compressor.tasks import task_file
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
+CARD = ("README.md",)  # a small file, to test whether the Hub, or its local cache, has the dataset
 SPLIT_SEED = 0  # of splits that we make: the same for every seed of a recipe, so that runs can be compared
-REPORTED_SHARE = 0.1  # of train, where no other split is labelled
+REPORTED_SHARE = 0.1  # of train, if no other split is labelled
 SKLEARN = "sklearn:"
 
 
@@ -45,8 +45,9 @@ class Dataset(Base):
     train_split: str = "train"
     """Split to train on."""
     report_split: str | None = None
-    """Split for the reported accuracy, used for no choice: validation if labelled, else test, else 10 % of train."""
-    held_out: float = Field(default=0.02, gt=0, lt=1)
+    """Split for the reported accuracy; no choice is made on it. Validation if labelled, else test, else 10 % of
+    train."""
+    held_out: Share = Field(default=0.02, gt=0, lt=1)
     """Share of the training split that is set aside; every choice of the run is made on it."""
     max_length: int = Field(default=128, ge=2)
     """Longer texts are cut to this many tokens, or to the maximum of the model."""
@@ -59,32 +60,41 @@ class Dataset(Base):
     @model_validator(mode="after")
     def _unseen_report(self) -> "Dataset":
         if self.report_split == self.train_split:
-            raise ValueError("'report_split' is what is trained on; choose another split, or leave it out")
+            raise ValueError("'report_split' is the training split; choose another split, or leave it out")
         return self
 
 
 @dataclass(frozen=True)
 class Raw:
-    """The labelled rows of a dataset, before any model's words are known."""
+    """The labelled rows of a dataset, independent of any model."""
 
     train: datasets.Dataset
     report: datasets.Dataset
     report_split: str
     columns: tuple[str, ...]
-    """Of the text, of the text and its pair, of the image, or of the features."""
+    """Columns of the text, of the text and its pair, of the image, or of the features."""
     label: str
     """Column of the label."""
     classes: Labels
     renamed: Mapping[str, str]
     """From what the label column says to the name of the class."""
-    digest: str
-    """Of the content; what the recipe says of it is no part."""
+    content: Content
+    """Hashes of what is read; what the recipe says of it is no part."""
+    left_out: Mapping[str, str]
+    """Columns that are not read, with their types."""
+    n_unlabelled: tuple[int, int]
+    """Rows without a label in the training split and in the reported one; they are left out."""
     features: Features | None = None
-    """Of a table: the names of its features and their scale, for a network that is new."""
+    """For a table: the names of its features and their scale, for a new network."""
+
+    @property
+    def digest(self) -> str:
+        """Of the content, as hexadecimal digits."""
+        return self.content.digest
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, for a head that is new."""
+        """Names of the classes, for a new head."""
         return self.classes.names
 
     def class_names(self, rows: datasets.Dataset) -> list[str]:
@@ -93,27 +103,46 @@ class Raw:
 
 
 def open_dataset(options: Dataset, task_name: str) -> Raw:
-    """Read the training split and the reported one, and find out what their columns and labels are."""
+    """Read the training split and the reported split, and find their columns and labels."""
     with datasets_quiet():
         splits = _read(options, task_name)
         if options.train_split not in splits:
-            raise InputError(f"data.train_split: not there, got {options.train_split!r}; choose from {listed(splits)}")
+            raise InputError(
+                f"data.train_split: no such split, got {options.train_split!r}; choose from {listed(splits)}"
+            )
         columns, label = find_columns(splits[options.train_split], options.columns, task_name)
+        inputs = task_file(task_name).INPUTS
         train, report, report_split = _choose_splits(splits, options, label)
+        n_unlabelled = []
+        for name in (options.train_split, report_split):
+            rows = splits.get(name, report.select([]))  # a share of train is not there under its name
+            inputs.check(rows, columns, name)
+            n_unlabelled.append(label_words(rows, label).count(None))
         classes = _classes((train, report), label)
         renamed = {name: name for name in classes.names}
         if options.labels is not None:
             classes, renamed = rename(classes, {str(name): str(target) for name, target in options.labels.items()})
-        digest = _digest((train, report), (*columns, label))
-        features = task_file(task_name).INPUTS.features(train, columns)
-        return Raw(train, report, report_split, columns, label, classes, renamed, digest, features)
+        features, read = splits[options.train_split].features, {*columns, label}
+        return Raw(
+            train=train,
+            report=report,
+            report_split=report_split,
+            columns=columns,
+            label=label,
+            classes=classes,
+            renamed=renamed,
+            content=read_content((train, report), columns, label),
+            left_out={name: _kind(feature) for name, feature in features.items() if name not in read},
+            n_unlabelled=(n_unlabelled[0], n_unlabelled[1]),
+            features=inputs.features(train, columns),
+        )
 
 
 def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Take a share of the rows out at random, one at least; gives what stays and what was taken."""
+    """Take out a random share of the rows, at least one; return the remaining rows and those taken."""
     n_taken = max(1, round(share * len(rows)))
     if n_taken >= len(rows):
-        raise InputError(f"data: {len(rows)} labelled rows are too few to keep some for the choices and the report")
+        raise InputError(f"data: {len(rows)} labelled rows are too few to set some aside for choices and the report")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     return rows.select(order[n_taken:]), rows.select(order[:n_taken])
 
@@ -132,21 +161,20 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
         hub.folder("data.dataset", name, options.revision, "dataset", CARD)
     try:
         if local.is_file():
-            found = datasets.load_dataset(BUILDERS[local.suffix], data_files=str(local))
+            found = reading.load(BUILDERS[local.suffix], data_files=str(local))
         elif local.is_dir():
-            found = datasets.load_dataset(str(local.resolve()), options.config)
+            found = reading.load(str(local.resolve()), options.config)
         else:
-            found = datasets.load_dataset(name, options.config, revision=options.revision)
+            found = reading.load(name, options.config, revision=options.revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: loading scripts
         raise InputError(
             f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
         ) from error
-    splits: Mapping[str, datasets.Dataset] = found
-    return splits
+    return found
 
 
 def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
-    """Make a dataset of one of scikit-learn's own, a table or the 8x8 digits as images.
+    """Make a dataset from one of scikit-learn's, as a table or, for the 8x8 digits, as images.
 
     A fifth of each class is the validation split.
     """
@@ -173,10 +201,10 @@ def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
 def _choose_splits(
     splits: Mapping[str, datasets.Dataset], options: Dataset, label: str
 ) -> tuple[datasets.Dataset, datasets.Dataset, str]:
-    """Give the labelled rows of the training split and of the reported one, and the latter's name."""
+    """Return the labelled rows of the training split and of the reported split, and the latter's name."""
     train = _labelled(splits[options.train_split], label)
     if not len(train):
-        raise InputError(f"data.train_split: all rows of {options.train_split!r} are without a label")
+        raise InputError(f"data.train_split: no row of {options.train_split!r} has a label")
     for name in (options.report_split,) if options.report_split else ("validation", "test"):
         if name in splits and name != options.train_split and len(report := _labelled(splits[name], label)):
             return train, report, name
@@ -190,6 +218,8 @@ def _labelled(rows: datasets.Dataset, label: str) -> datasets.Dataset:
     if label not in rows.features:
         return rows.select([])
     names = label_words(rows, label)
+    if set(names) <= {None, "-1"}:  # how splits without labels are published; elsewhere -1 is a class
+        return rows.select([])
     return rows if None not in names else rows.select([i for i, name in enumerate(names) if name is not None])
 
 
@@ -200,19 +230,6 @@ def _classes(splits: Sequence[datasets.Dataset], label: str) -> Labels:
     return from_values({name for rows in splits for name in label_words(rows, label) if name is not None})
 
 
-def _digest(splits: Sequence[datasets.Dataset], columns: Sequence[str]) -> str:
-    """Hash of the content: no path and no date enters it."""
-    content = hashlib.sha256()
-    for rows in splits:
-        for name in columns:
-            feature = rows.features[name]
-            content.update(f"{name}: {feature.names if is_class(feature) else len(rows)}".encode())
-            values = rows.cast_column(name, datasets.Image(decode=False)) if is_image(feature) else rows
-            for value in values[name]:
-                content.update(hashlib.sha256(_bytes(value)).digest())
-    return content.hexdigest()
-
-
-def _bytes(value: Any) -> bytes:
-    """Content of a cell; that of an image is its file."""
-    return (value["bytes"] or Path(value["path"]).read_bytes()) if isinstance(value, dict) else repr(value).encode()
+def _kind(feature: object) -> str:
+    """Name the type of a column."""
+    return str(getattr(feature, "dtype", None) or type(feature).__name__)

@@ -1,10 +1,12 @@
-"""Which output of a network a dataset's label means: matched by name or by index, and never by luck."""
+"""Match the labels of a dataset with the outputs of a network, by name or by index."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor.errors import InputError, listed
+
+TRUTH = ("False", "True")  # in the order of the numbers that they stand for
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Labels:
 
 def has_real_names(names: Sequence[str]) -> bool:
     """Whether labels are words, rather than integers or `LABEL_0`, `LABEL_1`."""
-    return not all(re.fullmatch(r"(LABEL_)?\d+", name) for name in names)
+    return not all(re.fullmatch(r"(LABEL_)?-?\d+", name) for name in names)
 
 
 def from_values(values: set[str]) -> Labels:
-    """Labels of a column that holds plain integers or words."""
+    """Labels of a column that holds plain integers, truth values or words."""
+    if values <= set(TRUTH):
+        return Labels(tuple(name for name in TRUTH if name in values), is_ordered=len(values) == len(TRUTH))
     if has_real_names(sorted(values)):
         return Labels(tuple(sorted(values)), is_ordered=False)
     by_index = sorted(values, key=_index)
@@ -30,21 +34,22 @@ def from_values(values: set[str]) -> Labels:
 
 
 def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str, str]]:
-    """Apply the recipe's map; gives the labels it leads to, and the map from each name the dataset has."""
+    """Apply the recipe's map; return the new labels, and the map from each label of the dataset."""
     spelled = _common_spelling(labels.names, tuple(mapping))
     if spelled is None:
         names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
-        raise InputError(f"data.labels: must name each label of the dataset once, which are {names}, got {keys}")
+        raise InputError(f"data.labels: must map each of the dataset's labels {names} once, got {keys}")
     targets = {spelled(name): target for name, target in mapping.items()}
     renamed = {name: targets[spelled(name)] for name in labels.names}
-    return from_values(set(renamed.values())), renamed
+    given = tuple(dict.fromkeys(renamed.values()))
+    return Labels(given, is_ordered=False) if has_real_names(given) else from_values(set(given)), renamed
 
 
 def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:
     """Index of the network's output for each label of the dataset.
 
-    Equal names decide, whatever their case. Where either side has no real names, position decides, if the dataset
-    declares positions. All else is refused: swapped labels would look like a bad model.
+    Labels are matched by name, ignoring case. If either side has no real names, they are matched by position, as long
+    as the dataset declares positions. Anything else is refused: swapped labels would look like a bad model.
     """
     if (spelled := _common_spelling(labels.names, outputs)) is not None:
         places = {spelled(output): index for index, output in enumerate(outputs)}
@@ -64,9 +69,9 @@ def _index(name: str) -> int:
 
 
 def _common_spelling(names: Sequence[str], others: Sequence[str]) -> Callable[[str], str] | None:
-    """Tell how to spell two lists so that they hold the same names, each once: as they are, or whatever the case."""
+    """Return a spelling under which two lists have the same names, each once: exact, or ignoring case."""
     for spelled in (str, str.casefold):
-        here, there = {spelled(name) for name in names}, {spelled(name) for name in others}
-        if here == there and len(here) == len(names) == len(others):
+        left, right = {spelled(name) for name in names}, {spelled(name) for name in others}
+        if left == right and len(left) == len(names) == len(others):
             return spelled
     return None

@@ -1,8 +1,8 @@
-"""Options of what is made of the data."""
+"""Options of data augmentation."""
 
 from pydantic import Field
 
-from compressor.options import Base
+from compressor.options import Base, Share
 
 
 class Augment(Base):
@@ -10,7 +10,7 @@ class Augment(Base):
 
     copies: int = Field(default=2, ge=1)
     """Synthetic examples for each real one."""
-    replace: float = Field(default=0.2, ge=0, le=1)
+    replace: Share = Field(default=0.2, ge=0, le=1)
     """Share of the words that are replaced by a word with a similar embedding."""
-    join: float = Field(default=0.3, ge=0, le=1)
+    join: Share = Field(default=0.3, ge=0, le=1)
     """Share of the copies that are extended with the text of another example; single texts only."""

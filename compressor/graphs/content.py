@@ -1,4 +1,4 @@
-"""What an ONNX file is made of: inputs, layers, operations, parameters, bytes."""
+"""The content of an ONNX file: inputs, layers, operations, parameters, bytes."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from compressor.errors import InputError, first_line
 from compressor.graphs.description import Declared, Description, GraphLayer
 
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?:\.[^.]+\.\d+)?(?=\.)")  # bert.encoder.layer.0, resnet.encoder.stages.0.layers.1
-CONSTANTS = "(constants)"  # tensors that the exporter computed, and what reads nothing else
+CONSTANTS = "(constants)"  # tensors that the exporter computed, and operations that read nothing else
 
 
 def describe(file: Path) -> Description:
@@ -45,22 +45,22 @@ def describe(file: Path) -> Description:
 
 
 def external_files(file: Path) -> list[str]:
-    """Name the files beside an ONNX file that hold weights of it."""
+    """List the files next to an ONNX file that contain its weights."""
     return sorted(_external(read(file).graph))
 
 
 def read(file: Path) -> onnx.ModelProto:
-    """Parse an ONNX file, without the weights that lie beside it; a damaged one is an `InputError`."""
+    """Parse an ONNX file, without the weights in files next to it; a damaged one is an `InputError`."""
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
         proto = onnx.load(file, load_external_data=False)
     except (DecodeError, OSError) as error:
         raise InputError(f"{file}: not a readable ONNX file ({first_line(error)})") from error
-    if not proto.graph.node:  # an empty file, or chance bytes that parse
-        raise InputError(f"{file}: not an ONNX file, no operation is in it")
-    if not all(isinstance(name, str) for name in _names(proto.graph)):  # protobuf gives bytes for what is no text
-        raise InputError(f"{file}: not a readable ONNX file (a name in it is no text)")
+    if not proto.graph.node:  # an empty file, or random bytes that happen to parse
+        raise InputError(f"{file}: not an ONNX file, it has no operations")
+    if not all(isinstance(name, str) for name in _names(proto.graph)):  # protobuf returns bytes if it is not text
+        raise InputError(f"{file}: not a readable ONNX file (a name in it is not text)")
     types = {each.name: each.data_type or -1 for each in proto.graph.initializer}
     taken = {each.name: each.type.tensor_type.elem_type or -1 for each in proto.graph.input if _is_tensor(each)}
     given = {each.name: each.type.tensor_type.elem_type for each in proto.graph.output}
@@ -69,14 +69,14 @@ def read(file: Path) -> onnx.ModelProto:
             raise InputError(f"{file}: not a readable ONNX file ({name!r} has no known type)")
     for place in _external(proto.graph):
         if Path(place).is_absolute() or ".." in Path(place).parts:
-            raise InputError(f"{file}: its weights should lie beside it, got {place!r}")
+            raise InputError(f"{file}: its weights should be next to it, got {place!r}")
         if not (file.parent / place).is_file():
-            raise InputError(f"{file}: its weights are missing, {place!r} should lie beside it")
+            raise InputError(f"{file}: its weights are missing, {place!r} should be next to it")
     return proto
 
 
 def layer_of(name: str) -> str:
-    """Name the layer that a parameter belongs to: up to its number and that of a block in it, else what owns it.
+    """Name of the layer of a parameter: up to its number and that of a block in it, or else the parameter's module.
 
     Examples
     --------
@@ -85,12 +85,12 @@ def layer_of(name: str) -> str:
     >>> layer_of("classifier.weight")
     'classifier'
     """
-    found = LAYER.match(name)
-    return found[0] if found else name.rpartition(".")[0]
+    numbered = LAYER.match(name)
+    return numbered[0] if numbered else name.rpartition(".")[0]
 
 
 def _names(graph: onnx.GraphProto) -> Iterable[str]:
-    """Yield the names by which operations and weights are put together."""
+    """Yield the names of operations, attributes and values."""
     for node in graph.node:
         yield from (node.op_type, node.domain, *node.input, *node.output)
         yield from (each.name for each in node.attribute)
@@ -98,7 +98,7 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
 
 
 def _external(graph: onnx.GraphProto) -> set[str]:
-    """Names of the files that hold weights of this one, those of branches and loops too, as it gives them."""
+    """Names, as written in the file, of the files with its weights, including those of branches and loops."""
     attributes = [each for node in graph.node for each in node.attribute]
     tensors = [*graph.initializer, *(each.t for each in attributes)]
     own = {entry.value for each in tensors for entry in each.external_data if entry.key == "location"}
@@ -110,18 +110,18 @@ def _is_tensor(value: onnx.ValueInfoProto) -> bool:
 
 
 def _owners(graph: onnx.GraphProto) -> Iterable[str]:
-    """Yield the layer of each node: that of its weights, else the latest of those that feed it."""
+    """Yield the layer of each node: that of its weights, or else the latest of its inputs' layers."""
     order: list[str] = []
     owner = {each.name: _owner(each.name) for each in graph.initializer}
     fed: dict[str, str] = {}
     for node in graph.node:
-        mine = [owner[name] for name in node.input if owner.get(name, CONSTANTS) != CONSTANTS]
-        before = [fed[name] for name in node.input if name in fed]
-        found = mine[0] if mine else max(before, key=order.index, default=CONSTANTS)
-        if found not in order:
-            order.append(found)
-        fed |= dict.fromkeys(node.output, found)
-        yield found
+        by_weights = [owner[name] for name in node.input if owner.get(name, CONSTANTS) != CONSTANTS]
+        by_inputs = [fed[name] for name in node.input if name in fed]
+        layer = by_weights[0] if by_weights else max(by_inputs, key=order.index, default=CONSTANTS)
+        if layer not in order:
+            order.append(layer)
+        fed |= dict.fromkeys(node.output, layer)
+        yield layer
 
 
 def _owner(initializer: str) -> str:

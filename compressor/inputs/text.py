@@ -1,14 +1,14 @@
-"""Texts and pairs of texts: tokenized once, cut into batches of like lengths."""
+"""Texts and pairs of texts: tokenized once, and padded batch by batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import datasets
 import torch
-from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedConfig
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from compressor.errors import InputError, RecipeError
 from compressor.inputs import Encode, Reader
@@ -20,6 +20,7 @@ FREE_AXES = {0: "batch", 1: "length"}
 PROCESSOR: Literal["needed", "made", "none"] = "needed"
 HAS_LENGTH = True
 SKLEARN: tuple[str, ...] = ()
+PADDINGS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")  # of tokenizers that do not say which token pads
 PAIRS = (("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence"))
 
 is_column = is_text
@@ -38,7 +39,7 @@ class Tokens:
 
     @cached_property
     def starts(self) -> Tensor:
-        """Where each example begins."""
+        """Index at which each example starts."""
         return self.lengths.cumsum(0) - self.lengths
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
@@ -53,11 +54,15 @@ class Tokens:
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the column of the text, or those of a pair."""
+    """Return the column of the text, or those of a pair."""
     if named.text is not None:
         return (named.text,) if named.text_pair is None else (named.text, named.text_pair)
     pair = next((pair for pair in PAIRS if set(pair) <= set(rows.features)), None)
     return pair or (only("text", rows, ("text", "sentence"), is_text),)
+
+
+def check(rows: datasets.Dataset, columns: Sequence[str], split: str) -> None:
+    """Find nothing: texts are read at once, and with them what is wrong with them."""
 
 
 def read_processor(folder: str, **settings: Any) -> Any:
@@ -70,18 +75,52 @@ def new_processor(config: PreTrainedConfig) -> Any:
     raise NotImplementedError
 
 
-def agree_(config: PreTrainedConfig, processor: Any, place: str) -> None:
+def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     """Check the vocabulary, limit the length to what the network reads, and give both a padding token.
 
-    The end of a text pads it where a network that was made to write has no padding.
+    Networks that generate text and have no padding token use the end-of-text token for it.
     """
-    if len(processor) > config.vocab_size:
-        raise InputError(f"{place}: {len(processor)} tokens for a network that knows {config.vocab_size}")
+    config = net.config
+    n_ids = max(processor.get_vocab().values(), default=0) + 1  # ids may have holes, so that their number says less
+    if n_ids > config.vocab_size:
+        raise InputError(f"{place}: token ids up to {n_ids - 1} for a network that knows {config.vocab_size} tokens")
     most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions
+    padded = _padded_positions(net)
+    if padded is not None:
+        most = min(most, padded.num_embeddings - cast(int, padded.padding_idx) - 1)
     processor.model_max_length = min(processor.model_max_length, most)
+    _pad_alike_(config, processor, place, is_fixed=padded is not None)
+    if config.is_encoder_decoder:  # their classifiers read at the end token, and need the same number in each text
+        processor.split_special_tokens = True
+
+
+def _padded_positions(net: nn.Module) -> nn.Embedding | None:
+    """Find the positions of a network that counts them from the padding's id on, as RoBERTa does; most do not."""
+    for name, module in net.named_modules():
+        is_table = isinstance(module, nn.Embedding) and name.rpartition(".")[2] == "position_embeddings"
+        if is_table and cast(nn.Embedding, module).padding_idx is not None:
+            return cast(nn.Embedding, module)
+    return None
+
+
+def _pad_alike_(config: PreTrainedConfig, processor: Any, place: str, *, is_fixed: bool) -> None:
+    """Make config and tokenizer pad alike: a decoder reads the last token that is not the padding of its config.
+
+    The end of a text stays the padding of a network that was trained so; else the tokenizer decides.
+    """
     if processor.pad_token is None:
-        processor.pad_token = processor.eos_token
-    if config.pad_token_id is None:
+        vocabulary = processor.get_vocab()
+        found = next((token for token in PADDINGS if token in vocabulary), None)
+        processor.pad_token = processor.eos_token or found
+    if processor.pad_token is None:
+        raise InputError(f"{place}: the tokenizer has no padding token; give its config a 'pad_token'")
+    ends = {processor.eos_token_id, processor.bos_token_id} - {None}
+    if config.pad_token_id in ends:
+        processor.pad_token = processor.convert_ids_to_tokens(config.pad_token_id)
+    elif is_fixed and config.pad_token_id != processor.pad_token_id:
+        what = f"the network pads with id {config.pad_token_id}, the tokenizer with {processor.pad_token_id}"
+        raise InputError(f"{place}: {what}; give the tokenizer that the network was trained with")
+    else:
         config.pad_token_id = processor.pad_token_id
 
 
@@ -99,14 +138,20 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
         for name in reader.input_names
         if name != "attention_mask"
     }
+    n_tokens = [len(ids) for ids in encoded["input_ids"]]
+    if 0 in n_tokens:
+        example = " | ".join(column[n_tokens.index(0)] for column in texts)
+        what = (
+            f"{n_tokens.count(0)} texts of {' and '.join(map(repr, columns))} give no token, such as {example[:40]!r}"
+        )
+        raise InputError(f"data: {what}; fill or remove them")
     padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    return Tokens(flat, torch.tensor(lengths), reader.input_names, padding, n_readable), lengths
+    return Tokens(flat, torch.tensor(n_tokens), reader.input_names, padding, n_readable), n_tokens
 
 
 def mirrored(encode: Encode, n_examples: int) -> Encode:
     """Refuse."""
-    raise RecipeError("data.mirror: works on images alone; leave it out")
+    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
@@ -114,20 +159,24 @@ def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give the number of tokens, which `trim_vocabulary` lowers."""
+    """Return the number of tokens, which `trim_vocabulary` reduces."""
     return {"vocabulary": config.vocab_size}
 
 
 def example(
     reader: Reader, config: PreTrainedConfig, batch_size: int, length: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Make random texts; the first is full, the others end in padding, so that masks are exercised."""
+    """Make random texts; the first is full, the others end in padding, so that masks are exercised.
+
+    They are no longer than what the network reads.
+    """
+    length = min(length, reader.processor.model_max_length)
     n_tokens = torch.randint(1, length + 1, (batch_size, 1), generator=generator)
     n_tokens[0] = length
     mask = torch.arange(length) < n_tokens
     random_ids = torch.randint(config.vocab_size, (batch_size, length), generator=generator)
     padding = torch.tensor(reader.processor.pad_token_id)
-    if config.is_encoder_decoder:  # their classifiers read the state at the one end of a text
+    if config.is_encoder_decoder:  # their classifiers read the state at the only end-of-text token
         end = config.eos_token_id
         random_ids = random_ids.where(random_ids != end, padding).scatter(1, n_tokens - 1, end)
     inputs = {

@@ -74,7 +74,7 @@ def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: Pla
     """Measure the original and the results of a run, unless these very files were measured before."""
     plan: PlanDocument = {"format": FORMAT, "variants": list(variants), **settings}
     key = chain("bench", plan, [file_digest(files.path / variant["file"]) for variant in variants])
-    if read_json(files.bench_key) == key:
+    if files.is_measured(key):
         say("bench                    done before")
         return
     files.forget_bench()
@@ -87,7 +87,7 @@ def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: Pla
     name_files_(result, variants)
     write_json(files.bench_plan, plan)
     write_json(files.bench, result)
-    write_json(files.bench_key, key)
+    files.mark_measured(key)
 
 
 def name_files_(result: Result, variants: Sequence[PlannedVariant]) -> None:

@@ -9,11 +9,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.bench.result import Variant
-from compressor.files import write_text
-from compressor.report import compare, joules, widths, words
+from compressor.files import read_json, write_text
+from compressor.report import compare, joules, speed, widths, words
 from compressor.report.document import CardKind, Report, StageSummary, WidthChange
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+MOST_LABELS = 20  # that a card names
 DATA_FILES = (".csv", ".json", ".jsonl", ".parquet")
 
 
@@ -79,10 +80,13 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
         report=report,
         words=words,
         joules=joules,
+        speed=speed,
         kind=kind,
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),
         dataset=_hub_id(report["recipe"]["data"]["dataset"]),
+        dataset_name=Path(report["recipe"]["data"]["dataset"]).name,
+        reads=_read_and_answered(folder),
         usage=usage,
         features=stage["features"],
         removed=removed(stage["widths"]),
@@ -93,6 +97,19 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
     )
     front = yaml.safe_dump(_front_matter(report, kind, files), sort_keys=False, allow_unicode=True)
     write_text(folder / "README.md", f"---\n{front}---\n\n{body}")
+
+
+def _read_and_answered(folder: Path) -> list[str]:
+    """Say which labels a network answers with and how long its texts may be, as the files beside it have it."""
+    config, tokenizer = read_json(folder / "config.json"), read_json(folder / "tokenizer_config.json")
+    said = []
+    if config and (names := config.get("id2label")):
+        labels = [str(names[key]) for key in sorted(names, key=int)]
+        more = f" and {len(labels) - MOST_LABELS:,} more" if len(labels) > MOST_LABELS else ""
+        said.append(f"Labels, in the order of the outputs: {', '.join(labels[:MOST_LABELS])}{more}.")
+    if tokenizer and isinstance(length := tokenizer.get("model_max_length"), int):
+        said.append(f"It was made for texts of up to {length:,} tokens; its tokenizer cuts longer ones.")
+    return said
 
 
 def removed(changes: Sequence[WidthChange]) -> list[str]:

@@ -3,6 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from compressor.bench.result import Host, Variant
+from compressor.report.dataset import DatasetRead
 from compressor.rundir import Environment
 
 FORMAT = 1
@@ -86,6 +87,8 @@ class StageSummary(CostsAndGains):
     name: str
     folder: str
     seconds: float
+    n_threads: int | None
+    """Of torch; None if an earlier version ran the stage."""
     widths: list[WidthChange]
     features: Features | None
     rounds: list[Round]
@@ -132,6 +135,8 @@ class PlannedModel(TypedDict):
     family: str
     n_params: int
     is_trained: bool
+    padding_gap: float | None
+    """Largest difference between the answers to a text alone and in a padded batch, over the largest answer."""
 
 
 class PlannedStage(TypedDict):
@@ -148,6 +153,7 @@ class Start(TypedDict):
     model: PlannedModel
     data: dict[str, int]
     """Examples by split."""
+    dataset: DatasetRead
 
 
 class RecipePlan(Start):

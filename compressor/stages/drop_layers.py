@@ -1,4 +1,4 @@
-"""Remove whole layers; what is left must be retrained."""
+"""Remove whole layers; the remaining network must be retrained."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,19 +36,22 @@ class Options(StageOptions):
 
 @dataclass(frozen=True)
 class Stack:
-    """The layers of a network, all in one list, and what its config says of each."""
+    """The layers of a network, all in one list, and their types in its config."""
 
     layers: list[nn.Module]
     types: list[str] | None
 
     def fits(self, keep: Sequence[int]) -> bool:
-        """Whether each kept layer has the tensors of the layer whose place it takes: a config rebuilds nothing else."""
-        tensors = [_tensors(layer) for layer in self.layers]
-        return all(tensors[at] == tensors[kept] for at, kept in enumerate(keep))
+        """Whether each kept layer has the tensors and factors of the layer whose place it takes.
+
+        A config can rebuild nothing else: GPT-2 may divide its attention by the number of the layer.
+        """
+        built = [(_tensors(layer), _scales(layer)) for layer in self.layers]
+        return all(built[at] == built[kept] for at, kept in enumerate(keep))
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Keep the chosen layers, in their order; the network computes something else afterwards."""
+    """Keep the chosen layers, in their order; this changes the network's outputs."""
     stack = _stack(model)
     n_layers = len(stack.layers)
     if max(options.keep or (0,)) >= n_layers or (options.n_layers or 0) > n_layers:
@@ -58,7 +61,8 @@ def run(model: Model, options: Options, context: Context) -> Model:
     keep = options.keep or _least_damage(model, stack, options.n_layers or n_layers, context)
     if not stack.fits(keep):
         raise RecipeError(
-            f"drop_layers: the first layer of {model.net.config.model_type!r} differs from the others and must be kept"
+            f"drop_layers: layers of {model.net.config.model_type!r} differ by their place, which {list(keep)} would "
+            "change; keep the first ones"
         )
     origin = model.layers
     _set_layers_(model, stack, keep)
@@ -68,7 +72,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _stack(model: Model) -> Stack:
-    """Take the layers of a network; refuse one whose config cannot say how many are left."""
+    """Return the layers of a network; refuse it if its config cannot record how many are left."""
     config, blocks = model.net.config, model.arch.blocks(model.net)
     lists = {name.rpartition(".")[0] for name in blocks}
     if len(lists) != 1 or len(blocks) != getattr(config, "num_hidden_layers", None):
@@ -82,8 +86,18 @@ def _tensors(layer: nn.Module) -> set[str]:
     return set(layer.state_dict()) - {f"{name}.bias" for name in surgery.new_biases(layer)}
 
 
+def _scales(layer: nn.Module) -> dict[str, float]:
+    """Collect the factors that the modules of a layer were built with."""
+    return {
+        f"{name}.{key}": value
+        for name, module in layer.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, float)
+    }
+
+
 def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:
-    """Remove one layer at a time, each time the one without which the held-out loss is lowest."""
+    """Remove one layer at a time: always the one whose removal leaves the lowest held-out loss."""
     keep = tuple(range(len(stack.layers)))
     while len(keep) > n_layers:
         losses = {}

@@ -16,12 +16,14 @@ from compressor import balls, surgery
 from compressor.balls import Ball
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
+from compressor.options import Share
 from compressor.plugins import discover, one_of
 from compressor.surgery import Width, importance
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+DEFAULT_WIDTHS = ("*.ffn", "*.heads")
+Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
 
 class Options(StageOptions):
@@ -30,9 +32,10 @@ class Options(StageOptions):
     stage: Literal["project"]
     ball: Annotated[str, one_of(balls)] = "l1_inf"
     """Norm ball onto which the columns are projected."""
-    widths: tuple[str, ...] = ("*.ffn", "*.heads")
-    """Patterns of names of widths. A width that crosses the units of others, such as `layer.0.head_dims` or
-    `residual`, is selected only by a pattern that contains its last word."""
+    widths: tuple[str, ...] | None = None
+    """Patterns of names of widths; by default `*.ffn` and `*.heads`, as far as the network has them. A width that
+    crosses the units of others, such as `layer.0.head_dims` or `residual`, is selected only by a pattern that contains
+    its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
     radius: float | None = Field(default=None, ge=0)
@@ -84,8 +87,12 @@ class Options(StageOptions):
         return self.rounds or (8 if self.protocol == "rounds" else 1)
 
     def phases(self) -> Sequence[Retrain]:
-        """Give the phase of each round."""
+        """Return the phase of each round."""
         return (self.retrain,) * self.n_rounds
+
+    def folders(self) -> Sequence[Path]:
+        """Give the folder of the initial weights."""
+        return () if self.rewind_to is None else (Path(self.rewind_to),)
 
     def progress(self, round_: int) -> float:
         """Share of the way to the target after a round, 1 after the last."""
@@ -95,22 +102,22 @@ class Options(StageOptions):
 
 @dataclass(frozen=True)
 class Contest:
-    """Units that compete for a place: those of one width, or of all widths of a kind."""
+    """Units that compete to survive: those of one width, or of all widths of a kind."""
 
     widths: tuple[Width, ...]
     sparsity: float | None
-    """Fraction of them that dies; None where the recipe gives a radius."""
+    """Fraction of the units to zero; None if the recipe gives a radius."""
     norm: float
-    """Of their columns when the stage begins."""
+    """Norm of their columns at the start of the stage."""
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Zero whole columns while short retraining phases hold the accuracy.
+    """Zero whole columns while short retraining phases maintain the accuracy.
 
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
-    their weights unless told otherwise, and a dead unit is held at zero so that `shrink` can remove it.
+    their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
-    chosen = surgery.select(model.widths(), options.widths)
+    chosen = _chosen(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= importance.no_scores(chosen)
@@ -132,14 +139,22 @@ def run(model: Model, options: Options, context: Context) -> Model:
         )
         dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
         units = sum(width.size for width in chosen)
-        lr = options.retrain.lr  # written down, for it may be lowered after a divergence
+        lr = options.retrain.lr  # logged because it may be lowered after a divergence
         score = context.trainer.evaluate(model)
         context.journal.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **score)
     return model
 
 
+def _chosen(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
+    """Select widths; patterns that someone wrote must all match, of the default ones those that do are taken."""
+    if patterns is None:
+        found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]
+        patterns = found or DEFAULT_WIDTHS
+    return surgery.select(widths, patterns)
+
+
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
-    """Group the widths whose units compete, with the share that must die."""
+    """Group the widths whose units compete, with the fraction of units to zero."""
     groups: dict[tuple[object, float | None], list[Width]] = {}
     for width in chosen:
         sparsity = _sparsity_of(width, options.column_sparsity)
@@ -180,26 +195,26 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
     live, projected = _survivors(_scaled(matrix, contest, options, scores), contest, options, progress)
     offset = 0
     for width in contest.widths:
-        mine = slice(offset, offset := offset + width.size)
+        part = slice(offset, offset := offset + width.size)
         if options.survivors == "clipped":
             n_rows = len(surgery.columns(model.net, width, options.side))
-            surgery.write_columns_(model.net, width, projected[:n_rows, mine], options.side)
-        surgery.zero_units_(model.net, width, ~live[mine], options.side)
+            surgery.write_columns_(model.net, width, projected[:n_rows, part], options.side)
+        surgery.zero_units_(model.net, width, ~live[part], options.side)
 
 
 def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none" or not importance.is_known(scores, contest.widths):
+    if options.importance == "none" or not importance.has_scores(scores, contest.widths):
         return matrix
     weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":
         return matrix * weights
-    norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
+    norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column separately
     return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
 
 
 def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:
-    """Project, and again with a width's best columns set aside as long as its floor is not kept.
+    """Project; while a width has fewer live units than its minimum, set its best columns aside and project again.
 
     Returns the mask of live units and the projected matrix, in which columns that were set aside are untouched.
     """
@@ -221,7 +236,7 @@ def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: flo
 
 
 def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
-    """Columns of each width of a contest, and how many of them must live."""
+    """Yield the columns of each width of a contest, and the minimum number of live ones."""
     offset = 0
     for width in contest.widths:
         floor = options.min_units
@@ -232,7 +247,7 @@ def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
 def _radius(
     ball: Ball, matrix: Tensor, aside: Tensor, contest: Contest, options: Options, progress: float
 ) -> float | Tensor:
-    """Radius of this round: what zeroes the scheduled share of all units, or the scheduled radius itself."""
+    """Radius of this round: the one that zeroes the scheduled share of all units, or the scheduled radius itself."""
     if contest.sparsity is not None:
         n_dead = round(contest.sparsity * progress * len(aside))
         n_contested = int((~aside).sum())
@@ -242,11 +257,11 @@ def _radius(
 
 
 def _rewind_(model: Model, chosen: Sequence[Width], folder: str) -> None:
-    """Go back to the initial weights, and zero again what is dead."""
+    """Restore the initial weights, and zero the dead units again."""
     dead = {width.name: surgery.dead_units(model.net, width) for width in chosen}
     try:
         model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
     except RuntimeError as error:
-        raise InputError(f"rewind_to: {folder!r} is not of this network; give its initial weights") from error
+        raise InputError(f"rewind_to: {folder!r} does not match this network; give its initial weights") from error
     for width in chosen:
         surgery.zero_units_(model.net, width, dead[width.name])

@@ -1,4 +1,4 @@
-"""Remove dead units from the layers, and prove at each width that can be cut exactly that no output changed."""
+"""Remove dead units from the layers, and prove for each exact cut that no output changed."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -97,7 +97,7 @@ def _cut_one_by_one_(
 
 
 def _kept(width: Width, dead: Tensor, options: Options) -> Tensor:
-    """Mask of the units that stay: the live ones, and as many dead ones as round the width up."""
+    """Mask of the units to keep: the live ones, and enough dead ones to round the width up."""
     n_live = int((~dead).sum())
     if n_live == 0 and not options.allow_empty:
         raise NumericsError(

@@ -1,10 +1,10 @@
-"""Cut units out of a network: find them dead, fold what they emit, remove them, and prove that nothing changed."""
+"""Cut units out of a network: find dead ones, fold the constants they emit, remove them, and prove equal outputs."""
 
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_
 from compressor.surgery.tracing.find import find_widths, left_out
 from compressor.surgery.units import Example, columns, constants, dead_units, holds, write_columns_, zero_units_
-from compressor.surgery.widths import Cut, Family, Kind, Side, Width, select
+from compressor.surgery.widths import Cut, Family, Kind, Side, Width, is_match, select
 
 __all__ = [
     "Constant",
@@ -20,6 +20,7 @@ __all__ = [
     "dead_units",
     "find_widths",
     "holds",
+    "is_match",
     "left_out",
     "n_params",
     "new_biases",

@@ -1,5 +1,8 @@
 """Columns are found where the features leave no doubt, and asked for where they do."""
 
+from datetime import date
+from decimal import Decimal
+
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
@@ -42,14 +45,19 @@ def test_named_columns_win():
 @pytest.mark.parametrize(
     ("features", "columns", "task", "said"),
     [
-        ({"title": WORD, "body": WORD, "label": CLASS}, {}, TEXT, "columns.text: 'title', 'body' could all be it"),
-        ({"title": WORD, "body": WORD}, {}, TEXT, "columns.label: no column looks like it, there are 'title', 'body'"),
-        ({"text": WORD, "fine": CLASS, "coarse": CLASS}, {}, TEXT, "columns.label: 'fine', 'coarse' could all be it"),
+        ({"title": WORD, "body": WORD, "label": CLASS}, {}, TEXT, "columns.text: several columns fit, 'title', 'body'"),
+        ({"title": WORD, "body": WORD}, {}, TEXT, "columns.label: no column fits, out of 'title', 'body'"),
+        (
+            {"text": WORD, "fine": CLASS, "coarse": CLASS},
+            {},
+            TEXT,
+            "columns.label: several columns fit, 'fine', 'coarse'",
+        ),
         ({"text": WORD, "label": CLASS}, {"text": "txt"}, TEXT, "columns.text: no such column, got 'txt'"),
-        ({"text": NUMBER, "label": CLASS}, {}, TEXT, "'text' is no column for text-classification"),
-        ({"text": WORD, "label": CLASS}, {}, IMAGE, "columns.image: no column looks like it"),
-        ({"path": WORD, "label": CLASS}, {"image": "path"}, IMAGE, "'path' is no column for image-classification"),
-        ({"img": Image(), "label": CLASS}, {"text": "img"}, IMAGE, "columns.text: not read in image-classification"),
+        ({"text": NUMBER, "label": CLASS}, {}, TEXT, "'text' cannot be used for text-classification"),
+        ({"text": WORD, "label": CLASS}, {}, IMAGE, "columns.image: no column fits"),
+        ({"path": WORD, "label": CLASS}, {"image": "path"}, IMAGE, "'path' cannot be used for image-classification"),
+        ({"img": Image(), "label": CLASS}, {"text": "img"}, IMAGE, "columns.text: not used in image-classification"),
     ],
 )
 def test_doubt_is_an_error(features, columns, task, said):
@@ -66,10 +74,12 @@ def test_a_pair_needs_its_first_text():
     ("values", "feature", "words"),
     [
         ([1, 0, -1, None], CLASS, ["yes", "no", None, None]),
-        ([3, -1, None], NUMBER, ["3", None, None]),
+        ([3, -1, None], NUMBER, ["3", "-1", None]),
         ([1.0, 0.0, None], Value("float64"), ["1", "0", None]),
-        ([True, False], Value("bool"), ["1", "0"]),
+        ([True, False], Value("bool"), ["True", "False"]),
         (["pos", "neg", None], WORD, ["pos", "neg", None]),
+        (["None", "", "  "], WORD, ["None", None, None]),
+        ([Decimal("2.0"), None], Value("decimal128(3, 1)"), ["2", None]),
     ],
 )
 def test_labels_in_words(values, feature, words):
@@ -77,7 +87,7 @@ def test_labels_in_words(values, feature, words):
     assert label_words(table, "label") == words
 
 
-@pytest.mark.parametrize("values", [[0.5, 1.0], [[0, 1], [1]]])
+@pytest.mark.parametrize("values", [[0.5, 1.0], [[0, 1], [1]], [date(2020, 1, 1)], [b"yes"]])
 def test_scores_and_lists_are_no_classes(values):
     with pytest.raises(InputError, match="one class per row is needed"):
         label_words(Dataset.from_dict({"label": values}), "label")

@@ -170,7 +170,7 @@ def test_mirror_images_are_trained_on_under_the_same_label(vit, sentences_csv, m
     batch = data.train.batch([3, n_images + 3])
     assert torch.equal(batch["pixel_values"][0].flip(-1), batch["pixel_values"][1])
     assert batch["labels"][0] == batch["labels"][1]
-    with pytest.raises(RecipeError, match=r"^data\.mirror: works on images alone"):
+    with pytest.raises(RecipeError, match=r"^data\.mirror: works on images only"):
         prepared(sentences_csv, model.task, mirror=True)
 
 
@@ -178,7 +178,7 @@ def test_mirror_images_are_trained_on_under_the_same_label(vit, sentences_csv, m
 def test_real_accuracy_of_the_checkpoint_on_sst2(shared):
     model = load_model(Source(checkpoint=str(shared / "models" / "minilm-sst2"), task=TEXT), None)
     options = Dataset(dataset=str(shared / "data" / "sst2"), train_split="test", report_split="validation")
-    with pytest.raises(InputError, match="all rows of 'test' are without a label"):
+    with pytest.raises(InputError, match="no row of 'test' has a label"):
         open_dataset(options, TEXT)
     options = Dataset(
         dataset=str(shared / "data" / "sst2" / "data" / "validation-00000-of-00001.parquet"), held_out=0.1

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from datasets import ClassLabel, Features, Value
 from datasets import Dataset as Rows
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from compressor.data.dataset import Dataset, open_dataset
@@ -84,14 +85,14 @@ def test_rows_without_a_label_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "options", "said"),
     [
-        ({"train": [-1, -1]}, {}, "data.train_split: all rows of 'train' are without a label"),
+        ({"train": [-1, -1]}, {}, "data.train_split: no row of 'train' has a label"),
         (
             {"train": [0, 1], "test": [-1]},
             {"report_split": "test"},
             "report_split: missing or without labels, got 'test'",
         ),
         ({"train": [0, 1]}, {"report_split": "dev"}, "got 'dev'; choose a labelled one from 'train'"),
-        ({"test": [0, 1]}, {}, "data.train_split: not there, got 'train'; choose from 'test'"),
+        ({"test": [0, 1]}, {}, "data.train_split: no such split, got 'train'; choose from 'test'"),
         ({"train": [0]}, {}, "1 labelled rows are too few"),
     ],
 )
@@ -101,7 +102,7 @@ def test_splits_that_cannot_serve_are_refused(tmp_path, splits, options, said):
 
 
 def test_the_report_is_not_trained_on():
-    with pytest.raises(ValueError, match="'report_split' is what is trained on"):
+    with pytest.raises(ValueError, match="'report_split' is the training split"):
         Dataset(dataset="reviews.csv", report_split="train")
 
 
@@ -114,6 +115,31 @@ def test_an_image_folder_is_read(tmp_path):
     assert (raw.columns, raw.labels, len(raw.train)) == (("image",), ("cat", "dog"), 9)
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     assert opened(moved, IMAGE).digest == raw.digest
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:60]), r"dog/3\.png': the image cannot be read"),
+        (lambda file: file.write_text("not found"), r"dog/3\.png': the image cannot be read \(not an image\)"),
+    ],
+)
+def test_a_broken_image_is_named(tmp_path, spoil, said):
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (40, 40), (i, 0, 0)).save(tmp_path / "train" / name / f"{i}.png")
+    spoil(tmp_path / "train/dog/3.png")
+    with pytest.raises(InputError, match=rf"^data: row 8 of train, counted from 0, .*{said}"):
+        opened(tmp_path, IMAGE)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    images = [None if i == 7 else Image.new("L", (4, 4), i) for i in range(10)]
+    features = Features(image=ImageFeature(), label=ClassLabel(names=["cat", "dog"]))
+    Rows.from_dict({"image": images, "label": [0, 1] * 5}, features).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=r"^data: row 7 of train, counted from 0: there is no image; repair"):
+        opened(tmp_path, IMAGE)
 
 
 def test_digits_need_no_network():

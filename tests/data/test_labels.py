@@ -61,10 +61,30 @@ def test_a_map_leads_to_names_or_to_positions():
 
 
 def test_a_map_must_name_every_label():
-    with pytest.raises(InputError, match=r"which are 'negative', 'positive', got 'negative'"):
+    with pytest.raises(InputError, match=r"labels 'negative', 'positive' once, got 'negative'"):
         rename(WORDS, {"negative": "bad"})
 
 
 def test_real_names_are_words():
     assert has_real_names(["0", "other"])
     assert not has_real_names(["0", "LABEL_1"])
+
+
+def test_a_map_keeps_the_order_of_the_data():
+    labels, renamed = rename(from_values({"0", "1"}), {"0": "not hate", "1": "hate"})
+    assert (labels.names, renamed) == (("not hate", "hate"), {"0": "not hate", "1": "hate"})
+    labels, _ = rename(from_values({"neg", "pos"}), {"neg": "1", "pos": "0"})
+    assert labels.names == ("0", "1")  # numbers are places
+
+
+def test_minus_one_is_a_class_like_any_other():
+    assert from_values({"1", "-1", "0", "10"}).names == ("-1", "0", "1", "10")
+    with pytest.raises(InputError, match="neither names nor positions match the labels, the dataset has '-1', '1'"):
+        match(from_values({"-1", "1"}), ["LABEL_0", "LABEL_1"])
+
+
+def test_truth_values_have_an_order_and_names():
+    labels = from_values({"True", "False"})
+    assert labels.names == ("False", "True")
+    assert match(labels, ["LABEL_0", "LABEL_1"]) == {"False": 0, "True": 1}
+    assert rename(labels, {"true": "spam", "false": "ham"})[0].names == ("ham", "spam")

@@ -1,10 +1,13 @@
 """Tables: read from any file, standardised, matched with a network by the names of their columns, run to the end."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset as Rows
@@ -13,7 +16,7 @@ import compressor
 from compressor.data import prepare
 from compressor.data.dataset import Dataset, open_dataset
 from compressor.errors import CompressorError, InputError
-from compressor.model import Source, load_model
+from compressor.model import Source, load, load_model, save_model
 
 TASK = "tabular-classification"
 N_ROWS = 120
@@ -99,8 +102,8 @@ def test_a_network_reads_its_features_by_name(csv, table, tmp_path):
     ("changes", "said"),
     [
         ({"width": None}, "the network reads 'width', which the table lacks; it has 'income', 'always'"),
-        ({"height": [1.0] * N_ROWS}, "does not know 'height'; choose with data.columns.features"),
-        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' holds no finite number in"),
+        ({"height": [1.0] * N_ROWS}, "has no feature 'height'; choose with data.columns.features"),
+        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' has no finite number in"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, said):
@@ -114,17 +117,17 @@ def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, sai
 def test_lists_of_unlike_length_are_refused(tmp_path):
     rows = {"pixels": [[1.0], [1.0, 2.0]] * 10, "label": ["a", "b"] * 10}
     Rows.from_dict(rows).to_parquet(tmp_path / "lists.parquet")
-    with pytest.raises(InputError, match="lists of one length are needed in every row of 'pixels'"):
+    with pytest.raises(InputError, match="all rows of 'pixels' need lists of the same length"):
         opened(tmp_path / "lists.parquet")
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"features": ("remark",)}, "'remark' is no column for tabular-classification, it holds"),
-        ({"features": ("width", "label")}, "'label' is no column for tabular-classification, it is the label"),
+        ({"features": ("remark",)}, "'remark' cannot be used for tabular-classification, it contains"),
+        ({"features": ("width", "label")}, "'label' cannot be used for tabular-classification, it is the label"),
         ({"features": ("height",)}, "data.columns.features: no such column, got 'height'"),
-        ({"text": "remark"}, "data.columns.text: not read in tabular-classification, got 'remark'"),
+        ({"text": "remark"}, "data.columns.text: not used in tabular-classification, got 'remark'"),
     ],
 )
 def test_columns_that_are_no_features_are_refused(csv, columns, said):
@@ -148,10 +151,72 @@ def test_scikit_learn_has_no_other_datasets_here():
 
 
 def test_settings_that_are_the_datasets_are_refused(csv):
-    with pytest.raises(InputError, match="'feature_names' is no setting of MlpConfig; labels and features are"):
+    with pytest.raises(InputError, match="'feature_names' is not a setting of MlpConfig; labels and features come"):
         mlp(opened(csv), feature_names=["a"])
     with pytest.raises(ValueError, match="a table needs no 'processor'"):
         Source(config={"model_type": "mlp"}, processor="folder", task=TASK)
+
+
+def test_a_column_with_a_word_among_its_numbers_is_no_silent_loss(table, tmp_path):
+    spoiled = {**table, "width": ["?", *map(str, table["width"][1:])]}
+    Rows.from_dict(spoiled).to_csv(tmp_path / "spoiled.csv")
+    with pytest.raises(InputError, match=r"column 'width' holds no number in 1 of 120 rows, such as '\?'; fill or"):
+        opened(tmp_path / "spoiled.csv")
+    raw = opened(tmp_path / "spoiled.csv", columns={"features": ("income", "always")})
+    assert raw.left_out.keys() == {"width", "remark"}
+
+
+def test_decimals_are_numbers(table, tmp_path):
+    money = pa.array([Decimal(f"{value:.2f}") for value in table["width"]], pa.decimal128(12, 2))
+    pq.write_table(pa.table({"money": money, "label": table["label"]}), tmp_path / "money.parquet")
+    raw = opened(tmp_path / "money.parquet")
+    assert raw.features.names == ("money",)
+    assert raw.features.means[0] == pytest.approx(np.mean([float(value) for value in raw.train["money"]]))
+
+
+@pytest.fixture
+def seconds_csv(tmp_path):
+    """Write seconds since 1970, whose steps in float32 are 128, beside a small number."""
+    rows = {"time": [1_700_000_000 + i for i in range(N_ROWS)], "x": [i % 7 for i in range(N_ROWS)]}
+    Rows.from_dict({**rows, "label": ["late" if i > 60 else "early" for i in range(N_ROWS)]}).to_csv(tmp_path / "t.csv")
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize("family", ["mlp", "autoencoder"])
+def test_large_numbers_keep_their_differences(seconds_csv, tmp_path, family):
+    raw = opened(seconds_csv)
+    model = mlp(raw, model_type=family)
+    assert model.net.config.feature_origins == [round(np.mean(raw.train["time"])), 0]
+    batch = prepare(raw, Dataset(dataset=str(seconds_csv)), model.task, 0).train.batch(range(90))["features"]
+    assert batch.dtype == torch.float64
+    standardised = model.net.inputs(batch)
+    assert standardised.dtype == torch.float32
+    assert len(standardised[:, 0].unique()) == 90
+    torch.testing.assert_close(model.net.inputs.restored(standardised), batch, rtol=0, atol=1e-3)
+    save_model(model, tmp_path / "saved")
+    again = load(tmp_path / "saved")
+    assert torch.equal(again(features=batch).logits, model.net.eval()(features=batch).logits)
+
+
+def test_small_numbers_stay_float32(csv):
+    raw = opened(csv)
+    assert raw.features.origins is None
+    assert prepare(raw, Dataset(dataset=str(csv)), mlp(raw).task, 0).train.batch([0])["features"].dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
+def test_an_exported_file_reads_large_numbers_whole(seconds_csv, tmp_path):
+    recipe = {
+        "model": {"config": {"model_type": "mlp", "hidden_sizes": [8]}, "task": TASK},
+        "data": {"dataset": str(seconds_csv)},
+        "stages": [{"stage": "finetune", "retrain": {"steps": 150, "batch_size": 32, "lr": 1e-2}}, {"stage": "export"}],
+    }
+    compressor.run(recipe, tmp_path / "run")
+    session = onnxruntime.InferenceSession(tmp_path / "run/01-export/model.onnx")
+    assert session.get_inputs()[0].type == "tensor(double)"
+    rows = np.array([[1_700_000_000 + i, i % 7] for i in range(N_ROWS)], np.float64)
+    (logits,) = session.run(["logits"], {"features": rows})
+    assert np.mean(logits.argmax(1) == (np.arange(N_ROWS) > 60)) > 0.97
 
 
 RECIPE: dict[str, Any] = {
@@ -196,7 +261,7 @@ def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, ta
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' shows no state for each layer"),
+        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' does not output one state per layer"),
         ({"attention_relations": 1.0}, "distill.attention_relations: 'autoencoder' has no attention"),
     ],
 )

@@ -160,7 +160,7 @@ def test_json_is_what_python_gives(cut_folder, capsys):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no operation is in it"),
+        (b"", "it has no operations"),
         (b"no graph at all", "not a readable ONNX file"),
         (None, "neither a folder nor a"),
     ],
@@ -191,7 +191,7 @@ def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        (b"Gather", b"Gat\xffer", r"not a readable ONNX file \(a name in it is no text\)"),
+        (b"Gather", b"Gat\xffer", r"not a readable ONNX file \(a name in it is not text\)"),
         (b"\x10\x0bB\x05words", b"\x10\x63B\x05words", r"\('words' has no known type\)"),
     ],
 )
@@ -229,7 +229,7 @@ def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
         take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
-@pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should lie beside it"), ("gone", "are missing")])
+@pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should be next to it"), ("gone", "are missing")])
 def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
     inner = onnx.load(with_weights_at(place, tmp_path / "inner.onnx"), load_external_data=False).graph
     inner.node[0].input[0] = "w"
@@ -243,5 +243,5 @@ def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
 
 
 def test_a_folder_without_a_network(tmp_path):
-    with pytest.raises(InputError, match=r"no config\.json there"):
+    with pytest.raises(InputError, match=r"no config\.json in this folder"):
         take(tmp_path)

@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tiny
@@ -101,9 +103,9 @@ def test_a_config_gives_random_weights_from_the_seed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "no_such"}, "model: transformers knows no family 'no_such'"),
-        ({"hiden_size": 8}, "model.config: 'hiden_size' is no setting of ViTConfig"),
-        ({"num_labels": 3}, "model.config: 'num_labels' is no setting"),
+        ({"model_type": "no_such"}, "model: transformers has no family 'no_such'"),
+        ({"hiden_size": 8}, "model.config: 'hiden_size' is not a setting of ViTConfig"),
+        ({"num_labels": 3}, "model.config: 'num_labels' is not a setting"),
         ({"hidden_act": "nothing"}, "model.config: cannot be built"),
         ({"hidden_size": "wide"}, "model.config: cannot be built"),
     ],
@@ -117,7 +119,7 @@ def test_a_text_config_takes_the_tokenizer_it_names(bert_folder):
     config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     source = Source(config=config, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).task.processor.vocab_size == 22
-    with pytest.raises(InputError, match="22 tokens for a network that knows 20"):
+    with pytest.raises(InputError, match="the tokenizer has 22 tokens, the network only 20"):
         load_model(source.model_copy(update={"config": config | {"vocab_size": 20}}), ["no", "yes"])
 
 
@@ -246,7 +248,7 @@ BLOCK = {"format": 1, "layers": [0, 1]}
         (config_with(intermediate_size=8), "the weights do not fit config.json"),
         (config_with(compressor={**BLOCK, "format": 2}), "format 2 of another version"),
         (config_with(compressor={**BLOCK, "widths": {"layer.9.ffn": 4}}), "no width 'layer.9.ffn'"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor that loads"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor can be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors, found no weights"),
     ],
 )
@@ -271,7 +273,7 @@ def test_load_opens_the_class_that_the_config_names(folder):
 
 @pytest.mark.parametrize("named", [["NoSuchNet"], ["pipeline"], ["BertConfig"], [], None])
 def test_load_refuses_what_is_no_network(folder, tmp_path, named):
-    with pytest.raises(InputError, match=r"no config.json there"):
+    with pytest.raises(InputError, match=r"no config.json in this folder"):
         load(tmp_path / "nowhere")
     config_with(architectures=named)(folder)
     with pytest.raises(InputError, match=r"no network of transformers, config.json names"):
@@ -342,11 +344,13 @@ def test_real_checkpoint_of_sst2(shared):
 
 
 def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
-    sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3, "bos_token_id": 3}
+    sizes: dict[str, Any] = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3}
+    sizes["bos_token_id"] = 3
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
-    config = transformers.AutoConfig.for_model("gpt2", **sizes)
-    text.agree_(config, tokenizer, "there")
+    config = transformers.GPT2Config(**sizes)
+    net: Any = SimpleNamespace(config=config)
+    text.agree_(net, tokenizer, "there")
     assert (tokenizer.pad_token, config.pad_token_id) == ("[SEP]", tokenizer.sep_token_id)
     source = Source(config={"model_type": "gpt2", **sizes}, processor=str(bert_folder), task=TEXT)
     assert load_model(source, ["no", "yes"]).net.config.pad_token_id == tokenizer.vocab["[PAD]"]

@@ -214,6 +214,6 @@ def test_a_run_says_what_went_and_resumes_in_the_same_bits(recipe, tmp_path, mon
 def test_a_check_finds_training_behind_it(recipe):
     recipe["stages"][:2] = reversed(recipe["stages"][:2])
     with pytest.raises(
-        RecipeError, match=r"^stages\[1\] \(finetune\): the vocabulary was trimmed before; put trim_voc"
+        RecipeError, match=r"^stages\[1\] \(finetune\): the vocabulary is already trimmed; put trim_voc"
     ):
         compressor.check(recipe)
