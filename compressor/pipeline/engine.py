@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from compressor import rundir, stepdir
+from compressor import rundir
 from compressor.bench.result import PlannedVariant, PlanSettings
 from compressor.errors import GateMissed, NumericsError, RecipeError, RunDirError
 from compressor.files import explained, readable_json, write_json, write_text
@@ -26,6 +26,7 @@ from compressor.recipe.schema import STAGES, Bench
 from compressor.report import card, dataset, page
 from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
+from compressor.rundir import step as stepdir
 from compressor.tasks import Task
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS

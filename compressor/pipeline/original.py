@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from compressor import rundir, stepdir
+from compressor import rundir
 from compressor.bench.result import PlannedVariant
 from compressor.pipeline.record import at_bench, file_record, model_record, variant
 from compressor.recipe import Recipe
 from compressor.rundir import RunDir, StepRecord
+from compressor.rundir import step as stepdir
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 from compressor.training.teacher import Originals

@@ -18,6 +18,21 @@ def add(zone: Path, uj: int) -> None:
     write(zone, energy_uj=(int((zone / "energy_uj").read_text()) + uj) % full)
 
 
+@pytest.mark.parametrize(
+    ("meter", "said"),
+    [
+        (hwmon_meter, "meter 'hwmon': no chip under /sys/class/hwmon has an energy counter"),
+        (ina2xx, "meter 'ina2xx': no INA219, INA226 or kin with power1_input under /sys/class/hwmon"),
+        (ina3221, "meter 'ina3221': no INA3221 with a connected rail under /sys/class/hwmon"),
+    ],
+)
+def test_a_chip_that_is_absent_is_told(tmp_path, meter, said):
+    hwmon(tmp_path, 0, "coretemp", temp1_input=40_000)
+    assert not meter.available(tmp_path)
+    with pytest.raises(InputError, match=said):
+        meter.open_meter(tmp_path)
+
+
 def test_rapl_adds_memory_that_is_counted_apart(tmp_path):
     package = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 10**9)
     memory = rapl_zone(tmp_path, "intel-rapl:0:1", "dram", 10**9)

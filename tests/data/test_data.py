@@ -1,6 +1,7 @@
 """Splits, batches and their order: every example once, padding exact, the same from the same seed."""
 
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,9 +148,7 @@ def test_example_inputs_are_valid(model, batch_size, length):
 
 @pytest.fixture(scope="module")
 def vit():
-    config = {"model_type": "vit", "image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 8}
-    config |= {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    return load_model(Source(config=config, task=IMAGE), [str(digit) for digit in range(10)])
+    return load_model(Source(config={"model_type": "vit", **tiny.VIT}, task=IMAGE), [str(digit) for digit in range(10)])
 
 
 def test_images_are_processed_once(vit):

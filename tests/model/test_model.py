@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny
 import torch
 import transformers
 from PIL import Image
@@ -20,16 +21,7 @@ from compressor.model.artifact import load_weights_, save_weights
 from compressor.model.outputs import logits_of, n_flops
 
 TEXT, IMAGE = "text-classification", "image-classification"
-VIT = {
-    "model_type": "vit",
-    "image_size": 8,
-    "patch_size": 4,
-    "num_channels": 1,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 24,
-}
+VIT = {"model_type": "vit", **tiny.VIT}
 INPUTS = {
     "input_ids": torch.tensor([[2, 7, 8, 11, 13, 3], [2, 9, 14, 3, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),

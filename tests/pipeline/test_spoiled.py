@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from compressor import cli, owned, rundir, stepdir
+from compressor import cli, rundir
 from compressor.measure import launch
+from compressor.rundir import owned
+from compressor.rundir import step as stepdir
 
 RECIPE = """\
 model: {{checkpoint: {checkpoint}, task: text-classification}}

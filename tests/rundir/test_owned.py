@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from compressor import cli, owned, rundir, stepdir
+from compressor import cli, rundir
 from compressor.errors import RecipeError, RunDirError
 from compressor.files import write_json
 from compressor.pipeline import engine
 from compressor.recipe.schema import Recipe
+from compressor.rundir import owned
+from compressor.rundir import step as stepdir
 
 ONE: Any = {"n": 1}  # stand for records
 TWO: Any = {"n": 2}

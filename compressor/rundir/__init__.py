@@ -1,4 +1,4 @@
-"""A run directory: the names and documents of its files, its lock, the keys of its steps, and which are done."""
+"""A run directory: the names and documents of its files, its lock, and the keys of its steps."""
 
 import contextlib
 import errno
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from compressor import owned
 from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
 from compressor.files import explained, file_digest, first_changed, read_json, read_sealed, write_json, write_sealed
 from compressor.progress import say
+from compressor.rundir import owned
 
 FORMAT = 3  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"

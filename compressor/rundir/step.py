@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from compressor import owned
 from compressor.files import (
     explained,
     file_digest,
@@ -15,7 +14,7 @@ from compressor.files import (
     write_sealed,
 )
 from compressor.progress import say
-from compressor.rundir import DIVERGED, DONE, KEY, Cost, Done, StepRecord
+from compressor.rundir import DIVERGED, DONE, KEY, Cost, Done, StepRecord, owned
 
 CARD = "README.md"  # written again at the end of each run
 
