@@ -112,7 +112,7 @@ def test_fine_tuning_walks_from_an_encoder_without_a_head(shared, tmp_path):
     net = compressor.load(tmp_path / "run/00-finetune/model")
     assert net.config.id2label == {0: "negative", 1: "positive"}
     before = load_file(encoder / "model.safetensors")["encoder.layer.0.output.dense.weight"]
-    after = net.get_parameter("bert.encoder.layer.0.output.dense.weight")
+    after = net.get_parameter("bert.encoder.layer.0.output.dense.weight").detach()
     assert 0 < float((after - before).norm()) < float(before.norm()), "it started from the encoder's weights"
 
 
