@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -14,29 +14,30 @@ from compressor.errors import InputError, first_line
 from compressor.graphs.description import Declared, Description, GraphLayer
 
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?:\.[^.]+\.\d+)?(?=\.)")  # bert.encoder.layer.0, resnet.encoder.stages.0.layers.1
+NO_WEIGHTS = {onnx.TensorProto.DataType.Value(name) for name in ("INT32", "INT64", "BOOL", "STRING", "UNDEFINED")}
 CONSTANTS = "(constants)"  # tensors that the exporter computed, and operations that read nothing else
 
 
 def describe(file: Path) -> Description:
     """Describe an ONNX file as ``compress inspect`` shows it; a damaged one is an `InputError`."""
     graph = (proto := read(file)).graph
-    n_values = {each.name: math.prod(each.dims) for each in graph.initializer}
+    initializers = {each.name for each in graph.initializer}
     layers: dict[str, GraphLayer] = {}
     for name in _owners(graph):
         _layer(layers, name)["n_nodes"] += 1
-    for each in graph.initializer:
-        layer = _layer(layers, _owner(each.name))
-        layer["n_params"] += n_values[each.name]
-        layer["size_bytes"] += n_values[each.name] * tensor_dtype_to_np_dtype(each.data_type).itemsize
+    for name, tensor in (*_weights(graph), *(each for body in proto.functions for each in _constants(body.node))):
+        layer, n_values = _layer(layers, _owner(name)), math.prod(tensor.dims)
+        layer["n_params"] += n_values
+        layer["size_bytes"] += n_values * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     return {
         "kind": "onnx",
         "ir_version": proto.ir_version,
         "opset": {each.domain or "ai.onnx": each.version for each in proto.opset_import},
         "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
         "metadata": {each.key: each.value for each in proto.metadata_props},
-        "inputs": [_declared(each) for each in graph.input if each.name not in n_values],
+        "inputs": [_declared(each) for each in graph.input if each.name not in initializers],
         "outputs": [_declared(each) for each in graph.output],
-        "n_params": sum(n_values.values()),
+        "n_params": sum(layer["n_params"] for layer in layers.values()),
         "n_nodes": len(graph.node),
         "size_bytes": file.stat().st_size + sum((file.parent / place).stat().st_size for place in _external(graph)),
         "ops": dict(Counter(node.op_type for node in graph.node).most_common()),
@@ -105,6 +106,27 @@ def _external(graph: onnx.GraphProto) -> set[str]:
     return own.union(*(_external(each.g) for each in attributes if each.type == onnx.AttributeProto.GRAPH))
 
 
+def _weights(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield the weights by name, those of branches and loops too."""
+    yield from ((each.name, each) for each in graph.initializer)
+    yield from _constants(graph.node)
+
+
+def _constants(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield what some exporters keep of the weights in operations: arrays of floats, or of eight bits."""
+    for node in nodes:
+        for each in node.attribute:
+            if each.type == onnx.AttributeProto.GRAPH:
+                yield from _weights(each.g)
+            elif node.op_type == "Constant" and each.name == "value" and _is_weight(each.t):
+                yield node.output[0], each.t
+
+
+def _is_weight(tensor: onnx.TensorProto) -> bool:
+    """Tell weights from numbers of an operation: sizes, indices, single factors."""
+    return bool(tensor.dims) and tensor.data_type not in NO_WEIGHTS
+
+
 def _is_tensor(value: onnx.ValueInfoProto) -> bool:
     return bool(value.type.HasField("tensor_type"))
 
@@ -134,5 +156,8 @@ def _layer(layers: dict[str, GraphLayer], name: str) -> GraphLayer:
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:
     tensor = value.type.tensor_type
-    shape = [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
+    shape = [
+        axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else axis.dim_param or None
+        for axis in tensor.shape.dim
+    ]
     return {"name": value.name, "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "shape": shape}

@@ -8,8 +8,8 @@ class Declared(TypedDict):
 
     name: str
     type: str
-    shape: list[str | int]
-    """Names of free axes, sizes of fixed ones."""
+    shape: list[str | int | None]
+    """Names of free axes, None for those without a name, sizes of fixed ones."""
     below: NotRequired[int | None]
     """Bound on the ids that an input takes."""
 

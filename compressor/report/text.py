@@ -174,7 +174,8 @@ def _declared(value: Declared) -> str:
     """Write name, type and shape, and the bound of the ids where the input takes ids."""
     below = value.get("below")
     bound = f" below {below:,}" if below else ""
-    return f"{value['name']} {value['type']} {'x'.join(map(str, value['shape']))}{bound}"
+    shape = "x".join("?" if size is None else str(size) for size in value["shape"])
+    return f"{value['name']} {value['type']} {shape}{bound}"
 
 
 def _tables(variants: Sequence[Variant], *, with_ratios: bool = False) -> Iterator[str]:

@@ -43,6 +43,26 @@ def test_rapl_adds_memory_that_is_counted_apart(tmp_path):
         assert meter.scope == "cpu package and memory"
 
 
+@pytest.mark.parametrize("spoilt", ["hidden", "no name"])
+def test_rapl_that_cannot_be_read_leaves_auto_without_joules(tmp_path, spoilt):
+    """In a container, the zones are links into a folder that its runtime hides."""
+    if spoilt == "hidden":
+        zones = tmp_path / "sys/class/powercap"
+        zones.mkdir(parents=True)
+        for name in ("intel-rapl", "intel-rapl:0", "intel-rapl:0:0"):
+            (zones / name).symlink_to(f"../../devices/virtual/powercap/intel-rapl/{name}")
+        reason = "leads nowhere; container runtimes hide the counters"
+    else:
+        (rapl_zone(tmp_path, "intel-rapl:0", "package-0", 10**9) / "name").unlink()
+        reason = "name is missing or has vanished"
+    name, why = energy.choose("auto", tmp_path)
+    assert (name, reason in why) == (None, True)
+    with energy.chosen("auto", tmp_path) as (meter, why):
+        assert (meter, reason in why) == (None, True)
+    with pytest.raises(InputError, match=reason):
+        energy.choose("rapl", tmp_path)
+
+
 def test_rapl_counts_packages_once_and_each_wraps_by_itself(tmp_path):
     zones = [rapl_zone(tmp_path, f"intel-rapl:{n}", f"package-{n}", 10**7, 9 * 10**6) for n in (0, 1)]
     repeats = [rapl_zone(tmp_path, "intel-rapl:2", "psys", 10**7), rapl_zone(tmp_path, "intel-rapl:0:0", "core", 10**7)]

@@ -15,7 +15,7 @@ from compressor import surgery
 from compressor.cli import main
 from compressor.errors import InputError
 from compressor.graphs import flops
-from compressor.model import Model, Task, inventory, pretrained
+from compressor.model import Model, Task, pretrained
 from compressor.report import text
 from compressor.stages import export
 
@@ -54,7 +54,7 @@ def bert_graph_file(tmp_path_factory):
 
 def take(path) -> Any:
     """What is found of a folder or a file, which have different keys."""
-    return inventory.take(path)
+    return take(path)
 
 
 def test_widths_now_and_originally(cut_folder):
@@ -139,7 +139,7 @@ def test_flops_are_counted_at_no_length_that_is_too_long(tmp_path):
 def test_flops_that_are_unknown_are_said_to_be(tmp_path):
     file = write(tmp_path / "graph.onnx", "g (float[n, 3] x) => (y) { y = mine.Product (x, x) }")
     assert take(file)["n_flops"] is None
-    assert "unknown FLOPs at batch 1\n" in text.inventory(inventory.take(file))
+    assert "unknown FLOPs at batch 1\n" in text.inventory(take(file))
 
 
 def test_the_command_prints_tables(bert_graph_file, cut_folder, capsys):
@@ -245,3 +245,27 @@ def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
 def test_a_folder_without_a_network(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json in this folder"):
         take(tmp_path)
+
+
+def test_weights_in_operations_count_and_free_axes_have_no_size(tmp_path):
+    """As voice detectors are exported: a Constant, one in a branch, and numbers that are no weights."""
+    text_ = """g (float[batch, 3] x, bool c, float[?, 2] z) => (float[batch, 2] y, float[?, 2] same) {
+        w = Constant <value = float[3, 2] {1, 2, 3, 4, 5, 6}> ()
+        size = Constant <value = int64[2] {1, 2}> () unit = Constant <value = float {1}> ()
+        m = MatMul (x, w) s = Mul (m, unit) same = Identity (z)
+        y = If (c) <then_branch = a () => (t) { b = Constant <value = float[2] {7, 8}> () t = Add (s, b) },
+                    else_branch = e () => (u) { u = Identity (s) }>
+    }"""
+    found = take(write(tmp_path / "graph.onnx", text_))
+    assert found["n_params"] == 3 * 2 + 2 == sum(layer["n_params"] for layer in found["layers"])
+    assert sum(layer["size_bytes"] for layer in found["layers"]) == 4 * found["n_params"]
+    assert [each["shape"] for each in found["inputs"]] == [["batch", 3], [], [None, 2]]
+    shown = text.inventory(found)
+    assert "x float batchx3, c bool" in shown
+    assert "z float ?x2" in shown
+    for number in (-1, 0):
+        proto = onnx.load(tmp_path / "graph.onnx")
+        proto.graph.input[2].type.tensor_type.shape.dim[0].dim_value = number
+        onnx.save(proto, tmp_path / "minus.onnx")
+        inputs = take(tmp_path / "minus.onnx")["inputs"]
+        assert inputs[2]["shape"] == ([None, 2] if number else [0, 2])

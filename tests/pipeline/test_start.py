@@ -53,7 +53,9 @@ def test_check_says_what_was_read(bert_folder, tmp_path):
     assert plan["dataset"]["left_out"] == {"idx": "int64"}
     assert plan["dataset"]["n_shared"] == 6
     assert plan["dataset"]["splits"]["train"]["n_duplicates"] == 48
-    assert plan["model"]["padding_gap"] < 1e-4
+    gap = plan["model"]["padding_gap"]
+    assert gap is not None
+    assert gap < 1e-4
     said = text.plan(plan)
     assert "data: 6 of 6 rows of 10% of train are in train too" in said
     assert "classes in train: negative 2" in said
