@@ -15,8 +15,9 @@ PUBLIC = {
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
     "compressor.recipe": "Recipe dump load_recipe parse",
     "compressor.surgery": (
-        "Constant Cut Example Family Kind Side Width column_sparsity columns constants dead_units find_widths holds "
-        "left_out n_params new_biases prove_equal resize_ select shrink_ shrink_all_ write_columns_ zero_units_"
+        "Constant Cut Example Family Kind Side Width column_sparsity columns constants dead_units find_widths "
+        "holds is_match left_out n_params new_biases prove_equal resize_ select shrink_ shrink_all_ "
+        "write_columns_ zero_units_"
     ),
 }
 FORMER = {

@@ -55,8 +55,8 @@ def test_rapl_that_cannot_be_read_leaves_auto_without_joules(tmp_path, spoilt):
     else:
         (rapl_zone(tmp_path, "intel-rapl:0", "package-0", 10**9) / "name").unlink()
         reason = "name is missing or has vanished"
-    name, why = energy.choose("auto", tmp_path)
-    assert (name, reason in why) == (None, True)
+    chosen, why = energy.choose("auto", tmp_path)
+    assert (chosen, reason in why) == (None, True)
     with energy.chosen("auto", tmp_path) as (meter, reported):
         assert (meter, reason in (reported or "")) == (None, True)
     with pytest.raises(InputError, match=reason):

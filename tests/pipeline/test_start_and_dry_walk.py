@@ -37,7 +37,7 @@ def test_weights_that_are_no_numbers_are_refused(recipe, bert_folder, tmp_path):
     weights = load_file(broken / "model.safetensors")
     weights["classifier.bias"][0] = torch.nan
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=r"model\.checkpoint: 'classifier\.bias' holds NaN or infinite weights"):
+    with pytest.raises(InputError, match=r"model\.checkpoint: 'classifier\.bias' has NaN or infinite weights"):
         begin(parse(recipe, [f"model.checkpoint={broken}"]))
 
 

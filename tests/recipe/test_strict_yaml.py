@@ -44,7 +44,7 @@ def test_all_problems_come_at_once_and_in_order():
         strict_yaml.refuse(document.problems)
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[0] for line in lines] == ["my.yaml:1", "my.yaml:3", "my.yaml:4"]
-    assert "tags are refused, got '!tag'" in lines[0]
+    assert "tags are not allowed, got '!tag'" in lines[0]
     assert "b: duplicate key, first given at my.yaml:2; keep one" in lines[1]
 
 
