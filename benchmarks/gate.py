@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from compressor.bench.gate_result import GateDocument
 from compressor.bench.host import cpu
 from compressor.measure import launch
 from compressor.model import Model, Task
@@ -74,8 +75,8 @@ def busy_cores():
 
 def row(name: str, new: Path, baseline: Path, n_runs: int, budget_s: float) -> str:
     """Gate the files again and again, and count the verdicts."""
-    plan = {"format": 1, "new": str(new), "baseline": str(baseline), "budget_s": budget_s}
-    runs = [launch.gate(plan | {"seed": seed}) for seed in range(n_runs)]
+    plan: GateDocument = {"format": 1, "new": str(new), "baseline": str(baseline), "budget_s": budget_s}
+    runs = [launch.gate({**plan, "seed": seed}) for seed in range(n_runs)]
     verdicts = Counter(run["verdict"] for run in runs)
     counts = [str(verdicts[verdict]) for verdict in ("regression", "inconclusive", "pass", "improved")]
     cells = [name, str(n_runs), *counts]

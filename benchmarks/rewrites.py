@@ -80,7 +80,7 @@ def _export_theirs(model, folder, fusions):
 
 
 def _measured(folders, precision, seconds):
-    variants = [
+    variants: list[Any] = [
         {"name": name, "file": str(folder / FILES[precision]), "precision": precision}
         for name, folder in folders.items()
     ]

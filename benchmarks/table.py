@@ -21,6 +21,7 @@ def row(variant: Variant, original: Variant, seed: int) -> list[str]:
     for entry, before in zip(variant["bench"], original["bench"], strict=True):
         ratio = "" if variant is original else f" ({before['p50_ms'] / entry['p50_ms']:.2f}x)"
         cells.append(f"{entry['p50_ms']:.2f} ms{ratio}")
+    assert variant["n_params"] is not None
     return [*cells, f"{variant['size_bytes'] / MIB:.1f}", f"{variant['n_params'] / 1e6:.1f} M"]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import compressor
+from compressor.report.document import Report
 
 DISTILL = {"logits": 0.7, "temperature": 2.0, "hidden_states": 5.0}
 RETRAIN = {"steps": 600, "lr": 3e-4, "freeze": ["*word_embeddings*"], "labels": 0.3, "distill": DISTILL}
@@ -23,7 +24,7 @@ STAGES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def rows(name: str, report: dict[str, Any]) -> Iterator[str]:
+def rows(name: str, report: Report) -> Iterator[str]:
     """Yield a line for each file of a run: what it is right in, how large it is, how long one inference takes."""
     for variant in report["variants"]:
         times = " | ".join(f"{entry['p50_ms']:.2f}" for entry in variant["bench"])

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from compressor.recipe import Recipe, load_recipe
     from compressor.report.document import RecipePlan, Report
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 would call its maker when it is imported
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 would send telemetry when it is imported
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "balls", "check", "load", "load_recipe", "run", "surgery"]
 
 _HOMES = {"Recipe": "recipe", "load": "model", "load_recipe": "recipe"}
-__path__.append(str(Path(__file__).parent / "deprecated"))  # modules under their former names, for one version
+__path__.append(str(Path(__file__).parent / "deprecated"))  # modules under their old names, for one version
 
 
 def __getattr__(name: str) -> Any:
@@ -39,7 +39,7 @@ def run(
     run_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> "Report":
-    """Run a recipe, or what is left of it, and return the report.
+    """Run a recipe, or the unfinished part of it, and return the report.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def run(
     Returns
     -------
     dict
-        What ``report.json`` holds.
+        The content of ``report.json``.
 
     Raises
     ------
     ValueError
-        If ``run_dir`` is missing and ``recipe`` is no file.
+        If ``run_dir`` is missing and ``recipe`` is not a file.
     CompressorError
         As `compressor.errors` lists them; `GateMissed` after everything is written.
     """
@@ -67,7 +67,7 @@ def run(
     file = recipe if isinstance(recipe, str | Path) else None
     if run_dir is None:
         if file is None:
-            raise ValueError("run_dir is missing; give one, for the recipe is not a file that could name it")
+            raise ValueError("run_dir is missing; give one, because the recipe is not a file to name it after")
         run_dir = packaged.run_dir(file)
     resolved = _resolved(recipe, overrides)
     report: Report = _module("pipeline").run(resolved, Path(run_dir), recipe_file=str(file or ""))

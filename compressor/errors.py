@@ -1,4 +1,4 @@
-"""The exceptions a user can meet, each with its exit code, and the words that messages are made of."""
+"""The exceptions a user can meet, each with its exit code, and functions that format messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from compressor.bench import errors as bench
 
 
 class CompressorError(bench.BenchError):
-    """Base of everything `cli.main` turns into one line and an exit code."""
+    """Base of the errors that `cli.main` turns into lines and an exit code."""
 
 
 class RecipeError(CompressorError, bench.PlanError):
@@ -70,7 +70,7 @@ class RunDirError(CompressorError):
 
 
 def first_line(error: BaseException) -> str:
-    """Say in one line what another library says in many."""
+    """First line of the message of an error from another library."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

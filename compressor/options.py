@@ -31,7 +31,7 @@ class Calibration(Base):
 
 
 class Target(Base):
-    """What a stage must reach, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
+    """The target of a stage, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
 
     p50_ratio: Ratio | None = None
     """Median latency over the original's, at every point of `bench`, in the precision of the last file."""

@@ -14,19 +14,19 @@ Extension = TypeVar("Extension")
 
 
 def names(package: ModuleType) -> list[str]:
-    """Sorted names of the modules in a package; one with a leading underscore is no extension."""
+    """Sorted names of the modules in a package; one with a leading underscore is not an extension."""
     return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
 
 
 def discover(package: ModuleType, protocol: type[Extension]) -> dict[str, Extension]:
-    """Import every module of a package, each of which must define what the protocol names.
+    """Import every module of a package, each of which must define the names of the protocol.
 
     Parameters
     ----------
     package : module
         A folder of extensions, such as ``compressor.balls``.
     protocol : type
-        The protocol that the folder states in its ``__init__``, such as ``compressor.balls.Ball``.
+        The protocol that the folder declares in its ``__init__``, such as ``compressor.balls.Ball``.
 
     Returns
     -------
@@ -47,8 +47,8 @@ def _checked(module: ModuleType, protocol: type[Extension]) -> Extension:
     missing = [name for name in _required(protocol) if not hasattr(module, name)]
     if missing:
         kind = protocol.__name__
-        raise TypeError(f"{module.__name__}: no {kind}, {', '.join(missing)} missing; define what {kind} names")
-    return cast(Extension, module)  # the types behind the names are not looked at
+        raise TypeError(f"{module.__name__}: not a {kind}, {', '.join(missing)} missing; define all names of {kind}")
+    return cast(Extension, module)  # only the names are checked, not their types
 
 
 def _required(protocol: type) -> list[str]:
@@ -72,9 +72,9 @@ def one_of(package: ModuleType) -> "AfterValidator":
 
 
 def lazily(package: str, **homes: str) -> Callable[[str], Any]:
-    """Give the `__getattr__` of a package whose public names are imported at first use, for torch takes seconds.
+    """Return the `__getattr__` of a package whose public names are imported at first use, as torch takes seconds.
 
-    ``homes`` gives, for each module of the package, the public names that it defines, between spaces.
+    ``homes`` lists, for each module of the package, the public names that it defines, separated by spaces.
     """
 
     def public(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, one aligned line now and then elsewhere."""
+"""Progress of long work on stderr: a bar on a terminal, one aligned line from time to time elsewhere."""
 
 import sys
 import time
@@ -29,7 +29,7 @@ class Steps:
 
 
 def say(line: str) -> None:
-    """Write one line for a person."""
+    """Write one line to stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
 
 

@@ -30,6 +30,26 @@ def test_every_command_has_help_with_examples_and_a_mention(name):
     assert f"compress {name}" in (ROOT / "docs/reference/cli.md").read_text()
 
 
+def shown_commands():
+    """Every `compress` command that a block of a page shows, in words."""
+    for page in PAGES:
+        for block in re.findall(r"```(?:bash|text|yaml)\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if found := re.match(r"(?:\$ |- run: )?compress ([^#>|&(]*)", line):
+                    yield page, found[1].split()
+
+
+def test_every_command_in_the_pages_has_the_options_that_it_is_shown_with():
+    shown = list(shown_commands())
+    assert len(shown) > 40
+    for page, (name, *words) in shown:
+        assert name in cli.commands or name.startswith(("--", "[")), f"{page}: compress {name}"
+        command = cli.commands.get(name, cli)
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
+        options = {word.partition("=")[0] for word in (name, *words) if word.startswith("--")}
+        assert options <= known, f"{page}: compress {name} {' '.join(words)}"
+
+
 @pytest.mark.parametrize("name", sorted(summaries()))
 def test_every_packaged_recipe_loads_and_is_described(name):
     load_recipe(name)

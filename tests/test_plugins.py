@@ -44,11 +44,13 @@ def test_a_file_that_does_not_import_breaks_loudly(package, tmp_path):
 
 def test_a_file_that_lacks_a_required_name_is_refused_with_the_name(package, tmp_path):
     (tmp_path / package.__name__ / "silent.py").write_text("def talk():\n    pass\n")
-    with pytest.raises(TypeError, match=r"\.fancy: no Speaking, speak missing; define what Speaking names$"):
+    with pytest.raises(TypeError, match=r"\.fancy: not a Speaking, speak missing; define all names of Speaking$"):
         plugins.discover(package, Speaking)
     for name in ("fancy", "plain"):
         (tmp_path / package.__name__ / f"{name}.py").unlink()
-    with pytest.raises(TypeError, match=r"\.silent: no Speaking, WORD, speak missing; define what Speaking names$"):
+    with pytest.raises(
+        TypeError, match=r"\.silent: not a Speaking, WORD, speak missing; define all names of Speaking$"
+    ):
         plugins.discover(package, Speaking)
 
 

@@ -44,6 +44,12 @@ def test_pre_commit_runs_the_quick_checks_of_check():
     assert re.findall(r"^(?:ruff|mypy|lint-imports).*", script, re.MULTILINE) == hooks
 
 
+@pytest.mark.parametrize("folder", ["compressor/stages", "compressor/pipeline", "tests", "benchmarks"])
+def test_no_type_error_is_ignored_in(folder):
+    word = "type: " + "ignore"
+    assert [str(file) for file in (ROOT / folder).rglob("*.py") if word in file.read_text()] == []
+
+
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     newest = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]

@@ -53,6 +53,10 @@ TINY: dict[str, dict[str, Any]] = {
 }
 """What differs from the defaults of each family's config."""
 
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
+VIT = BERT | {"image_size": 8, "patch_size": 4, "num_channels": 1}
+"""Smaller ones still, for runs that train."""
+
 tabular.register()
 AUTO_CLASSES = [auto_class(name) for name in task_files()]
 NO_SDPA = ("autoencoder", "convnext", "deberta-v2", "mlp", "mobilenet_v2", "resnet")

@@ -1,7 +1,7 @@
 """Families of networks: one file each, which declares what can be cut and keeps the network consistent after a cut.
 
-A file defines what `Arch` names, and where it needs to, the optional ``OPSET`` and ``renumber_``; `opset_of` and
-`renumber_` here read them, with what holds for the families that define none.
+A file defines the names of `Arch` and, if it needs them, the optional ``OPSET`` and ``renumber_``; `opset_of` and
+`renumber_` below use these, or a default for the families that define none.
 """
 
 from typing import Protocol
@@ -14,13 +14,13 @@ OPSET = 23  # the first with an Attention operator; a family that needs another 
 
 
 class Arch(Family, Protocol):
-    """What a file in this folder defines; `widths` and `resized_` are those of `Family`."""
+    """The names that a file in this folder defines; `widths` and `resized_` are those of `Family`."""
 
     MODEL_TYPES: tuple[str, ...]
-    """Values of ``config.model_type`` that the file serves."""
+    """Values of ``config.model_type`` that the file handles."""
 
     def blocks(self, net: nn.Module) -> list[str]:
-        """Paths of the layers that can go or be compared one by one, first layer first."""
+        """Paths of the layers that can be removed or compared one by one, first layer first."""
 
 
 def opset_of(arch: Arch) -> int:

@@ -5,13 +5,13 @@ from torch import nn
 from compressor.surgery import Width
 from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
-MODEL_TYPES = ("albert",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("albert",)  # values of ``config.model_type`` that this file handles
 INPUTS = ("attention.query", "attention.key", "attention.value", "ffn")  # of a layer
-READERS = ("classifier", "qa_outputs")  # of the last layer, where no pooler stands between
+READERS = ("classifier", "qa_outputs")  # of the last layer, if there is no pooler
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the groups of layers, each of which is run several times."""
+    """List the groups of layers, each of which is run several times."""
     groups = f"{body(net)}encoder.albert_layer_groups"
     return [f"{groups}.{i}" for i in range(len(net.base_model.encoder.albert_layer_groups))]
 
@@ -36,18 +36,18 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention.all_head_size = attention.query.out_features
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+    elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
         attention.attention_head_size = n_units
 
 
 def _layers(net: nn.Module) -> list[str]:
-    """Name the layers that have weights of their own."""
+    """List the layers that have weights of their own."""
     n_inner = [len(net.get_submodule(group).albert_layers) for group in blocks(net)]
     return [f"{group}.albert_layers.{j}" for group, n in zip(blocks(net), n_inner, strict=True) for j in range(n)]
 
 
 def _streams(net: nn.Module) -> list[Width]:
-    """List the embeddings and the residual sum, unless that is the output; a language head is tied to the table."""
+    """List the embeddings and the residual sum, unless it is the output; a language head is tied to the table."""
     at = body(net)
     if not at:
         return []

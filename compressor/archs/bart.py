@@ -17,17 +17,17 @@ from compressor.surgery.sublayers import (
     residual,
 )
 
-MODEL_TYPES = ("bart",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("bart",)  # values of ``config.model_type`` that this file handles
 READERS = ("lm_head", "classification_head.dense", "qa_outputs")  # of the residual stream, in a head
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the layers, those of the encoder first; each stack has a list of its own."""
+    """List the layers, those of the encoder first; each stack has its own list."""
     return [at for stack in _stacks(net).values() for at in stack]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the widths of each layer, then the residual stream, which is one: the stacks share the table of words."""
+    """List the widths of each layer, then the only residual stream: the stacks share the table of words."""
     declared = []
     for name, stack in _stacks(net).items():
         for i, at in enumerate(stack):
@@ -40,21 +40,21 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
+    if width.kind == "dimension" and n_units:  # with none left the old size stays: it is a divisor below
         attention.head_dim = n_units
     attention.num_heads = attention.q_proj.out_features // attention.head_dim
     renumber_(net)
 
 
 def renumber_(net: nn.Module) -> None:
-    """Give the attentions of the decoder their slots of the cache."""
+    """Assign the attentions of the decoder their slots in the cache."""
     for name in ("self_attn", "encoder_attn"):
         attentions: list[Any] = [net.get_submodule(f"{at}.{name}") for at in _stacks(net).get("decoder", [])]
         number_slots_(attentions, [attention.num_heads for attention in attentions])
 
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
-    """Name the layers of the stacks that the network has."""
+    """List the layers of the stacks that the network has."""
     stacks = {}
     for name in ("encoder", "decoder"):
         if hasattr(net.base_model, name):
@@ -79,7 +79,7 @@ def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
 
 
 def _residual(net: nn.Module) -> list[Width]:
-    """List the residual stream, where it is not the output."""
+    """List the residual stream, unless it is the output."""
     readers = present(net, *READERS)
     stream = residual(
         net.get_input_embeddings().embedding_dim,

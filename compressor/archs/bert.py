@@ -8,14 +8,14 @@ from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_att
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")  # values of ``config.model_type``
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 INPUTS = ("attention.self.query", "attention.self.key", "attention.self.value", "intermediate.dense")  # of a layer
-READERS = (  # of the last layer, where no pooler stands between: the first that there is
+READERS = (  # of the last layer, if there is no pooler: the first one present
     "sequence_summary.summary",
     "classifier.dense",
     "classifier",
     "qa_outputs",
     "discriminator_predictions.dense",
 )
-LANGUAGE_HEADS = (  # what writes, normalises and reads a vector of the vocabulary's table, with which they are tied
+LANGUAGE_HEADS = (  # layers that write, normalise and read a vector of the vocabulary's table, tied to it
     ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder"),
     ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"),
     ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head"),
@@ -23,12 +23,12 @@ LANGUAGE_HEADS = (  # what writes, normalises and reads a vector of the vocabula
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the encoder layers, first layer first."""
+    """List the encoder layers, first layer first."""
     return [f"{body(net)}encoder.layer.{i}" for i in range(len(net.base_model.encoder.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
+    """List the heads, their dimensions and the FFN neurons of each layer, then those that run through all layers."""
     declared = []
     for i, at in enumerate(blocks(net)):
         attention = f"{at}.attention.self"
@@ -49,12 +49,12 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention.all_head_size = net.get_submodule(query).out_features
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+    elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
         attention.attention_head_size = n_units
 
 
 def _streams(net: nn.Module) -> list[Width]:
-    """List the residual sum, and the embeddings where they are narrower; nothing where the sum is the output."""
+    """List the residual sum, and the embeddings if they are narrower; nothing if the sum is the output."""
     at = body(net)
     if not at:
         return []

@@ -1,4 +1,4 @@
-"""ConvNeXts: the neurons inside each block, and the channels of each stage with all that carries them."""
+"""ConvNeXts: the neurons inside each block, and the channels of each stage with all layers that carry them."""
 
 from torch import nn
 
@@ -6,11 +6,11 @@ from compressor.surgery import Width
 from compressor.surgery.sublayers import body, channels, head, neurons
 
 MODEL_TYPES = ("convnext",)
-OPSET = 18  # it has no attention: nothing newer is of use
+OPSET = 18  # it has no attention, so a newer opset has no advantage
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the blocks, first block first; every stage has a list of its own."""
+    """List the blocks, first block first; every stage has its own list."""
     at, stages = f"{body(net)}encoder.stages", net.base_model.encoder.stages
     return [f"{at}.{i}.layers.{j}" for i, stage in enumerate(stages) for j in range(len(stage.layers))]
 

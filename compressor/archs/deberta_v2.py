@@ -8,25 +8,25 @@ from torch import Tensor, nn
 from compressor.surgery import Cut, Width
 from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
-MODEL_TYPES = ("deberta-v2",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("deberta-v2",)  # values of ``config.model_type`` that this file handles
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")  # a config may leave out the last two
-OPSET = 22  # its attention is none of transformers' own, so the operator of opset 23 has no place
+OPSET = 22  # it does not use transformers' attention interface, so the operator of opset 23 cannot be used
 POSITIONS = ("pos_key_proj", "pos_query_proj")  # of an attention that does not share them with the content
 INPUTS = (  # of a layer
     *(f"attention.self.{part}" for part in ("query_proj", "key_proj", "value_proj", *POSITIONS)),
     "intermediate.dense",
 )
-READERS = ("pooler.dense", "classifier", "qa_outputs")  # of the last layer: the first that there is
-LANGUAGE_HEADS = (  # what writes, normalises and reads a vector of the vocabulary's table, with which they are tied
+READERS = ("pooler.dense", "classifier", "qa_outputs")  # of the last layer: the first one present
+LANGUAGE_HEADS = (  # layers that write, normalise and read a vector of the vocabulary's table, tied to it
     ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder"),
     ("lm_predictions.lm_head.dense", "lm_predictions.lm_head.LayerNorm"),
 )
 
 
 class Silence(nn.Module):
-    """An attention without heads; that of transformers 5.23 cannot shape what they would emit.
+    """An attention without heads; that of transformers 5.23 cannot reshape an output of no entries.
 
-    It keeps the layers, now without rows, so that widths and checkpoints find them where they were.
+    It keeps the layers, now without rows, so that widths and checkpoints still find them.
     """
 
     def __init__(self, attention: nn.Module) -> None:
@@ -36,17 +36,17 @@ class Silence(nn.Module):
             setattr(self, name, layer)
 
     def forward(self, hidden_states: Tensor, *_: object, **settings: object) -> tuple[Tensor, None]:
-        """Emit nothing at each position."""
+        """Return an empty vector at each position."""
         return hidden_states[..., :0], None
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the encoder layers, first layer first."""
+    """List the encoder layers, first layer first."""
     return [f"{body(net)}encoder.layer.{i}" for i in range(len(net.base_model.encoder.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the heads, their dimensions and the FFN neurons of each layer, then what runs through all layers."""
+    """List the heads, their dimensions and the FFN neurons of each layer, then those that run through all layers."""
     declared = []
     for i, at in enumerate(blocks(net)):
         declared += _attention(net, f"layer.{i}", f"{at}.attention")
@@ -55,7 +55,7 @@ def widths(net: nn.Module) -> list[Width]:
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Update the counts of an attention, by which it shapes its tensors; an FFN reads its size from its weights."""
+    """Update the counts with which an attention reshapes its tensors; an FFN reads its size from its weights."""
     if not of_attention(width):
         return
     at = width.producers[0].module.rpartition(".")[0]
@@ -72,13 +72,13 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 @torch.no_grad()
 def _rescale_(query: nn.Linear, factor: float) -> None:
-    """Scale the queries; the code divides all scores by the root of the dimensions that heads have at the time."""
+    """Scale the queries, because the forward pass divides all scores by the root of the present head dimensions."""
     query.weight.mul_(factor)
     query.bias.mul_(factor)
 
 
 def _attention(net: nn.Module, name: str, at: str) -> list[Width]:
-    """Heads and their dimensions; not these where positions have layers of their own, as three products weigh them."""
+    """List the heads, and their dimensions unless positions have their own layers: then three products use them."""
     span = net.get_submodule(at).self.attention_head_size
     layers = (f"{at}.self.query_proj", f"{at}.self.key_proj", f"{at}.self.value_proj", f"{at}.output.dense")
     positions = present(net, *(f"{at}.self.{part}" for part in POSITIONS))
@@ -90,9 +90,9 @@ def _attention(net: nn.Module, name: str, at: str) -> list[Width]:
 
 
 def _streams(net: nn.Module) -> list[Width]:
-    """List the residual sum, and the embeddings where they are narrower; nothing where the sum is the output.
+    """List the residual sum, and the embeddings if they are narrower; nothing if the sum is the output.
 
-    The table of relative positions goes with the sum: the same layers read both.
+    The table of relative positions is cut with the sum: the same layers read both.
     """
     at, layers = body(net), blocks(net)
     if not at:

@@ -5,13 +5,13 @@ from torch import nn
 from compressor.surgery import Width
 from compressor.surgery.sublayers import body, head_dims, heads, neurons, of_attention, present, streams
 
-MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("distilbert",)  # values of ``config.model_type`` that this file handles
 INPUTS = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")  # of a block
-READERS = ("vocab_transform", "pre_classifier", "classifier", "qa_outputs")  # of the last block: the first there is
+READERS = ("vocab_transform", "pre_classifier", "classifier", "qa_outputs")  # of the last block: the first one present
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the transformer blocks, first block first."""
+    """List the transformer blocks, first block first."""
     return [f"{body(net)}transformer.layer.{i}" for i in range(len(net.base_model.transformer.layer))]
 
 
@@ -33,7 +33,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
         attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
         if width.kind == "head":
             attention.n_heads = n_units
-        elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
             attention.attention_head_size = n_units
 
 

@@ -7,11 +7,11 @@ from torch import nn
 from compressor.surgery import Cut, Width
 from compressor.surgery.sublayers import body, head, named, neurons, number_slots_, of_attention, residual
 
-MODEL_TYPES = ("gpt2",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("gpt2",)  # values of ``config.model_type`` that this file handles
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the layers, first layer first."""
+    """List the layers, first layer first."""
     return [f"{body(net)}h.{i}" for i in range(len(net.base_model.h))]
 
 
@@ -35,16 +35,16 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     if not of_attention(width):
         return
     attention = net.get_submodule(width.consumers[0].module.rpartition(".")[0])
-    if width.kind == "dimension" and n_units:  # heads without dimensions are no heads, whatever their span
+    if width.kind == "dimension" and n_units:  # with none left the old size stays: it is a divisor below
         attention.head_dim = n_units
     n_entries = attention.c_attn.nf // 3
     attention.num_heads = n_entries // attention.head_dim
-    attention.split_size = [n_entries] * 3  # torch splits nothing by the number 0 into one part, by a list into three
+    attention.split_size = [n_entries] * 3  # a list, because torch splits 0 entries by the number 0 into one part
     renumber_(net)
 
 
 def renumber_(net: nn.Module) -> None:
-    """Give the attentions their slots of the cache."""
+    """Assign the attentions their slots in the cache."""
     attentions: list[Any] = [net.get_submodule(at).attn for at in blocks(net)]
     number_slots_(attentions, [attention.num_heads for attention in attentions])
 

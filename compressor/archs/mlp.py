@@ -5,11 +5,11 @@ from torch import nn
 from compressor.surgery.widths import Cut, Width
 
 MODEL_TYPES = ("mlp", "autoencoder")
-OPSET = 18  # plain products: nothing newer is of use
+OPSET = 18  # plain products: a newer opset has no advantage
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name no layer: each one reads the neurons of the one before, so that none can go, or be compared, by itself."""
+    """List no layer: each one reads the neurons of the previous one, so none can be removed or compared alone."""
     return []
 
 

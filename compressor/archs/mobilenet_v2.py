@@ -6,16 +6,16 @@ from compressor.surgery import Width
 from compressor.surgery.sublayers import body, channels, head
 
 MODEL_TYPES = ("mobilenet_v2",)
-OPSET = 18  # it has no attention: nothing newer is of use
+OPSET = 18  # it has no attention, so a newer opset has no advantage
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the inverted residual blocks, first block first."""
+    """List the inverted residual blocks, first block first."""
     return [f"{body(net)}layer.{i}" for i in range(len(net.base_model.layer))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the expanded channels of each block, the sum that each stage adds to, and what the classifier reads."""
+    """List the expanded channels of each block, the sum of each stage, and the channels that the classifier reads."""
     declared, last = [], f"{body(net)}conv_1x1"
     stages = _stages(net)
     for i, (stage, after) in enumerate(zip(stages, [*stages[1:], []], strict=True)):
@@ -34,7 +34,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 
 def _stages(net: nn.Module) -> list[list[str]]:
-    """Group the blocks by the sum that they write to, the stem as the first; one that only writes begins a stage."""
+    """Group the blocks by the sum that they write to, the stem first; a block without a shortcut starts a stage."""
     stages = [[f"{body(net)}conv_stem"]]
     for at in blocks(net):
         if net.get_submodule(at).use_residual:

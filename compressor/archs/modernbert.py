@@ -5,19 +5,19 @@ from torch import nn
 from compressor.surgery import Cut, Width
 from compressor.surgery.sublayers import body, present, streams
 
-MODEL_TYPES = ("modernbert",)  # values of ``config.model_type`` this file answers for
+MODEL_TYPES = ("modernbert",)  # values of ``config.model_type`` that this file handles
 OPSET = 22  # onnxruntime 1.31 refuses the RotaryEmbedding of opset 23 for batches of more than one
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the encoder layers, first layer first."""
+    """List the encoder layers, first layer first."""
     return [f"{body(net)}layers.{i}" for i in range(len(net.base_model.layers))]
 
 
 def widths(net: nn.Module) -> list[Width]:
     """List the heads and the MLP neurons of each layer, then the residual sum.
 
-    The dimensions inside heads are turned in pairs by angles that all layers share, so they cannot go one by one.
+    The dimensions of a head are rotated in pairs by angles that all layers share, so none can be removed alone.
     """
     declared = []
     for i, at in enumerate(blocks(net)):
@@ -35,7 +35,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 
 def _heads(layer: str, at: str, n_rows: int, span: int) -> Width:
-    """Heads of a layer that holds all queries, then all keys, then all values."""
+    """Heads of a fused layer: all queries, then all keys, then all values."""
     part = n_rows // 3
     producers = (
         Cut(f"{at}.Wqkv", "out", span, role="routes"),

@@ -8,18 +8,18 @@ from compressor.surgery import Width
 from compressor.surgery.sublayers import body, channels, head
 
 MODEL_TYPES = ("resnet",)
-OPSET = 18  # it has no attention: nothing newer is of use
+OPSET = 18  # it has no attention, so a newer opset has no advantage
 INNER = {2: ("channels",), 3: ("channels.reduce", "channels.spatial")}  # of basic and of bottleneck blocks
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the residual blocks, first block first; every stage has a list of its own."""
+    """List the residual blocks, first block first; every stage has its own list."""
     at, stages = f"{body(net)}encoder.stages", net.base_model.encoder.stages
     return [f"{at}.{i}.layers.{j}" for i, stage in enumerate(stages) for j in range(len(stage.layers))]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the inner widths of each block; and where a sum ends, at a block with a shortcut layer, that of the sum."""
+    """List the inner widths of each block, and that of each sum where it ends, at a block with a shortcut layer."""
     declared = []
     layer, writers, readers = "stem", [f"{body(net)}embedder.embedder"], []
     for at in blocks(net):
@@ -44,6 +44,6 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
 
 
 def _width(net: nn.Module, layer: str, writers: list[str], readers: list[str], what: str = "channels") -> Width:
-    """Channels that convolutions write, each through a batch norm of its own."""
+    """Channels that convolutions write, each through its own batch norm."""
     convolutions, norms = ([f"{at}.{part}" for at in writers] for part in ("convolution", "normalization"))
     return channels(net, layer, convolutions, norms, readers, what=what)

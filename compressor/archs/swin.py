@@ -12,7 +12,7 @@ OPSET = 18  # at 23 torch 2.13 fails on the attention inside windows
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the layers, first layer first; every stage has a list of its own."""
+    """List the layers, first layer first; every stage has its own list."""
     at, stages = f"{body(net)}encoder.layers", net.base_model.encoder.layers
     return [f"{at}.{i}.blocks.{j}" for i, stage in enumerate(stages) for j in range(len(stage.blocks))]
 
@@ -27,7 +27,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # with none left the old size stays: there are no entries to divide
         attention.head_dim = n_units
 
 
@@ -68,7 +68,7 @@ def _residuals(net: nn.Module) -> list[Width]:
 
 
 def _embeddings(net: nn.Module) -> tuple[list[str], list[str]]:
-    """Give what writes the first dimensions, and the normalisation in between."""
+    """Return the paths that write the first stage's dimensions, and of the normalisation after them."""
     at, embeddings = f"{body(net)}embeddings", net.base_model.embeddings
     optional = [name for name in ("mask_token", "position_embeddings") if getattr(embeddings, name) is not None]
     return _paths([at], "patch_embeddings.projection", *optional), [f"{at}.norm"]

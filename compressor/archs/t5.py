@@ -8,18 +8,18 @@ from torch import nn
 from compressor.surgery import Cut, Width
 from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, of_attention, present, residual
 
-MODEL_TYPES = ("t5",)  # values of ``config.model_type`` this file answers for
-OPSET = 18  # at 23 torch 2.13 fails on an attention to whose scores a bias is added
+MODEL_TYPES = ("t5",)  # values of ``config.model_type`` that this file handles
+OPSET = 18  # at 23 torch 2.13 fails on an attention with a bias on its scores
 READERS = ("lm_head", "classification_head.dense", "classifier", "qa_outputs")  # of the residual stream, in a head
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the layers, those of the encoder first; each stack has a list of its own."""
+    """List the layers, those of the encoder first; each stack has its own list."""
     return [at for stack in _stacks(net).values() for at in stack]
 
 
 def widths(net: nn.Module) -> list[Width]:
-    """List the widths of each stack, then the residual stream, which is one: the stacks share the table of words."""
+    """List the widths of each stack, then the only residual stream: the stacks share the table of words."""
     declared = []
     for name, stack in _stacks(net).items():
         declared.append(_heads(net, name, [f"{at}.layer.0.SelfAttention" for at in stack]))
@@ -36,14 +36,14 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
         attention = net.get_submodule(cut.module.rpartition(".")[0])
         if width.kind == "head":
             attention.n_heads = n_units
-        elif n_units:  # without dimensions there is nothing to share among the heads, whatever their span
+        elif n_units:  # with none left the old size stays: there are no entries to divide among the heads
             attention.key_value_proj_dim = n_units
     for at in named(net, "EncDecAttention"):
         net.get_submodule(at).n_heads = 1  # only sizes a bias of zeros, which all layers take from the first
 
 
 def _stacks(net: nn.Module) -> dict[str, list[str]]:
-    """Name the layers of the stacks that the network has."""
+    """List the layers of the stacks that the network has."""
     stacks = {}
     for name in ("encoder", "decoder"):
         if hasattr(net.base_model, name):
@@ -52,7 +52,7 @@ def _stacks(net: nn.Module) -> dict[str, list[str]]:
 
 
 def _heads(net: nn.Module, name: str, stack: list[str]) -> Width:
-    """Heads of all layers of a stack: each adds to its scores what the table of the first holds for a distance."""
+    """Heads of all layers of a stack: all add the first layer's table of position biases to their scores."""
     layers = [heads(net, name, *_attention(net, at)) for at in stack]
     return replace(
         layers[0],
@@ -63,7 +63,7 @@ def _heads(net: nn.Module, name: str, stack: list[str]) -> Width:
 
 
 def _layer(net: nn.Module, name: str, at: str) -> list[Width]:
-    """Widths that belong to one layer, which has a third part where it attends to another stack."""
+    """Widths that belong to one layer, which has a third part if it attends to another stack."""
     own, *cross, last = (f"{at}.layer.{i}" for i in range(len(net.get_submodule(at).layer)))
     declared = [head_dims(net, name, *_attention(net, f"{own}.SelfAttention"))]
     for part in cross:
@@ -81,7 +81,7 @@ def _attention(net: nn.Module, at: str) -> tuple[str, str, str, str, Any]:
 
 
 def _residual(net: nn.Module) -> list[Width]:
-    """List the residual stream, where it is not the output."""
+    """List the residual stream, unless it is the output."""
     readers = present(net, *READERS)
     stream = residual(
         net.base_model.shared.embedding_dim,

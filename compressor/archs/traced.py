@@ -1,6 +1,6 @@
-"""Networks that no other file names: exact widths found by tracing a forward pass.
+"""Networks that no other file handles: exact widths found by tracing a forward pass.
 
-Heads are not found: they hide in a reshape.
+Heads are not found, because they are hidden in a reshape.
 """
 
 from typing import Any
@@ -14,19 +14,19 @@ from compressor.surgery import Width
 from compressor.surgery.marks import mark_, marked
 from compressor.surgery.tracing.find import Traced, trace
 
-MODEL_TYPES = ()  # none by name: it answers for all that no other file does
+MODEL_TYPES = ()  # none by name: it handles all families that no other file does
 _BATCH_SIZE, _LENGTH = 2, 7
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the members of the longest list of layers."""
+    """List the members of the longest list of layers."""
     lists = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.ModuleList)]
-    name, longest = max(lists, key=lambda found: len(found[1]), default=("", ()))
+    name, longest = max(lists, key=lambda named: len(named[1]), default=("", ()))
     return [f"{name}.{i}" for i in range(len(longest))]
 
 
 def widths(net: Any) -> list[Width]:
-    """List the exact widths of the traced network, at the sizes they have now."""
+    """List the exact widths of the traced network, at their current sizes."""
     traced: Traced | None = marked(net, "_compressor_traced")
     if traced is None:  # kept with the network: cuts change nothing but sizes
         traced = _traced(net)
@@ -35,14 +35,14 @@ def widths(net: Any) -> list[Width]:
 
 
 def resized_(net: nn.Module, width: Width, n_units: int) -> None:
-    """Have nothing to tell: whatever reads a size from anywhere but its weights fails the proof."""
+    """Do nothing: a module that reads a size from anywhere but its weights fails the proof."""
 
 
 def _traced(net: Any) -> Traced:
     try:
         return trace(net, _example(net))
     except InputError as error:
-        raise InputError(f"model: no file knows the family {net.config.model_type!r}; {error}") from error
+        raise InputError(f"model: no file handles the family {net.config.model_type!r}; {error}") from error
 
 
 def _example(net: Any) -> dict[str, object]:

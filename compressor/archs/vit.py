@@ -5,12 +5,12 @@ from torch import nn
 from compressor.surgery import Width
 from compressor.surgery.sublayers import body, head, head_dims, heads, neurons, residual
 
-MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` this file answers for
-TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # as far as a network has them
+MODEL_TYPES = ("vit", "deit")  # values of ``config.model_type`` that this file handles
+TOKENS = ("cls_token", "distillation_token", "mask_token", "position_embeddings")  # those that a network has
 
 
 def blocks(net: nn.Module) -> list[str]:
-    """Name the encoder layers, first layer first."""
+    """List the encoder layers, first layer first."""
     return [f"{body(net)}layers.{i}" for i in range(len(net.base_model.layers))]
 
 
@@ -34,7 +34,7 @@ def resized_(net: nn.Module, width: Width, n_units: int) -> None:
     attention = net.get_submodule(width.producers[0].module.rpartition(".")[0])
     if width.kind == "head":
         attention.num_attention_heads = n_units
-    elif n_units and width.what == "head_dims":  # without heads there is nothing to divide among them
+    elif n_units and width.what == "head_dims":  # with none left the old size stays: there are no entries to divide
         attention.head_dim = n_units
 
 

@@ -1,7 +1,7 @@
 """Norm balls: one file each, with its norm, its dual norm and the map into it.
 
-Every file defines what `Ball` names. One that zeroes whole columns, which `surgery` can remove, defines what
-`ColumnBall` names; one that zeroes anything at all has a ``radius_for``.
+Every file defines the names of `Ball`. A ball that zeroes whole columns, which `surgery` can remove, defines those of
+`ColumnBall`; one that zeroes anything at all has a ``radius_for``.
 """
 
 from typing import Protocol, cast
@@ -14,18 +14,18 @@ __all__ = ["Ball", "ColumnBall", "Coupled", "radius_for"]
 
 
 class Ball(Protocol):
-    """What a file in this folder defines."""
+    """The names that a file in this folder defines."""
 
     EXACT: bool
-    """Whether `project` gives the nearest point of the ball, and not only some point of it."""
+    """Whether `project` returns the nearest point of the ball, rather than just some point in it."""
     ZEROES: str
-    """What `project` sets to zero: ``columns``, ``entries`` or ``nothing``."""
+    """The parts that `project` sets to zero: ``columns``, ``entries`` or ``nothing``."""
 
     def norm(self, tensor: Tensor, /) -> Tensor:
         """Norm whose ball this is: a scalar in the dtype of ``tensor``, or float32 for half precision."""
 
     def dual_norm(self, tensor: Tensor, /) -> Tensor:
-        """Largest inner product of ``tensor`` with a point of norm one: a scalar as `norm` gives it."""
+        """Largest inner product of ``tensor`` with a point of norm one: a scalar like that of `norm`."""
 
     def project(
         self, tensor: Tensor, radius: float | Tensor, /, *, out: Tensor | None = None, check_finite: bool = True
@@ -57,7 +57,7 @@ class Ball(Protocol):
 
 
 class ColumnBall(Ball, Protocol):
-    """What a file defines whose ball zeroes whole columns; the norm is a sum, over columns, of a norm of each."""
+    """The names that the file of a ball of whole columns defines; its norm is the sum of a norm of each column."""
 
     def norm(self, matrix: Tensor | Coupled, /, *, dim: int = -1, weights: Tensor | None = None) -> Tensor:
         """Sum over columns of their norms, each times its weight; of shape batch. `project` explains the arguments."""

@@ -30,6 +30,7 @@ from .gate import gate, read_gate_plan
 from .gate_result import GateResult
 from .load import weigh
 from .measure import measure
+from .parent import end_with
 from .plan import read_plan
 from .result import Result
 
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gate", action="store_true", help="the plan is a gate's: is the new file slower?")
     parser.add_argument("--load", help=argparse.SUPPRESS)  # our own child process: one file, as JSON
     parser.add_argument("--count", help=argparse.SUPPRESS)  # likewise, under valgrind
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # of ours: this process ends when that one does
     given = parser.parse_args(arguments)
+    if given.parent:
+        end_with(given.parent)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our own child processes end with us
     try:
         answer = _answer(given)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,17 @@ from .errors import InputError
 from .inputs import Inputs
 
 
-def accuracy(file: Path, inputs: Inputs) -> float:
-    """Run a file on every example, one at a time, and give the fraction that it classifies as labelled.
+class Answered(NamedTuple):
+    """How a file answered labelled examples."""
+
+    accuracy: float | None
+    """Fraction in [0, 1] that it classifies as labelled; None where a score is NaN, which has no best class."""
+    n_nonfinite: int
+    """Examples with a score that is NaN or infinite."""
+
+
+def accuracy(file: Path, inputs: Inputs) -> Answered:
+    """Run a file on every example, one at a time, and count how many it classifies as labelled.
 
     Parameters
     ----------
@@ -22,7 +32,8 @@ def accuracy(file: Path, inputs: Inputs) -> float:
 
     Returns
     -------
-    float in [0, 1]
+    Answered
+        The accuracy, and how many examples have scores that are not finite.
 
     Raises
     ------
@@ -41,12 +52,10 @@ def accuracy(file: Path, inputs: Inputs) -> float:
         raise InputError(
             f"{inputs.place}: 'labels' should be from 0 to {n_classes - 1}, as {file} answers, got {wrong}"
         )
-    return float(np.mean([_best(answer) for answer in scores] == labels))
-
-
-def _best(scores: np.ndarray) -> int:
-    """Give the class with the highest score; none if a score is not a number."""
-    return -1 if np.isnan(scores).any() else int(scores.argmax())
+    n_nonfinite = sum(not np.isfinite(answer).all() for answer in scores)
+    if any(np.isnan(answer).any() for answer in scores):
+        return Answered(None, n_nonfinite)
+    return Answered(float(np.mean([answer.argmax() for answer in scores] == labels)), n_nonfinite)
 
 
 def _scores(outputs: Mapping[str, object], file: Path) -> np.ndarray:

@@ -3,24 +3,24 @@
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import onnxruntime as ort
 
 from . import counter, host, load, pairs, sessions
 from .accuracy import accuracy
-from .answers import largest_difference, numbers
+from .answers import largest_difference, nonfinite, not_alike, numbers
 from .decision import MIN_BLOCKS, Decision, decide, worst
 from .errors import InputError, PlanError
-from .gate_result import Both, Counts, GateDocument, GateEntry, GateResult, MaybeBoth
+from .gate_result import Counts, GateDocument, GateEntry, GateResult, MaybeBoth, Names
 from .inputs import Inputs, read_inputs
-from .plan import Points, check_counter, check_seconds, check_shapes, read_content
+from .plan import Feed, Points, check_counter, check_seconds, check_shapes, read_content
 from .result import FORMAT
 from .shape import Shape
 
@@ -33,11 +33,29 @@ class GatePlan(Points):
     baseline: str
     margin: float = 0.02
     budget_s: float = 10.0
+    baseline_inputs_file: str | None = None
+    """The same examples as the baseline reads them, where it reads other ids."""
+
+    @property
+    def feeds(self) -> dict[str, Feed]:
+        """What another process needs to make the inputs of each file."""
+        if not self.baseline_inputs_file:
+            return dict.fromkeys(pairs.ROLES, self.fed)
+        its_own = str((self.folder / self.baseline_inputs_file).absolute())
+        return {"new": self.fed, "baseline": {**self.fed, "inputs_file": its_own}}
 
     @property
     def files(self) -> dict[str, Path]:
         """The two ONNX files by their roles."""
         return {"new": self.folder / self.new, "baseline": self.folder / self.baseline}
+
+
+class Compared(NamedTuple):
+    """What two files answer at a shape."""
+
+    difference: float | None
+    nonfinite: Names
+    other: list[str]
 
 
 def read_gate_plan(path: Path) -> GatePlan:
@@ -67,13 +85,11 @@ def gate(plan: GatePlan, say: Callable[[str], None]) -> GateResult:
         )
     if plan.counter:
         counter.find_valgrind()
-    inputs = read_inputs(**plan.fed)
-    feeds, differences = _answers(plan, inputs)
-    new, baseline = (plan.files[role] for role in pairs.ROLES)
-    accuracies: Both | None = None
-    if inputs.labels is not None:
-        accuracies = {"new": accuracy(new, inputs), "baseline": accuracy(baseline, inputs)}
-    peaks: MaybeBoth = {"new": _peak_memory_bytes(plan, new), "baseline": _peak_memory_bytes(plan, baseline)}
+    inputs = _inputs(plan)
+    feeds, compared = _answers(plan, inputs)
+    labels = inputs["new"].labels
+    new, baseline = (None if labels is None else accuracy(plan.files[role], inputs[role]) for role in pairs.ROLES)
+    peaks: MaybeBoth = {"new": _peak_memory_bytes(plan, "new"), "baseline": _peak_memory_bytes(plan, "baseline")}
     counts = _counts(plan, feeds, say)
     say(f"measuring for {plan.budget_s:g} s at most, or until there are {MIN_BLOCKS} blocks")
     measure = partial(pairs.fresh, files=plan.files, inputs=feeds, rng=random.Random(plan.seed))
@@ -86,27 +102,44 @@ def gate(plan: GatePlan, say: Callable[[str], None]) -> GateResult:
         "budget_s": plan.budget_s,
         "verdict": worst(decision.verdict for decision in decisions.values()),
         "peak_memory_bytes": peaks,
-        "accuracy": accuracies,
-        "n_examples": None if inputs.labels is None else len(inputs.labels),
+        "accuracy": {"new": new.accuracy, "baseline": baseline.accuracy} if new and baseline else None,
+        "n_nonfinite": {"new": new.n_nonfinite, "baseline": baseline.n_nonfinite} if new and baseline else None,
+        "n_examples": None if labels is None else len(labels),
         "n_instructions": counts,
-        "shapes": [_entry(shape, decision, differences[shape]) for shape, decision in decisions.items()],
+        "shapes": [_entry(shape, decision, compared[shape]) for shape, decision in decisions.items()],
     }
 
 
-def _answers(plan: GatePlan, inputs: Inputs) -> tuple[dict[Shape, dict[str, np.ndarray]], dict[Shape, float | None]]:
-    """Make the inputs of each shape, run both files on them, and see how far their outputs differ."""
-    new, baseline = (sessions.open_session(plan.files[role], min(plan.threads)) for role in pairs.ROLES)
-    _check_inputs(plan, new, baseline)
-    lengths = plan.lengths if sessions.has_free_length(new) else [None]
-    feeds, differences = {}, {}
+def _inputs(plan: GatePlan) -> dict[str, Inputs]:
+    """Read the inputs of each file, the same examples for both."""
+    new, baseline = (read_inputs(**plan.feeds[role]) for role in pairs.ROLES)
+    if plan.baseline_inputs_file and not np.array_equal(_labels(new), _labels(baseline)):
+        raise InputError(f"{baseline.place}: 'labels' should be those of {new.place}, example by example")
+    return {"new": new, "baseline": baseline}
+
+
+def _labels(inputs: Inputs) -> np.ndarray:
+    return np.array([]) if inputs.labels is None else inputs.labels
+
+
+def _answers(plan: GatePlan, inputs: Mapping[str, Inputs]) -> tuple[dict[Shape, pairs.Feeds], dict[Shape, Compared]]:
+    """Make the inputs of each shape, run both files on them, and compare their outputs."""
+    opened = {role: sessions.open_session(plan.files[role], min(plan.threads)) for role in pairs.ROLES}
+    _check_inputs(plan, opened["new"], opened["baseline"])
+    lengths = plan.lengths if sessions.has_free_length(opened["new"]) else [None]
+    feeds: dict[Shape, pairs.Feeds] = {}
+    compared = {}
     for shape in map(Shape._make, product(plan.batch_sizes, lengths, plan.threads)):
-        feeds[shape] = inputs.at(new, shape.batch_size, shape.length)
-        ours, theirs = (
-            sessions.run_once(session, feeds[shape], plan.files[role])
-            for role, session in zip(pairs.ROLES, (new, baseline), strict=True)
+        feeds[shape] = {
+            role: inputs[role].at(session, shape.batch_size, shape.length) for role, session in opened.items()
+        }
+        ours, theirs = (sessions.run_once(opened[role], feeds[shape][role], plan.files[role]) for role in pairs.ROLES)
+        compared[shape] = Compared(
+            largest_difference(numbers(ours), numbers(theirs)),
+            {"new": nonfinite(ours), "baseline": nonfinite(theirs)},
+            not_alike(ours, theirs),
         )
-        differences[shape] = largest_difference(numbers(ours), numbers(theirs))
-    return feeds, differences
+    return feeds, compared
 
 
 def _check_inputs(plan: GatePlan, new: ort.InferenceSession, baseline: ort.InferenceSession) -> None:
@@ -129,9 +162,9 @@ def _declared(session: ort.InferenceSession) -> dict[str, str]:
     }
 
 
-def _peak_memory_bytes(plan: GatePlan, file: Path) -> float | None:
+def _peak_memory_bytes(plan: GatePlan, role: str) -> float | None:
     """Peak memory of a file at the largest shape, from a child process of its own."""
-    return load.in_child(file, {**plan.largest, **plan.fed})["peak_memory_bytes"]
+    return load.in_child(plan.files[role], {**plan.largest, **plan.feeds[role]})["peak_memory_bytes"]
 
 
 def _counts(plan: GatePlan, shapes: Iterable[Shape], say: Callable[[str], None]) -> list[Counts] | None:
@@ -139,7 +172,7 @@ def _counts(plan: GatePlan, shapes: Iterable[Shape], say: Callable[[str], None])
     if not plan.counter:
         return None
     sizes = list(dict.fromkeys((shape.batch_size, shape.length) for shape in shapes))
-    counts = {role: counter.count(file, role, sizes, say, **plan.fed) for role, file in plan.files.items()}
+    counts = {role: counter.count(file, role, sizes, say, **plan.feeds[role]) for role, file in plan.files.items()}
     return [
         {
             "batch_size": size[0],
@@ -151,7 +184,7 @@ def _counts(plan: GatePlan, shapes: Iterable[Shape], say: Callable[[str], None])
     ]
 
 
-def _entry(shape: Shape, decided: Decision, difference: float | None) -> GateEntry:
+def _entry(shape: Shape, decided: Decision, compared: Compared) -> GateEntry:
     return {
         "batch_size": shape.batch_size,
         "length": shape.length,
@@ -163,5 +196,7 @@ def _entry(shape: Shape, decided: Decision, difference: float | None) -> GateEnt
         "low": decided.interval.low,
         "high": decided.interval.high,
         "verdict": decided.verdict,
-        "output_difference": difference,
+        "output_difference": compared.difference,
+        "nonfinite_outputs": compared.nonfinite,
+        "other_outputs": compared.other,
     }

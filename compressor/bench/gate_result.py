@@ -10,6 +10,8 @@ class GateSettings(PointsDocument, total=False):
 
     margin: float
     budget_s: float
+    baseline_inputs_file: str | None
+    """The same examples as the baseline reads them, where it reads other ids."""
 
 
 class GateDocument(GateSettings):
@@ -19,18 +21,25 @@ class GateDocument(GateSettings):
     baseline: str
 
 
-class Both(TypedDict):
-    """A number of each of the two files of a gate."""
-
-    new: float
-    baseline: float
-
-
 class MaybeBoth(TypedDict):
     """A number of each of the two files of a gate; None where it cannot be known."""
 
     new: float | None
     baseline: float | None
+
+
+class Names(TypedDict):
+    """Names of outputs of each of the two files of a gate."""
+
+    new: list[str]
+    baseline: list[str]
+
+
+class Counted(TypedDict):
+    """A count for each of the two files of a gate."""
+
+    new: int
+    baseline: int
 
 
 class Counts(TypedDict):
@@ -53,6 +62,10 @@ class GateEntry(Point):
     high: float
     verdict: str
     output_difference: float | None
+    nonfinite_outputs: Names
+    """Outputs that hold NaN or an infinity."""
+    other_outputs: list[str]
+    """Outputs that only one file has, or whose type or shape differs."""
 
 
 class GateResult(TypedDict):
@@ -65,7 +78,10 @@ class GateResult(TypedDict):
     budget_s: float
     verdict: str
     peak_memory_bytes: MaybeBoth
-    accuracy: Both | None
+    accuracy: MaybeBoth | None
+    """None in it where a score is NaN."""
+    n_nonfinite: Counted | None
+    """Labelled examples with a score that is NaN or infinite."""
     n_examples: int | None
     n_instructions: list[Counts] | None
     shapes: list[GateEntry]

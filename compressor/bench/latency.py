@@ -27,6 +27,8 @@ class Tally:
     run_s: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     """Processor time of all of them, all threads together."""
+    blocks_s: list[tuple[float, float]] = field(default_factory=list)
+    """Of each block the median run, and the processor time of a run."""
 
 
 def interleave(
@@ -83,6 +85,8 @@ def summary(tally: Tally, batch_size: int) -> Times:
         "cpu_ms": tally.cpu_s * 1e3 / len(run_ms),
         "throughput_per_s": batch_size * len(run_ms) / (float(run_ms.sum()) * 1e-3),
         "n_runs": len(run_ms),
+        "block_p50_ms": [p50_s * 1e3 for p50_s, _ in tally.blocks_s],
+        "block_cpu_ms": [cpu_s * 1e3 for _, cpu_s in tally.blocks_s],
     }
 
 
@@ -102,8 +106,11 @@ def _block(run: Callable[[], object], n_runs: int, tally: Tally, clock: Clock) -
     for _ in range(n_runs):
         run()
         marks.append(clock())
-    tally.cpu_s += time.process_time() - before_s
-    tally.run_s += [end - start for start, end in pairwise(marks)]
+    cpu_s = time.process_time() - before_s
+    run_s = [end - start for start, end in pairwise(marks)]
+    tally.cpu_s += cpu_s
+    tally.run_s += run_s
+    tally.blocks_s.append((statistics.median(run_s), cpu_s / n_runs))
 
 
 @contextmanager

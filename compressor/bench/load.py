@@ -1,7 +1,9 @@
-"""Load time and peak memory of one file, from one child process that opens nothing else."""
+"""Load times of files that are opened in turn, and peak memory of one file, from a child process of its own."""
 
 import glob
 import json
+import os
+import random
 import re
 import resource
 import statistics
@@ -18,9 +20,9 @@ import onnxruntime as ort
 from . import sessions
 from .errors import BenchError, InputError
 from .inputs import read_inputs
-from .result import InputFacts, Load
+from .result import InputFacts, LoadTime, Peak
 
-N_LOADS = 3
+N_LOADS = 5
 N_RUNS = 3  # the first ones reserve the arena and the scratch memory
 MIB = CHUNK_BYTES = 1 << 20
 OUT_OF_MEMORY = re.compile(r"bad_alloc|(bad|cannot|failed to) (allocat|map)|MemoryError", re.IGNORECASE)
@@ -31,12 +33,43 @@ IDENTITY = (  # an ONNX file of one operation, from x to y, one number each
 STATUS = Path("/proc/self/status")
 
 
-def in_child(file: Path, job: Mapping[str, object]) -> Load:
+def times(files: Mapping[str, Path], n_threads: int, rng: random.Random) -> dict[str, LoadTime]:
+    """Open files from the page cache in turn, in an order drawn each time, so that a slow spell meets all alike.
+
+    Parameters
+    ----------
+    files : mapping from name to Path
+        ONNX files.
+    n_threads : int
+        Threads of their sessions.
+    rng : random.Random
+        Draws the order.
+
+    Returns
+    -------
+    dict from name to dict
+        ``load_ms``, the median of five times to create a session, and ``load_range_ms``.
+    """
+    _wake_up()
+    for file in files.values():
+        _read_through(file)  # so that no file is timed on a cold disk and another from memory
+    opened_ms: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(N_LOADS):
+        for name in rng.sample(list(files), len(files)):
+            opened_ms[name].append(_open_ms(files[name], n_threads))
+    return {
+        name: {"load_ms": statistics.median(each), "load_range_ms": [min(each), max(each)]}
+        for name, each in opened_ms.items()
+    }
+
+
+def in_child(file: Path, job: Mapping[str, object]) -> Peak:
     """Run `weigh` in a fresh process: this folder, or the archive it lies in, is a program."""
-    program = [sys.executable, str(Path(__file__).parent), "--load", json.dumps({"file": str(file), **job})]
+    program = [sys.executable, str(Path(__file__).parent), "--parent", str(os.getpid())]
+    program += ["--load", json.dumps({"file": str(file), **job})]
     child = subprocess.run(program, capture_output=True, text=True, check=False)
     if not child.returncode:
-        measured: Load = json.loads(child.stdout)
+        measured: Peak = json.loads(child.stdout)
         return measured
     line = (child.stderr.strip().splitlines() or [""])[-1]
     limit = job.get("memory_limit_bytes")
@@ -57,29 +90,27 @@ def weigh(
     inputs_file: str | None = None,
     seed: int = 0,
     memory_limit_bytes: int | None = None,
-) -> Load:
-    """Time the opening of a file and see how far memory rises above what Python and onnxruntime take."""
+) -> Peak:
+    """See how far memory rises above what Python and onnxruntime take when a file is opened and run."""
     if memory_limit_bytes:
         _limit_memory(memory_limit_bytes)
     _wake_up()
     path = Path(file)
-    _read_through(path)  # so that no file is timed on a cold disk and another from memory
+    _read_through(path)
     before = _peak_bytes()
-    first_ms, session = _open(path, n_threads)
+    session = sessions.open_session(path, n_threads)
     made = read_inputs(inputs, inputs_file, seed)
     feeds = made.at(session, batch_size, length)
     for _ in range(N_RUNS):
         sessions.run_once(session, feeds, path)
     after = _peak_bytes()
-    del session
-    load_ms = statistics.median([first_ms, *(_open(path, n_threads)[0] for _ in range(N_LOADS - 1))])
-    return {"load_ms": load_ms, "peak_memory_bytes": None if before is None or after is None else after - before}
+    return {"peak_memory_bytes": None if before is None or after is None else after - before}
 
 
-def _open(path: Path, n_threads: int) -> tuple[float, ort.InferenceSession]:
+def _open_ms(path: Path, n_threads: int) -> float:
     start = time.perf_counter()
-    session = sessions.open_session(path, n_threads)
-    return (time.perf_counter() - start) * 1e3, session
+    sessions.open_session(path, n_threads)
+    return (time.perf_counter() - start) * 1e3
 
 
 def size_bytes(file: Path, weights: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from . import answers, counter, energy, estimate, host, load, metering, sessions
+from . import answers, counter, energy, estimate, host, load, metering, sessions, sharing
 from .errors import InputError, PlanError
 from .inputs import read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
@@ -19,7 +19,7 @@ from .result import FORMAT, Energy, Entry, Load, PlannedVariant, Result, Times, 
 from .shape import Shape
 
 Cell = tuple[Shape, dict[str, Tally], dict[str, Energy]]  # what was timed, and the joules, by file
-UNTIMED: Load = {"load_ms": None, "peak_memory_bytes": None}
+UNTIMED: Load = {"load_ms": None, "load_range_ms": None, "peak_memory_bytes": None}
 
 
 def measure(plan: Plan, say: Callable[[str], None], root: Path = Path("/")) -> Result:
@@ -56,8 +56,9 @@ def _timed(
     name, reason = energy.choose(plan.meter, root)  # one that was asked for and is not there ends the run here
     otherwise = f"estimated from {plan.energy_model}" if profile else "unavailable"
     say(f"energy: {name}" if name else f"energy: {otherwise}, {reason}")
-    variants = [_variant(plan, planned, differences, _weigh(plan, planned)) for planned in plan.variants]
-    for shape, tallies, joules in _cells(plan, root):
+    weighed = _weighed(plan)
+    variants = [_variant(plan, planned, differences, weighed[planned["name"]]) for planned in plan.variants]
+    for shape, tallies, joules in _cells(plan, say, root):
         for variant in variants:
             times = summary(tallies[variant["name"]], shape.batch_size)
             entry = _entry(variant, shape, times, joules[variant["name"]])
@@ -79,6 +80,7 @@ def _entry(variant: Variant, shape: Shape, times: Times, joules: Energy) -> Entr
         "scenario": scenario(shape.batch_size),
         "n_flops": (variant.get("n_flops") or {}).get(shape.size.name),
         **times,
+        "is_shared": sharing.is_shared(times, shape.threads),
         "n_instructions": None,
         "energy": joules,
     }
@@ -110,14 +112,16 @@ def _estimated(profile: estimate.Profile, times: Times, size_bytes: int) -> Ener
     return estimate.estimated(profile, times["cpu_ms"] * 1e-3, times["mean_ms"] * 1e-3, size_bytes, cpu)
 
 
-def _cells(plan: Plan, root: Path) -> Iterator[Cell]:
+def _cells(plan: Plan, say: Callable[[str], None], root: Path) -> Iterator[Cell]:
     """Measure each shape at each thread count; those of one count are closed before the next are opened."""
     rng = random.Random(plan.seed)
     for n_threads in plan.threads:
-        yield from _at_threads(n_threads, plan, rng, root)
+        yield from _at_threads(n_threads, plan, rng, say, root)
 
 
-def _at_threads(n_threads: int, plan: Plan, rng: random.Random, root: Path) -> Iterator[Cell]:
+def _at_threads(
+    n_threads: int, plan: Plan, rng: random.Random, say: Callable[[str], None], root: Path
+) -> Iterator[Cell]:
     """Measure each shape, the sessions of all files alive."""
     made = read_inputs(**plan.fed)
     opened = {v["name"]: (plan.path(v), sessions.open_session(plan.path(v), n_threads)) for v in plan.variants}
@@ -129,9 +133,23 @@ def _at_threads(n_threads: int, plan: Plan, rng: random.Random, root: Path) -> I
             sessions.run_once(session, inputs, file)
             runs[name] = partial(session.run, None, inputs)
         with no_garbage_collection():
-            tallies = interleave(runs, plan.seconds, rng)
+            tallies = _tallies(runs, n_threads, plan.seconds, rng, say)
         joules = metering.energies(runs, plan.meter, rng, root)
         yield Shape(batch_size, length, n_threads), tallies, joules
+
+
+def _tallies(
+    runs: Mapping[str, Callable[[], object]],
+    n_threads: int,
+    seconds: float,
+    rng: random.Random,
+    say: Callable[[str], None],
+) -> dict[str, Tally]:
+    """Time files side by side; on one thread again if other programs share its core."""
+    measure = partial(interleave, runs, seconds, rng)
+    if n_threads > 1:
+        return measure()
+    return sharing.undisturbed(measure, lambda tallies: {k: summary(each, 1) for k, each in tallies.items()}, say)
 
 
 def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]:
@@ -142,10 +160,13 @@ def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]
     return list(plan.lengths) if free == {True} else [None]
 
 
-def _weigh(plan: Plan, variant: PlannedVariant) -> Load:
-    """Let a process of its own open the file, at the largest shape."""
+def _weighed(plan: Plan) -> dict[str, Load]:
+    """Let a process of its own open each file, at the largest shape; then time how all of them are opened in turn."""
     job = {**plan.largest, **plan.fed, "memory_limit_bytes": plan.memory_limit_bytes}
-    return load.in_child(plan.path(variant), job)
+    files = {variant["name"]: plan.path(variant) for variant in plan.variants}
+    peaks = {name: load.in_child(file, job) for name, file in files.items()}
+    opened = load.times(files, min(plan.threads), random.Random(plan.seed))
+    return {name: {**opened[name], **peaks[name]} for name in files}
 
 
 def _line(name: str, shape: Shape, times: Times) -> str:

@@ -22,12 +22,13 @@ SHORTEST_S = 1e-9  # a clock may stand still over a tiny network
 ROLES = ("new", "baseline")
 
 Run = Callable[[], object]
+Feeds = Mapping[str, dict[str, np.ndarray]]  # what each file is fed with, by its role
 
 
 def fresh(
     shapes: Sequence[Shape],
     files: Mapping[str, Path],
-    inputs: Mapping[Shape, dict[str, np.ndarray]],
+    inputs: Mapping[Shape, Feeds],
     rng: random.Random,
 ) -> dict[Shape, Block]:
     """Open both files again and take a block at each shape.
@@ -42,7 +43,7 @@ def fresh(
         cpu_s = time.thread_time if n_threads == 1 else time.process_time  # a pool's threads work for us too
         mine = [shape for shape in shapes if shape.threads == n_threads]
         for shape in rng.sample(mine, len(mine)):
-            runs = {role: partial(session.run, None, inputs[shape]) for role, session in opened.items()}
+            runs = {role: partial(session.run, None, inputs[shape][role]) for role, session in opened.items()}
             with no_garbage_collection():
                 blocks[shape] = block(runs, cpu_s, rng)
     return blocks

@@ -167,6 +167,10 @@ class Times(TypedDict):
     cpu_ms: float
     throughput_per_s: float
     n_runs: int
+    block_p50_ms: list[float]
+    """Median of each block, in the order in which all files took turns."""
+    block_cpu_ms: list[float]
+    """Processor time of an inference in each of these blocks."""
 
 
 class Entry(Point):
@@ -181,15 +185,33 @@ class Entry(Point):
     cpu_ms: float | None
     throughput_per_s: float
     n_runs: int | None
+    block_p50_ms: list[float] | None
+    block_cpu_ms: list[float] | None
+    is_shared: bool | None
+    """Other programs had the core: wall and processor time part by more than 15 %, also when measured again.
+
+    None for several threads.
+    """
     n_instructions: int | None
     energy: Energy
 
 
-class Load(TypedDict):
-    """What opening a file takes."""
+class LoadTime(TypedDict):
+    """How long it takes to open a file."""
 
     load_ms: float | None
+    load_range_ms: list[float] | None
+    """The shortest and the longest time."""
+
+
+class Peak(TypedDict):
+    """Memory that a file takes."""
+
     peak_memory_bytes: float | None
+
+
+class Load(LoadTime, Peak):
+    """What opening a file takes."""
 
 
 class Variant(PlannedVariant, Load):

@@ -13,6 +13,7 @@ from compressor.cli.call import Call, examples, fail, json_option, only_answers_
 from compressor.errors import GateMissed, Inconclusive, InputError
 
 if TYPE_CHECKING:
+    from compressor.measure.gate import Allowed
     from compressor.report.gate_result import Comparison, Limits, SelfTest
 
 
@@ -27,6 +28,9 @@ class GateRequest:
     inconclusive: Literal["pass", "fail"] | None
     is_self_test: bool
     inputs: Path | None
+    baseline_inputs: Path | None
+    allow_nonfinite: bool
+    allow_other_outputs: bool
     batch_sizes: tuple[int, ...]
     lengths: tuple[int, ...]
     threads: tuple[int, ...]
@@ -53,12 +57,24 @@ class GateRequest:
         """
         of_comparison = (self.baseline, self.inconclusive, self.junit, self.markdown, self.counter)
         is_comparison = any(value is not None for value in (*of_comparison, *self.limits.values()))
+        is_comparison |= self.baseline_inputs is not None or bool(self.allowed)
         if self.is_self_test and is_comparison:
             raise click.UsageError("--self-test takes only --margin, --budget, --inputs and the shapes")
         if not self.counter and self.instructions is not None:
             raise click.UsageError("--max-instructions needs --counter callgrind")
+        if self.baseline_inputs and not self.inputs:
+            raise click.UsageError("--baseline-inputs needs --inputs, the same examples for the new file")
         if not self.is_self_test and self.baseline is None:
             raise click.UsageError("give --baseline OLD.onnx, or --self-test")
+
+    @property
+    def allowed(self) -> "list[Allowed]":
+        """Faults of the outputs that are meant."""
+        given: tuple[tuple[Allowed, bool], ...] = (
+            ("nonfinite", self.allow_nonfinite),
+            ("other outputs", self.allow_other_outputs),
+        )
+        return [fault for fault, is_allowed in given if is_allowed]
 
     @property
     def limits(self) -> "Limits":
@@ -85,7 +101,9 @@ class GateRequest:
         if self.threads:
             settings["threads"] = list(self.threads)
         if self.inputs:
-            settings["inputs_file"] = str(self.inputs.resolve())
+            settings["inputs_file"] = str(self.inputs.absolute())
+        if self.baseline_inputs:
+            settings["baseline_inputs_file"] = str(self.baseline_inputs.absolute())
         return settings
 
 
@@ -105,6 +123,14 @@ class GateRequest:
 @click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What no answer counts as. Default: fail.")
 @shape_options
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs in place of random ones.")
+@click.option(
+    "--baseline-inputs",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="The same examples for a baseline that reads other ids.",
+)
+@click.option("--allow-nonfinite", is_flag=True, help="Accept outputs that hold NaN or infinities.")
+@click.option("--allow-other-outputs", is_flag=True, help="Accept outputs of other names, types or shapes.")
 @click.option("accuracy", "--max-accuracy-drop", type=percent, help="Limit on the loss of accuracy; needs --inputs.")
 @click.option("bytes", "--max-bytes", type=percent, help="Limit on the growth of the file.")
 @click.option("parameters", "--max-parameters", type=percent, help="Limit on the growth of its parameters.")
@@ -147,7 +173,8 @@ def _compare(call: Call, request: GateRequest, baseline: Path) -> int:
     with only_answers_on_stdout():
         for file in filter(None, (request.junit, request.markdown)):
             _make_writable(file)
-        result = check(request.new, baseline, request.settings, request.limits, request.inconclusive or "fail")
+        undecided = request.inconclusive or "fail"
+        result = check(request.new, baseline, request.settings, request.limits, undecided, request.allowed)
         _publish(result, request.junit, request.markdown)
     return _answer(call, result, gate.table(result), gate.misses(result))
 

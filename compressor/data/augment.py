@@ -1,4 +1,4 @@
-"""Synthetic sentences for a distillation: words swapped for like ones, texts joined; the original labels them."""
+"""Synthetic sentences for distillation, labelled by the original: words replaced by similar ones, and texts joined."""
 
 from dataclasses import replace
 from typing import cast
@@ -19,9 +19,9 @@ CHUNK = 1024  # rows of the similarity matrix at a time
 
 
 def augmented(split: Split, options: Augment, model: Model, seed: int) -> Split:
-    """Add synthetic examples to the training split; they have no label, so that only a distillation uses them.
+    """Add synthetic examples to the training split; they have no label, so that only distillation uses them.
 
-    A small student learns its training sentences by heart long before it has learnt the original's function; new
+    A small student memorises its training sentences long before it has learnt the original's function; new
     sentences keep teaching it (Jiao et al., TinyBERT, 2020, arXiv:1909.10351, replace words in the same way).
     """
     if split.tokens is None:
@@ -46,7 +46,7 @@ def augmented(split: Split, options: Augment, model: Model, seed: int) -> Split:
 def neighbours(model: Model, ids: Tensor) -> Tensor:
     """For each token id, the ids of its nearest whole words by the cosine of their embeddings.
 
-    Words are those that occur in ``ids``. A token that is no whole word is its own neighbour.
+    Words are those that occur in ``ids``. A token that is not a whole word is its own neighbour.
 
     Returns
     -------
@@ -62,14 +62,16 @@ def neighbours(model: Model, ids: Tensor) -> Tensor:
     n_neighbours = min(N_NEIGHBOURS, len(words) - 1)
     table = torch.arange(len(embeddings))[:, None].repeat(1, max(n_neighbours, 1))
     for chunk in torch.arange(len(words)).split(CHUNK):
-        likeness = directions[chunk] @ directions.T
-        likeness[torch.arange(len(chunk)), chunk] = -1.0  # a word is not its own neighbour
-        table[words[chunk]] = words[likeness.topk(n_neighbours, dim=1).indices] if n_neighbours else table[words[chunk]]
+        similarity = directions[chunk] @ directions.T
+        similarity[torch.arange(len(chunk)), chunk] = -1.0  # a word is not its own neighbour
+        table[words[chunk]] = (
+            words[similarity.topk(n_neighbours, dim=1).indices] if n_neighbours else table[words[chunk]]
+        )
     return table
 
 
 def _replaced(ids: Tensor, table: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Swap a share of the words for one of their neighbours."""
+    """Replace a share of the words by one of their neighbours."""
     choice = torch.randint(table.shape[1], ids.shape, generator=generator)
     is_chosen = torch.rand(ids.shape, generator=generator) < share
     return table[ids, choice].where(is_chosen, ids)
@@ -81,7 +83,7 @@ def _is_single(tokens: Tokens) -> bool:
 
 
 def _joined(tokens: Tokens, share: float, generator: torch.Generator) -> Tokens:
-    """Let a share of the texts go on with another one, between the same first and last special tokens."""
+    """Extend a share of the texts by another one, between the same first and last special tokens."""
     n_examples = len(tokens.lengths)
     other = torch.randint(n_examples, (n_examples,), generator=generator)
     is_joined = torch.rand(n_examples, generator=generator) < share

@@ -1,4 +1,4 @@
-"""Rows become batches: text tokenized once, images processed on demand, tables read once, batches of like lengths."""
+"""Turn rows into batches: text and tables are read once, images on demand; examples in a batch have similar lengths."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Split:
     """Examples ready to be batched."""
 
     encode: Encode
-    """From indices to the inputs of the network."""
+    """Function from indices to the inputs of the network."""
     lengths: list[int]
     """Tokens of each example; 1 for images and rows of a table."""
     labels: Tensor
@@ -32,34 +32,34 @@ class Split:
 
     @property
     def tokens(self) -> Tokens | None:
-        """The token ids, where the examples are texts."""
+        """The token ids, if the examples are texts."""
         return self.encode if isinstance(self.encode, Tokens) else None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def batch(self, indices: Tensor | Sequence[int]) -> dict[str, Tensor]:
-        """Give the inputs and labels of these examples, padded to the longest of them."""
+        """Return the inputs and labels of these examples, padded to the longest of them."""
         chosen = torch.as_tensor(indices)
         return {**self.encode(chosen), "labels": self.labels[chosen]}
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains on, chooses on, and reports on."""
+    """The splits of a run: for training, for its choices, and for the report."""
 
     train: Split
     augmented: Split
-    """The training split with synthetic examples, where the recipe asks for them: what a distillation trains on."""
+    """The training split, with synthetic examples if the recipe asks for them; distillation trains on it."""
     held_out: Split
     report: Split
     report_name: str
     processor: Any
-    """Tokenizer or image processor that read it; None for a table."""
+    """Tokenizer or image processor that encoded the examples; None for a table."""
     read_again: Callable[[Task], "Data"]
 
     def for_task(self, task: Task) -> "Data":
-        """Give the same examples as the processor of a task reads them, which may be another tokenizer."""
+        """Return the same examples encoded by the processor of a task, which may be another tokenizer."""
         return self if task.processor is self.processor else self.read_again(task)
 
 
@@ -81,9 +81,9 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
 
 
 def batch_order(split: Split, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """Give the indices of each batch of one epoch: every example once, examples of like lengths together.
+    """Yield the indices of each batch of one epoch: every example once, examples of similar length together.
 
-    With a generator the batches are shuffled, without one they come longest first.
+    With a generator the batches are shuffled; without one, the longest come first.
     """
     lengths = torch.tensor(split.lengths)
     n_examples = len(lengths)
@@ -98,7 +98,7 @@ def batch_order(split: Split, batch_size: int, generator: torch.Generator | None
 
 
 def metrics(task: Task, logits: Logits, split: Split, batch_size: int) -> dict[str, float]:
-    """Judge the logits for a split, by every metric of the task."""
+    """Compute every metric of the task from the logits for a split."""
     order = list(batch_order(split, batch_size, None))
     answers = torch.cat([logits(split.batch(indices)) for indices in order])
     return task.file.metrics(answers, split.labels[torch.cat(order)])

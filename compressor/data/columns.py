@@ -1,4 +1,4 @@
-"""Columns of a dataset: which of them are read, which is the label, and what it says."""
+"""Columns of a dataset: the input columns, the label column, and the labels in it."""
 
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from compressor.tasks import task_file
 
 
 def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tuple[tuple[str, ...], str]:
-    """Give the input columns and the label's: those the recipe names, else what the features leave no doubt about."""
+    """Return the input columns and the label column: those that the recipe names, or the only ones that fit."""
     inputs, features = task_file(task_name).INPUTS, rows.features  # `features` is a copy at each look
     for key, value in named:
         for name in (value,) if isinstance(value, str) else value or ():
@@ -19,13 +19,13 @@ def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tupl
                 there = listed(features)
                 raise InputError(f"data.columns.{key}: no such column, got {name!r}; choose from {there}")
             if key not in (*inputs.COLUMNS, "label"):
-                raise InputError(f"data.columns.{key}: not read in {task_name}, got {name!r}; leave it out")
+                raise InputError(f"data.columns.{key}: not used in {task_name}, got {name!r}; leave it out")
     label = named.label or only("label", rows, ("label", "labels"), is_class)
     columns = inputs.find_columns(rows.remove_columns(label), named)
     for name in columns:
         if name == label or not inputs.is_column(features[name]):
             what = "is the label" if name == label else f"holds {features[name]}"
-            raise InputError(f"data.columns: {name!r} is no column for {task_name}, it {what}")
+            raise InputError(f"data.columns: {name!r} cannot be used for {task_name}, it {what}")
     return columns, label
 
 

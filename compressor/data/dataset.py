@@ -1,4 +1,4 @@
-"""A dataset as the recipe names it: read, with its columns, labels and splits found."""
+"""Read the dataset that a recipe names, and find its columns, labels and splits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from compressor.options import Base, Share
 from compressor.tasks import task_file
 
 BUILDERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-CARD = ("README.md",)  # a small file that tells whether the Hub, or what it left here earlier, can be reached
+CARD = ("README.md",)  # a small file, to test whether the Hub, or its local cache, has the dataset
 SPLIT_SEED = 0  # of splits that we make: the same for every seed of a recipe, so that runs can be compared
-REPORTED_SHARE = 0.1  # of train, where no other split is labelled
+REPORTED_SHARE = 0.1  # of train, if no other split is labelled
 SKLEARN = "sklearn:"
 
 
@@ -45,7 +45,8 @@ class Dataset(Base):
     train_split: str = "train"
     """Split to train on."""
     report_split: str | None = None
-    """Split for the reported accuracy, used for no choice: validation if labelled, else test, else 10 % of train."""
+    """Split for the reported accuracy; no choice is made on it. Validation if labelled, else test, else 10 % of
+    train."""
     held_out: Share = Field(default=0.02, gt=0, lt=1)
     """Share of the training split that is set aside; every choice of the run is made on it."""
     max_length: int = Field(default=128, ge=2)
@@ -59,19 +60,19 @@ class Dataset(Base):
     @model_validator(mode="after")
     def _unseen_report(self) -> "Dataset":
         if self.report_split == self.train_split:
-            raise ValueError("'report_split' is what is trained on; choose another split, or leave it out")
+            raise ValueError("'report_split' is the training split; choose another split, or leave it out")
         return self
 
 
 @dataclass(frozen=True)
 class Raw:
-    """The labelled rows of a dataset, before any model's words are known."""
+    """The labelled rows of a dataset, independent of any model."""
 
     train: datasets.Dataset
     report: datasets.Dataset
     report_split: str
     columns: tuple[str, ...]
-    """Of the text, of the text and its pair, of the image, or of the features."""
+    """Columns of the text, of the text and its pair, of the image, or of the features."""
     label: str
     """Column of the label."""
     classes: Labels
@@ -84,7 +85,7 @@ class Raw:
     n_unlabelled: tuple[int, int]
     """Rows without a label in the training split and in the reported one; they are left out."""
     features: Features | None = None
-    """Of a table: the names of its features and their scale, for a network that is new."""
+    """For a table: the names of its features and their scale, for a new network."""
 
     @property
     def digest(self) -> str:
@@ -93,7 +94,7 @@ class Raw:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, for a head that is new."""
+        """Names of the classes, for a new head."""
         return self.classes.names
 
     def class_names(self, rows: datasets.Dataset) -> list[str]:
@@ -102,11 +103,13 @@ class Raw:
 
 
 def open_dataset(options: Dataset, task_name: str) -> Raw:
-    """Read the training split and the reported one, and find out what their columns and labels are."""
+    """Read the training split and the reported split, and find their columns and labels."""
     with datasets_quiet():
         splits = _read(options, task_name)
         if options.train_split not in splits:
-            raise InputError(f"data.train_split: not there, got {options.train_split!r}; choose from {listed(splits)}")
+            raise InputError(
+                f"data.train_split: no such split, got {options.train_split!r}; choose from {listed(splits)}"
+            )
         columns, label = find_columns(splits[options.train_split], options.columns, task_name)
         inputs = task_file(task_name).INPUTS
         train, report, report_split = _choose_splits(splits, options, label)
@@ -136,10 +139,10 @@ def open_dataset(options: Dataset, task_name: str) -> Raw:
 
 
 def parted(rows: datasets.Dataset, share: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Take a share of the rows out at random, one at least; gives what stays and what was taken."""
+    """Take out a random share of the rows, at least one; return the remaining rows and those taken."""
     n_taken = max(1, round(share * len(rows)))
     if n_taken >= len(rows):
-        raise InputError(f"data: {len(rows)} labelled rows are too few to keep some for the choices and the report")
+        raise InputError(f"data: {len(rows)} labelled rows are too few to set some aside for choices and the report")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     return rows.select(order[n_taken:]), rows.select(order[:n_taken])
 
@@ -171,7 +174,7 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
 
 
 def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
-    """Make a dataset of one of scikit-learn's own, a table or the 8x8 digits as images.
+    """Make a dataset from one of scikit-learn's, as a table or, for the 8x8 digits, as images.
 
     A fifth of each class is the validation split.
     """
@@ -198,10 +201,10 @@ def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:
 def _choose_splits(
     splits: Mapping[str, datasets.Dataset], options: Dataset, label: str
 ) -> tuple[datasets.Dataset, datasets.Dataset, str]:
-    """Give the labelled rows of the training split and of the reported one, and the latter's name."""
+    """Return the labelled rows of the training split and of the reported split, and the latter's name."""
     train = _labelled(splits[options.train_split], label)
     if not len(train):
-        raise InputError(f"data.train_split: all rows of {options.train_split!r} are without a label")
+        raise InputError(f"data.train_split: no row of {options.train_split!r} has a label")
     for name in (options.report_split,) if options.report_split else ("validation", "test"):
         if name in splits and name != options.train_split and len(report := _labelled(splits[name], label)):
             return train, report, name

@@ -1,4 +1,4 @@
-"""Which output of a network a dataset's label means: matched by name or by index, and never by luck."""
+"""Match the labels of a dataset with the outputs of a network, by name or by index."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +34,11 @@ def from_values(values: set[str]) -> Labels:
 
 
 def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str, str]]:
-    """Apply the recipe's map; gives the labels it leads to, and the map from each name the dataset has.
-
-    Words keep the order of the labels that they stand for, so that class 0 of the dataset is output 0 of a new head.
-    """
+    """Apply the recipe's map; return the new labels, and the map from each label of the dataset."""
     spelled = _common_spelling(labels.names, tuple(mapping))
     if spelled is None:
         names, keys = listed(labels.names, most=12), listed(tuple(mapping), most=12)
-        raise InputError(f"data.labels: must name each label of the dataset once, which are {names}, got {keys}")
+        raise InputError(f"data.labels: must map each of the dataset's labels {names} once, got {keys}")
     targets = {spelled(name): target for name, target in mapping.items()}
     renamed = {name: targets[spelled(name)] for name in labels.names}
     given = tuple(dict.fromkeys(renamed.values()))
@@ -51,8 +48,8 @@ def rename(labels: Labels, mapping: Mapping[str, str]) -> tuple[Labels, dict[str
 def match(labels: Labels, outputs: Sequence[str]) -> dict[str, int]:
     """Index of the network's output for each label of the dataset.
 
-    Equal names decide, whatever their case. Where either side has no real names, position decides, if the dataset
-    declares positions. All else is refused: swapped labels would look like a bad model.
+    Labels are matched by name, ignoring case. If either side has no real names, they are matched by position, as long
+    as the dataset declares positions. Anything else is refused: swapped labels would look like a bad model.
     """
     if (spelled := _common_spelling(labels.names, outputs)) is not None:
         places = {spelled(output): index for index, output in enumerate(outputs)}
@@ -72,9 +69,9 @@ def _index(name: str) -> int:
 
 
 def _common_spelling(names: Sequence[str], others: Sequence[str]) -> Callable[[str], str] | None:
-    """Tell how to spell two lists so that they hold the same names, each once: as they are, or whatever the case."""
+    """Return a spelling under which two lists have the same names, each once: exact, or ignoring case."""
     for spelled in (str, str.casefold):
-        here, there = {spelled(name) for name in names}, {spelled(name) for name in others}
-        if here == there and len(here) == len(names) == len(others):
+        left, right = {spelled(name) for name in names}, {spelled(name) for name in others}
+        if left == right and len(left) == len(names) == len(others):
             return spelled
     return None

@@ -1,4 +1,4 @@
-"""Options of what is made of the data."""
+"""Options of data augmentation."""
 
 from pydantic import Field
 

@@ -1,1 +1,1 @@
-"""ONNX files: what is in them, what they do at a shape, and rewrites that keep their outputs."""
+"""ONNX files: their content, their operations at a shape, and rewrites that keep their outputs."""

@@ -1,14 +1,14 @@
-"""Operations of onnxruntime's own, written as standard ones: of the same shapes and with the same products."""
+"""Rewrite onnxruntime's own operations as standard ones with the same shapes and the same products."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from onnx import NodeProto, TensorProto, defs, helper
 
-OPSETS = {"": defs.onnx_opset_version()}  # of what `standard` writes
+OPSETS = {"": defs.onnx_opset_version()}  # of the operations that `standard` returns
 FACTORS, FIRST_AND_FOURTH = slice(2), slice(0, 4, 3)
 
-OF_THE_FIRST = {  # entry by entry, or a normalization: of the shape and type of the first input
+OF_THE_FIRST = {  # elementwise, or a normalization: with the shape and type of the first input
     "BiasGelu",
     "FastGelu",
     "Gelu",
@@ -19,7 +19,7 @@ OF_THE_FIRST = {  # entry by entry, or a normalization: of the shape and type of
     "RotaryEmbedding",
     "SimplifiedLayerNormalization",
 }
-SAME = {  # the operation of the same shape and product, and which of the inputs it takes
+SAME = {  # the operation with the same shape and product, and the inputs that it takes
     "DynamicQuantizeLSTM": ("LSTM", slice(3)),
     "DynamicQuantizeMatMul": ("MatMul", FACTORS),
     "FusedConv": ("Conv", FACTORS),
@@ -37,14 +37,14 @@ TO_FLOAT = {
     "DynamicQuantizeLSTM",
     "DynamicQuantizeMatMul",
     "MatMulIntegerToFloat",
-}  # of those; what the others make has the type of what they take
+}  # those with a floating-point output; the others return the type of their inputs
 
 
 def standard(node: NodeProto) -> list[NodeProto] | None:
-    """Write an operation of onnxruntime's own as operations of the standard; None if it is another.
+    """Rewrite one of onnxruntime's own operations as standard ones; None for any other operation.
 
-    Scales, biases, masks and activation functions are left out: what stays are the shapes, the factors of each product,
-    and which table is read with which ids.
+    Scales, biases, masks and activation functions are left out: the result has only the shapes, the factors of each
+    product, and the tables with the ids that look them up.
     """
     is_own = node.domain == "com.microsoft" or node.op_type == "SimplifiedLayerNormalization"
     if not is_own or not node.output:
@@ -64,10 +64,10 @@ def standard(node: NodeProto) -> list[NodeProto] | None:
 
 
 def _same(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
-    """Write a quantized or a fused operation as the one it stands for, in floating point, which takes no other."""
+    """Rewrite a quantized or fused operation as its plain one, in floating point, because that accepts nothing else."""
     op_type, taken = SAME[node.op_type]
-    known = defs.get_schema(op_type).attributes
-    settings = {name: value for name, value in given.items() if name in known}
+    allowed = defs.get_schema(op_type).attributes
+    settings = {name: value for name, value in given.items() if name in allowed}
     casts, floats = _as_floats(node.input[taken])
     if node.op_type in TO_FLOAT or (node.op_type == "QGemm" and not _has(node, 7)):  # no scale for the result
         return [*casts, helper.make_node(op_type, floats, node.output, **settings)]
@@ -77,14 +77,14 @@ def _same(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
 
 
 def _as_floats(names: Sequence[str]) -> tuple[list[NodeProto], list[str]]:
-    """Write casts to floating point, and name what they make."""
+    """Return casts to floating point, and the names of their outputs."""
     floats = [f"{name}/float" for name in names]
     pairs = zip(names, floats, strict=True)
     return [helper.make_node("Cast", [name], [to], to=TensorProto.FLOAT) for name, to in pairs], floats
 
 
 def _attention(node: NodeProto, given: dict[str, Any]) -> list[NodeProto] | None:
-    """Write attention that makes queries, keys and values of its input, all three in one product."""
+    """Rewrite attention that computes queries, keys and values from its input in one product."""
     is_quantized = node.op_type == "QAttention"
     if _has(node, 8 if is_quantized else 4):  # keys and values of earlier tokens
         return None
@@ -101,7 +101,7 @@ def _attention(node: NodeProto, given: dict[str, Any]) -> list[NodeProto] | None
 
 
 def _attention_alone(node: NodeProto, given: dict[str, Any]) -> list[NodeProto] | None:
-    if not (_has(node, 1) and _has(node, 2)) or _has(node, 6):  # packed in one, or with those of earlier tokens
+    if not (_has(node, 1) and _has(node, 2)) or _has(node, 6):  # packed in one input, or with those of earlier tokens
         return None
     return [_heads(list(node.input[:3]), node, given)]
 
@@ -112,7 +112,7 @@ def _heads(parts: list[str], node: NodeProto, given: dict[str, Any]) -> NodeProt
 
 
 def _product(node: NodeProto, given: dict[str, Any]) -> list[NodeProto] | None:
-    """Write a product of matrices, either of them transposed."""
+    """Rewrite a product of matrices, either of which may be transposed."""
     if given.get("transBatchA") or given.get("transBatchB"):
         return None
     left, right = "ji" if given.get("transA") else "ij", "kj" if given.get("transB") else "jk"
@@ -120,7 +120,7 @@ def _product(node: NodeProto, given: dict[str, Any]) -> list[NodeProto] | None:
 
 
 def _product_of_packed(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
-    """Write a product with a weight that holds several numbers in a byte; its shape is in the attributes."""
+    """Rewrite a product with a weight that packs several numbers into a byte; its shape is in the attributes."""
     shape, zeros, weight = (f"{node.output[0]}/{name}" for name in ("shape", "zeros", "weight"))
     return [
         helper.make_node("Constant", [], [shape], value_ints=[given["K"], given["N"]]),
@@ -131,7 +131,7 @@ def _product_of_packed(node: NodeProto, given: dict[str, Any]) -> list[NodeProto
 
 
 def _embeddings(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
-    """Write the lookups in three tables: of tokens, positions and segments."""
+    """Rewrite the lookups in three tables: of tokens, positions and segments."""
     token, segment, tokens, positions, segments = node.input[:5]
     is_quantized = node.op_type.startswith("Q")
     start, step, sizes, length, counted, found, place, kind = (
@@ -157,7 +157,7 @@ def _embeddings(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
 
 
 def _normalized_sum(node: NodeProto, given: dict[str, Any]) -> list[NodeProto]:
-    """Write the normalized sum of two, and the sum itself where it is asked for."""
+    """Rewrite the normalized sum of two inputs, and the sum itself if it is an output."""
     made = [name for name in (node.output[0], *node.output[3:]) if name]
     return [helper.make_node("Identity", node.input[:1], [name]) for name in made]
 

@@ -1,4 +1,4 @@
-"""What is said of an ONNX file: the types of `content.describe`, apart from it so that they load no onnx."""
+"""The description of an ONNX file: the types of `content.describe`, in their own file so that they load no onnx."""
 
 from typing import Literal, NotRequired, TypedDict
 
@@ -8,10 +8,10 @@ class Declared(TypedDict):
 
     name: str
     type: str
-    shape: list[str | int]
-    """Names of free axes, sizes of fixed ones."""
+    shape: list[str | int | None]
+    """Names of free axes, None for those without a name, sizes of fixed ones."""
     below: NotRequired[int | None]
-    """Bound of the ids that an input takes."""
+    """Bound on the ids that an input takes."""
 
 
 class GraphLayer(TypedDict):
@@ -24,7 +24,7 @@ class GraphLayer(TypedDict):
 
 
 class Description(TypedDict):
-    """What an ONNX file is made of."""
+    """The content of an ONNX file."""
 
     kind: Literal["onnx"]
     ir_version: int

@@ -10,35 +10,35 @@ from onnx import AttributeProto, GraphProto
 from compressor.graphs import shapes
 from compressor.graphs.shapes import Step, Value
 
-NOT_COUNTED = {"CausalConvWithState", "LinearAttention"}  # standard, and made of products
+NOT_COUNTED = {"CausalConvWithState", "LinearAttention"}  # standard operations that contain products
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 PAST_KEYS = 4  # index among the inputs of Attention
 
 
 class NotKnownError(Exception):
-    """The shape of a factor, or what an operation does."""
+    """The shape of a factor, or the products of an operation, are not known."""
 
 
 def count(file: Path, batch_size: int, length: int | None) -> int | None:
     """Count the floating-point operations of one inference, as `model.n_flops` counts those of a network.
 
-    Two for each multiply-accumulate of products, convolutions, recurrent layers and attention, those of whole numbers
-    too. What is done entry by entry is not counted.
+    Two for each multiply-accumulate of products, convolutions, recurrent layers and attention, including those of
+    integers. Elementwise operations are not counted.
 
     Parameters
     ----------
     file : Path
         An ONNX file of any origin.
     batch_size : int, >= 1
-        First axis of the inputs, where the file leaves it free.
+        First axis of the inputs, if the file leaves it free.
     length : int, >= 1, optional
-        Second axis of inputs that have two, where the file leaves it free.
+        Second axis of inputs that have two, if the file leaves it free.
 
     Returns
     -------
     int or None
-        None, never too small a number, where the inputs cannot have that shape, the shape of a factor depends on
-        what the inputs hold, or an operation is in the file that might multiply matrices and is not known here.
+        None, rather than too small a number, if the inputs cannot have that shape, the shape of a factor depends on
+        the values of the inputs, or the file has an unknown operation that might multiply matrices.
 
     Raises
     ------
@@ -63,20 +63,20 @@ def _multiplications(step: Step) -> int:
     if any(map(_has_products, bodies)):  # a branch whose condition depends on the inputs, or a loop
         raise NotKnownError(step.node.op_type)
     formula = FORMULAS.get(step.node.op_type)
-    if formula and step.made.shape is None:  # of a product that is not well formed, too
+    if formula and step.made.shape is None:  # also if the product is not well formed
         raise NotKnownError(step.node.op_type)
     return formula(step) if formula else 0
 
 
 def _has_products(body: GraphProto) -> bool:
-    """Tell whether anything in the body of an operation might be a product."""
+    """Whether any operation in the body of another might be a product."""
     inner = [each.g for node in body.node for each in node.attribute if each.type == AttributeProto.GRAPH]
     counted = FORMULAS.keys() | NOT_COUNTED
     return any(node.op_type in counted or node.domain for node in body.node) or any(map(_has_products, inner))
 
 
 def _matmul(step: Step) -> int:
-    """Count those of a product of matrices: the inner size for each entry of the result."""
+    """Count the multiply-accumulates of a matrix product: the inner size for each entry of the result."""
     return _n_entries(step.made) * _shape(step.read(0))[-1]
 
 
@@ -100,7 +100,7 @@ def _einsum(step: Step) -> int:
     factors = terms.split(",")
     if len(factors) == 1:
         return 0
-    if len(factors) > 2 or not result:  # of three factors the order decides
+    if len(factors) > 2 or not result:  # with three factors, the count depends on the order
         raise NotKnownError("Einsum")
     sizes: dict[str, int] = {}
     for labels, value in zip(factors, step.inputs, strict=True):
@@ -111,7 +111,7 @@ def _einsum(step: Step) -> int:
 
 
 def _attention(step: Step) -> int:
-    """Count queries times keys, and what that gives times values; what a mask hides is computed all the same."""
+    """Count queries times keys, and the scores times values; masked entries are computed all the same."""
     has_past = len(step.node.input) > PAST_KEYS and step.node.input[PAST_KEYS]
     n_keys = _shape(step.read(1))[-2] + (_shape(step.read(PAST_KEYS))[-2] if has_past else 0)
     return n_keys * (_n_entries(step.read(0)) + _n_entries(step.made))

@@ -1,4 +1,4 @@
-"""The `export.json` by which `ExportedModel` of transformers' exporters opens a folder of ours and runs its file."""
+"""The `export.json` with which `ExportedModel` of transformers' exporters opens our folders and runs their files."""
 
 import shutil
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from transformers.utils.generic import ModelOutput
 from compressor.files import write_json
 
 FILE = "export.json"
-_SCHEMA = 1  # of the format below, not of the transformers that is installed: a later one reads it by this number
+_SCHEMA = 1  # of the format below, not of the installed transformers: later versions read it by this number
 _PACKAGES = ("onnxscript", "torch", "transformers")
 
 
 def write(
     graph: Path, net: PreTrainedModel, example: Mapping[str, Tensor], output: ModelOutput, settings: Mapping[str, Any]
 ) -> None:
-    """Describe an exported file, in the folder where it lies.
+    """Describe an exported file, in its folder.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ def write(
     net : PreTrainedModel
         The network that was traced.
     example : Mapping of str to Tensor
-        The inputs that it was traced with.
+        The inputs with which it was traced.
     output : ModelOutput
-        What it returned for them: the reader gets the file's outputs in the same form.
+        The output for these inputs: the reader gets the file's outputs in the same form.
     settings : Mapping of str to JSON values
-        Options of the export that are worth knowing, under the names of transformers' ``OnnxConfig``.
+        Options of the export to record, under the names of transformers' ``OnnxConfig``.
     """
     metadata = {
         "architecture": type(net).__name__,
@@ -61,7 +61,7 @@ def copy(graph: Path, quantized: Path) -> None:
 
 
 def _add_data_file(graph: Path) -> None:
-    """Write an empty ``model.onnx.data`` where the weights lie in the graph: the loader insists on such a file."""
+    """Write an empty ``model.onnx.data`` if the weights are in the graph: the loader requires such a file."""
     graph.with_name(f"{graph.name}.data").touch()
 
 

@@ -9,7 +9,7 @@ _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Gelu", "Relu", "Sigmo
 
 
 def rewrite_(model: ir.Model) -> None:
-    """Apply every rewrite, and drop what torch noted at each node: it holds paths of this machine."""
+    """Apply every rewrite, and drop the metadata that torch wrote at each node: it contains paths of this machine."""
     for node in model.graph:
         if node.op_type == "Attention":
             _join_heads_(node)
@@ -22,9 +22,9 @@ def rewrite_(model: ir.Model) -> None:
 
 
 def _join_heads_(attention: ir.Node) -> None:
-    """Give Attention its heads side by side, (batch, length, heads x entries), as the layers around it have them.
+    """Pass Attention its heads side by side, (batch, length, heads x entries), as the layers around it have them.
 
-    It strides over heads by itself, so the four transposes around it can go.
+    It strides over heads by itself, so the four transposes around it can be removed.
     """
     joined = [_input_of(_input_of(split, "Transpose"), "Reshape") for split in attention.inputs[:3]]
     merged = _output_of(_output_of(attention.outputs[0], "Transpose"), "Reshape")
@@ -46,13 +46,13 @@ def _n_heads(split: ir.Value | None) -> int | None:
 
 
 def _input_of(value: ir.Value | None, op_type: str) -> ir.Value | None:
-    """Return what a node of this kind made the value of; None if another kind made it."""
+    """Return the input of the node that made the value, if it is of this kind; None if it is not."""
     node = None if value is None else value.producer()
     return node.inputs[0] if node is not None and _is(node, op_type) else None
 
 
 def _output_of(value: ir.Value | None, op_type: str) -> ir.Value | None:
-    """Return what the only reader of the value, a node of this kind, makes of it; None if others read it."""
+    """Return the output of the only reader of the value, a node of this kind; None if there are other readers."""
     readers = () if value is None else value.consumers()
     return readers[0].outputs[0] if len(readers) == 1 and _is(readers[0], op_type) else None
 
@@ -62,12 +62,12 @@ def _is(node: ir.Node, op_type: str) -> bool:
 
 
 def _drop_unread_rows_(graph: ir.Graph) -> None:
-    """Where only the first row of a sequence is read, as classifiers do, compute that row alone.
+    """If only the first row of a sequence is read, as by classifiers, compute only that row.
 
-    Rows meet nowhere but in attention, as keys and values. So the last layer needs one row of queries, and one row of
-    all that comes after them.
+    Rows are combined only in attention, as keys and values. So the last layer needs one row of queries, and one row of
+    everything that follows from them.
     """
-    short = _of_which_one_row_is_read(graph)
+    short = _nodes_read_at_first_row(graph)
     if not short:
         return
     zero = ir.Value(name="first_row", const_value=ir.tensor(np.zeros(1, np.int64), name="first_row"))
@@ -84,8 +84,8 @@ def _drop_unread_rows_(graph: ir.Graph) -> None:
         output.shape = ir.Shape([1 if axis == 1 else size for axis, size in enumerate(output.shape or ())])
 
 
-def _of_which_one_row_is_read(graph: ir.Graph) -> list[ir.Node]:
-    """List the nodes whose readers all take row 0 alone, directly or through other such nodes."""
+def _nodes_read_at_first_row(graph: ir.Graph) -> list[ir.Node]:
+    """List the nodes whose readers all take only row 0, directly or through other such nodes."""
     short: list[ir.Node] = []
     for node in reversed(graph):
         uses = [use for output in node.outputs for use in output.uses()]
@@ -96,7 +96,7 @@ def _of_which_one_row_is_read(graph: ir.Graph) -> list[ir.Node]:
 
 
 def _takes_first_row(node: ir.Node) -> bool:
-    """Tell whether the node reads `x[:, 0]`."""
+    """Whether the node reads `x[:, 0]`."""
     if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 1:
         return False
     index = None if node.inputs[1] is None else ir.convenience.get_const_tensor(node.inputs[1])
@@ -104,7 +104,7 @@ def _takes_first_row(node: ir.Node) -> bool:
 
 
 def _rows(node: ir.Node) -> dict[int, int]:
-    """Map each input of which row i is all that row i of the output needs to the axis of its rows."""
+    """Map each input from which row i of the output needs only row i to the axis of its rows."""
     ranks = [_rank(value) for value in node.inputs]
     if node.op_type in _ELEMENTWISE and set(ranks) <= {0, 1, 3}:
         return {index: 1 for index, rank in enumerate(ranks) if rank == 3}
@@ -122,10 +122,10 @@ def _rank(value: ir.Value | None) -> int | None:
 
 
 def _keep_sum_apart_(normalization: ir.Node) -> None:
-    """Write the Add before a LayerNormalization as Sum, which onnxruntime does not fuse with it.
+    """Replace the Add before a LayerNormalization by Sum, which onnxruntime does not fuse with it.
 
     The kernel of the fused pair, SkipLayerNormalization, adds up one entry after the other: in onnxruntime 1.31 it
-    takes four to six times as long as the two apart.
+    takes four to six times as long as the two separately.
     """
     value = normalization.inputs[0]
     add = None if value is None else value.producer()

@@ -1,4 +1,4 @@
-"""What is known of the values of an ONNX graph before it runs, node by node, once its inputs have a shape."""
+"""Infer the shapes and small arrays of an ONNX graph, node by node, from the shapes of its inputs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,20 +29,20 @@ from compressor.errors import InputError, first_line
 from compressor.graphs import content, contrib
 
 MOST_WHOLE = 2**16  # entries of an array that is computed: shapes, positions, the mask of a text
-MOST_OTHER = 16  # where they are no whole numbers: scales of an axis
+MOST_OTHER = 16  # if they are not integers: scales of an axis
 PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of a value."""
+    """The known facts about a value before the graph runs."""
 
     type: TypeProto | None = None
-    """Type of its entries, and its shape as far as it is known."""
+    """Type of its entries, and the known part of its shape."""
     array: np.ndarray | None = None
-    """Its entries, where they are few and known before the graph runs."""
+    """Its entries, if they are few and known before the graph runs."""
     is_constant: bool = False
-    """No input of the graph reaches it."""
+    """Whether it does not depend on any input of the graph."""
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -55,18 +55,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation with what it reads and makes, written as standard ones where it is onnxruntime's own."""
+    """One operation with its inputs and outputs; onnxruntime's own are rewritten as standard ones."""
 
     node: NodeProto
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     is_known: bool
-    """The standard has the operation."""
+    """Whether the standard has the operation."""
     complaint: str
-    """Why what it reads does not fit together; empty if it does."""
+    """Why its inputs do not fit together; empty if they do."""
 
     def read(self, index: int) -> Value:
-        """Give an input; where there is none, nothing is known of it."""
+        """Return an input; an unknown value if there is none."""
         return self.inputs[index] if index < len(self.inputs) else Value()
 
     @property
@@ -75,12 +75,12 @@ class Step:
         return next(iter(self.outputs), Value())
 
     def setting(self, name: str, default: Any) -> Any:
-        """Give an attribute."""
+        """Return an attribute."""
         return next((helper.get_attribute_value(each) for each in self.node.attribute if each.name == name), default)
 
 
 def skeleton(file: Path) -> onnx.ModelProto:
-    """Parse an ONNX file for `walk`: of the weights only small ones are kept, and local functions are written out."""
+    """Parse an ONNX file for `walk`: only small weights are kept, and local functions are inlined."""
     proto = content.read(file)
     for tensor in proto.graph.initializer:
         if not _is_small(_type(tensor)):
@@ -90,16 +90,16 @@ def skeleton(file: Path) -> onnx.ModelProto:
         else:
             _load_(tensor, file)
     for node in proto.graph.node:
-        node.domain = "" if node.domain == "ai.onnx" else node.domain  # two names of the standard
+        node.domain = "" if node.domain == "ai.onnx" else node.domain  # both name the standard
     try:
         return inline_local_functions(proto) if proto.functions else proto
     except ValidationError as error:
-        raise InputError(f"{file}: its functions cannot be written out ({first_line(error)})") from error
+        raise InputError(f"{file}: its functions cannot be inlined ({first_line(error)})") from error
 
 
 def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str, Value]:
-    """Set the free axes of the inputs as the bench does: the batch first, then the length, a second axis of two."""
-    found = {}
+    """Set the free axes of the inputs as the bench does: the first to the batch, the second of two to the length."""
+    values = {}
     for declared in _inputs(proto):
         tensor = declared.type.tensor_type
         shape = [_size(axis) for axis in tensor.shape.dim]
@@ -108,31 +108,31 @@ def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str,
         if len(shape) == 2 and shape[1] is None:
             shape[1] = length
         kind = helper.make_tensor_type_proto(tensor.elem_type, shape if tensor.HasField("shape") else None)
-        found[declared.name] = Value(kind)
-    return found
+        values[declared.name] = Value(kind)
+    return values
 
 
 def has_free_length(proto: onnx.ModelProto) -> bool:
-    """Tell whether an input has a second axis of two that is free."""
+    """Whether an input has two axes of which the second is free."""
     axes = [declared.type.tensor_type.shape.dim for declared in _inputs(proto)]
     return any(len(each) == 2 and _size(each[1]) is None for each in axes)
 
 
 def walk(proto: onnx.ModelProto, inputs: Mapping[str, Value]) -> Iterator[Step]:
-    """Yield every operation in the order in which it runs, with what is known of its values.
+    """Yield every operation in the order of execution, with the known facts about its inputs and outputs.
 
     Parameters
     ----------
     proto : onnx.ModelProto
-        What `skeleton` gives.
+        The result of `skeleton`.
     inputs : mapping from name to Value
-        Type and shape of every input, as `at` gives them; with entries where these are known.
+        Type and shape of every input, as returned by `at`; with entries if these are known.
 
     Yields
     ------
     Step
         Shapes, and small arrays, as far as they follow from the inputs, the weights and the schemas of the operations.
-        Where a condition is known, its branch is walked through in place of the operation that holds it.
+        If a condition is known, its branch is walked through in place of the conditional operation.
     """
     values = {each.name: _weight(each) for each in proto.graph.initializer} | dict(inputs)
     opsets = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in proto.opset_import}
@@ -151,7 +151,7 @@ def _inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def _through(nodes: Sequence[NodeProto], values: dict[str, Value], opsets: Mapping[str, int]) -> Iterator[Step]:
-    """Walk through a list of nodes, and add what they make to the values."""
+    """Walk through a list of nodes, and add their outputs to the values."""
     for node in nodes:
         branch, written = _branch(node, values), contrib.standard(node)
         if branch is not None:
@@ -169,7 +169,7 @@ def _through(nodes: Sequence[NodeProto], values: dict[str, Value], opsets: Mappi
 
 
 def _branch(node: NodeProto, values: Mapping[str, Value]) -> onnx.GraphProto | None:
-    """Give the branch that a condition leads to, where it is known."""
+    """Return the branch that a condition selects; None if it is unknown."""
     condition = values.get("".join(node.input), Value()).array if node.op_type == "If" else None
     branches: dict[str, onnx.GraphProto] = {each.name: each.g for each in node.attribute}
     return None if condition is None else branches.get("then_branch" if condition.all() else "else_branch")
@@ -180,7 +180,7 @@ def _has_schema(node: NodeProto, opsets: Mapping[str, int]) -> bool:
 
 
 def _step(node: NodeProto, values: Mapping[str, Value], opsets: Mapping[str, int]) -> Step:
-    """Work out what one operation makes."""
+    """Infer the outputs of one operation."""
     read = {name: values.get(name, Value()) for name in node.input if name}
     is_known = _has_schema(node, opsets)
     types: dict[str, TypeProto] = {}
@@ -197,7 +197,7 @@ def _step(node: NodeProto, values: Mapping[str, Value], opsets: Mapping[str, int
 
 
 def _types(node: NodeProto, read: Mapping[str, Value], opsets: Mapping[str, int]) -> dict[str, TypeProto]:
-    """Ask the schema of an operation for the types of what it makes."""
+    """Infer the types of an operation's outputs from its schema."""
     schema = defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     types = {name: value.type for name, value in read.items() if value.type is not None}
     arrays = {name: numpy_helper.from_array(value.array) for name, value in read.items() if value.array is not None}
@@ -205,7 +205,7 @@ def _types(node: NodeProto, read: Mapping[str, Value], opsets: Mapping[str, int]
 
 
 def _arrays(node: NodeProto, read: Mapping[str, Value], opsets: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Compute what an operation makes, where all that it reads is known."""
+    """Compute the outputs of an operation, if all its inputs are known."""
     arrays = {name: _entries(node, value) for name, value in read.items()}
     has_graph = any(each.type == AttributeProto.GRAPH for each in node.attribute)
     if has_graph or any(array is None for array in arrays.values()):
@@ -213,14 +213,14 @@ def _arrays(node: NodeProto, read: Mapping[str, Value], opsets: Mapping[str, int
     function = helper.make_function("", "step", list(arrays), list(node.output), [node], _imported(opsets))
     try:
         with np.errstate(all="ignore"):
-            found = ReferenceEvaluator(function).run(None, arrays, attributes={})
-    except Exception:  # a row that a table does not have, or an operation that it does not know: it stays unknown
+            outputs = ReferenceEvaluator(function).run(None, arrays, attributes={})
+    except Exception:  # an index beyond a table, or an operation that the evaluator lacks: the values stay unknown
         return {}
-    return {name: np.asarray(array) for name, array in zip(node.output, found, strict=True)}
+    return {name: np.asarray(array) for name, array in zip(node.output, outputs, strict=True)}
 
 
 def _entries(node: NodeProto, value: Value) -> np.ndarray | None:
-    """Give the entries of what a node reads; for its shape alone any of that shape will do."""
+    """Return the entries of a node's input; if only its shape is read, any entries of that shape."""
     if node.op_type in ("Shape", "Size") and value.shape is not None:
         return np.broadcast_to(np.zeros((), np.int64), value.shape)
     return value.array
@@ -231,7 +231,7 @@ def _imported(opsets: Mapping[str, int]) -> list[OperatorSetIdProto]:
 
 
 def _value(inferred: TypeProto | None, array: np.ndarray | None, is_constant: bool) -> Value:
-    """Put together what is known; an array tells its own type, and is dropped where it came out large."""
+    """Combine the known facts; an array determines its own type, and is dropped if it is large."""
     if array is None:
         return Value(inferred, None, is_constant)
     kind = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
@@ -239,13 +239,13 @@ def _value(inferred: TypeProto | None, array: np.ndarray | None, is_constant: bo
 
 
 def _weight(tensor: TensorProto) -> Value:
-    """Describe a weight, with its entries where it is small."""
+    """Describe a weight, with its entries if it is small."""
     is_read = tensor.data_location != TensorProto.EXTERNAL and _is_small(_type(tensor))
     return Value(_type(tensor), numpy_helper.to_array(tensor) if is_read else None, is_constant=True)
 
 
 def _load_(tensor: TensorProto, file: Path) -> None:
-    """Read a small tensor, from beside the file if it lies there; a damaged one is an `InputError`."""
+    """Read a small tensor, from the file next to the graph if it is there; a damaged one is an `InputError`."""
     try:
         if tensor.data_location == TensorProto.EXTERNAL:
             load_external_data_for_tensor(tensor, str(file.parent))
@@ -259,7 +259,7 @@ def _type(tensor: TensorProto) -> TypeProto:
 
 
 def _is_small(kind: TypeProto) -> bool:
-    """Tell whether entries may matter to shapes: they are few, and fewer yet where they are no whole numbers."""
+    """Whether entries may determine shapes: they are few, and even fewer if they are not integers."""
     tensor = kind.tensor_type
     sizes = [axis.dim_value if axis.HasField("dim_value") else 1 for axis in tensor.shape.dim]
     is_whole = tensor.elem_type in (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)

@@ -1,4 +1,4 @@
-"""What networks read, a file for each kind: texts, images, rows of tables. A task names the file it reads with."""
+"""Kinds of input, one file each: texts, images, rows of tables. A task names the kind that it uses."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
@@ -11,11 +11,11 @@ from compressor.inputs.columns import Columns
 from compressor.nets.tabular import Features
 
 Encode = Callable[[Tensor], dict[str, Tensor]]
-"""From the indices of examples, shape (batch,), to the inputs of the network, padded to the longest of them."""
+"""Function from indices of examples, shape (batch,), to the inputs of the network, padded to the longest of them."""
 
 
 class Reader(Protocol):
-    """What belongs to one network and its inputs: a `Task` is one."""
+    """The settings by which the inputs of one network are encoded; a `Task` has them."""
 
     @property
     def processor(self) -> Any:
@@ -40,55 +40,55 @@ class Inputs(Protocol):
     NAMES: tuple[str, ...]
     """Every input of this kind, in the order of exported files; the first is the network's main input."""
     COLUMNS: tuple[str, ...]
-    """Keys under `data.columns` that are read."""
+    """Keys under `data.columns` that are used."""
     FREE_AXES: dict[int, str]
     """Axes of an input that vary in size, with their names in exported files."""
     HAS_LENGTH: bool
     """Whether examples have a length of their own."""
     PROCESSOR: Literal["needed", "made", "none"]
-    """Whether a new network needs a processor to be named, gets one that is made for it, or has none."""
+    """Whether the processor of a new network must be given, is made from its config, or does not exist."""
     SKLEARN: tuple[str, ...]
-    """Datasets of scikit-learn that are this kind."""
+    """Datasets of scikit-learn of this kind."""
 
     def find_columns(self, rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-        """Give the columns to read: those the recipe names, else what the features leave no doubt about."""
+        """Return the columns to read: those that the recipe names, or the only ones that fit."""
 
     def check(self, rows: datasets.Dataset, columns: Sequence[str], split: str) -> None:
         """Refuse what would stop a run later: images that do not open, for example."""
 
     def is_column(self, feature: Any) -> bool:
-        """Tell whether a column can be read."""
+        """Return whether a column can be read."""
 
     def read_processor(self, folder: str, **settings: Any) -> Any:
-        """Load the processor of a folder, as transformers does; None where there is none to load."""
+        """Load the processor of a folder, as transformers does; None if this kind has none."""
 
     def new_processor(self, config: PreTrainedConfig) -> Any:
         """Make the processor of a new network from its config."""
 
     def agree_(self, net: PreTrainedModel, processor: Any, place: str) -> None:
-        """Bring the config of a network and its processor into agreement, in place, or refuse them."""
+        """Make the config of a network and its processor agree, or refuse them."""
 
     def encode(
         self, rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int
     ) -> tuple[Encode, list[int]]:
-        """Make rows readable: the function that gives batches, and the length of each example."""
+        """Encode rows: return the function that makes batches, and the length of each example."""
 
     def mirrored(self, encode: Encode, n_examples: int) -> Encode:
-        """Add the mirror image of each example behind the others, or refuse to."""
+        """Append the mirror image of each example, or refuse to."""
 
     def features(self, rows: datasets.Dataset, columns: Sequence[str]) -> Features | None:
-        """Measure what a new network must know of the columns; None where that is nothing."""
+        """Measure the columns for a new network; None if it needs nothing."""
 
     def sizes(self, config: PreTrainedConfig) -> dict[str, int]:
-        """Give the sizes of a network that are no widths, such as its number of tokens."""
+        """Return the sizes of a network that are not widths, such as its number of tokens."""
 
     def example(
         self, reader: Reader, config: PreTrainedConfig, batch_size: int, length: int, generator: Generator
     ) -> dict[str, Tensor]:
-        """Make random valid inputs; of texts the first is full and the others end in padding, to exercise masks."""
+        """Make random valid inputs; the first text is full and the others end in padding, to exercise masks."""
 
     def plain(self, config: PreTrainedConfig, batch_size: int, length: int) -> dict[str, Tensor]:
         """Make valid inputs whose values do not matter, for a network of any head."""
 
     def from_sklearn(self, bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
-        """Make columns, and their features, of a dataset of scikit-learn."""
+        """Make columns, and their features, from a dataset of scikit-learn."""

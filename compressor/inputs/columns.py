@@ -1,4 +1,4 @@
-"""Columns of a dataset by their features: what the recipe names, and what each kind of column looks like."""
+"""Columns of a dataset: the names that a recipe can give, and how columns of each kind are recognised."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,33 +33,33 @@ class Columns(Base):
 
 
 def only(key: str, rows: datasets.Dataset, usual: Sequence[str], is_meant: Callable[[Any], bool]) -> str:
-    """Column of a usual name, or the only one of its kind."""
-    kin = [name for name, feature in rows.features.items() if is_meant(feature)]
-    found = [name for name in usual if name in rows.features][:1] or kin
-    if len(found) != 1:
-        what = f"{listed(kin)} could all be it" if kin else "no column looks like it"
-        raise InputError(f"data.columns.{key}: {what}, there are {listed(rows.features)}; name it in the recipe")
-    return found[0]
+    """Return the column with a usual name, or the only one of its kind."""
+    of_kind = [name for name, feature in rows.features.items() if is_meant(feature)]
+    candidates = [name for name in usual if name in rows.features][:1] or of_kind
+    if len(candidates) != 1:
+        what = f"several columns fit, {listed(of_kind)}" if of_kind else "no column fits"
+        raise InputError(f"data.columns.{key}: {what}, out of {listed(rows.features)}; name it in the recipe")
+    return candidates[0]
 
 
 def is_class(feature: Any) -> bool:
-    """Tell whether a column names its classes."""
+    """Return whether a column names its classes."""
     return isinstance(feature, datasets.ClassLabel)
 
 
 def is_image(feature: Any) -> bool:
-    """Tell whether a column holds images."""
+    """Return whether a column contains images."""
     return isinstance(feature, datasets.Image)
 
 
 def is_number(feature: Any) -> bool:
-    """Tell whether a column holds one number in each row."""
+    """Return whether a column contains one number in each row."""
     kinds = ("int", "uint", "float", "bool", "decimal")
     return isinstance(feature, datasets.Value) and feature.dtype.startswith(kinds)
 
 
 def is_list(feature: Any) -> bool:
-    """Tell whether a column holds a list of numbers in each row."""
+    """Return whether a column contains a list of numbers in each row."""
     return isinstance(feature, datasets.List | datasets.LargeList) and is_number(feature.feature)
 
 
@@ -74,5 +74,5 @@ def cells(rows: datasets.Dataset, name: str) -> np.ndarray:
 
 
 def is_text(feature: Any) -> bool:
-    """Tell whether a column holds text."""
+    """Return whether a column contains text."""
     return getattr(feature, "dtype", "") in ("string", "large_string")

@@ -1,4 +1,4 @@
-"""Images: processed when a batch asks for them, and kept while they fit."""
+"""Images, processed when a batch needs them, and cached while they fit."""
 
 import io
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ is_column = is_image
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the column of the image."""
+    """Return the column of the image."""
     return (named.image or only("image", rows, (), is_image),)
 
 
@@ -65,7 +65,7 @@ def read_processor(folder: str, **settings: Any) -> Any:
 
 
 def new_processor(config: PreTrainedConfig) -> Any:
-    """Build an image processor: images are brought to the network's size, whole, and scaled to [-1, 1]."""
+    """Build an image processor: whole images are resized to the network's size, and scaled to [-1, 1]."""
     if not hasattr(config, SIZE):
         raise InputError(f"model.config: {type(config).__name__} has no image size; add one, such as 'image_size': 32")
     n_channels, height, width = shape(config)
@@ -77,9 +77,9 @@ def new_processor(config: PreTrainedConfig) -> Any:
 
 
 def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
-    """Note the size of the images that a processor makes, where the config says none or another one.
+    """Record the image size of the processor where the config has none or another one: the size in use decides.
 
-    A ResNet takes any size; a DINOv2 builds its positions for one size and takes others. The size in use decides.
+    A ResNet takes any size; a DINOv2 has position embeddings for one size and takes others as well.
     """
     config = net.config
     n_channels = config.num_channels if hasattr(config, "num_channels") else shape(config)[0]
@@ -147,7 +147,7 @@ def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give nothing: all sizes are widths."""
+    """Return nothing: all sizes are widths."""
     return {}
 
 
@@ -155,7 +155,7 @@ def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
     size = getattr(config, SIZE_IN_USE, config.image_size)
     height, width = (size, size) if isinstance(size, int) else size
-    if config.model_type == "timm_wrapper":  # its config keeps what timm is told, and timm takes three by default
+    if config.model_type == "timm_wrapper":  # its config has timm's arguments, and timm takes three by default
         return (config.model_args or {}).get("in_chans", 3), height, width
     return config.num_channels, height, width
 
@@ -179,7 +179,7 @@ def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
 
 
 class Pixels:
-    """Images of a split, processed when a batch asks for them, and kept while all fit in the cache."""
+    """Images of a split, processed when a batch needs them, and cached while all fit."""
 
     def __init__(self, rows: datasets.Dataset, column: str, processor: Any) -> None:
         self.images, self.processor = rows[column], processor
@@ -187,19 +187,19 @@ class Pixels:
         self.kept: dict[int, Tensor] = {}
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
-        """Give the pixels of these images."""
+        """Return the pixels of these images."""
         wanted = indices.tolist()
-        found = {index: self.kept[index] for index in wanted if index in self.kept}
-        if missing := [index for index in wanted if index not in found]:
+        processed = {index: self.kept[index] for index in wanted if index in self.kept}
+        if missing := [index for index in wanted if index not in processed]:
             images = [self.images[index].convert(self.mode) for index in missing]
-            found |= zip(missing, self.processor(images, return_tensors="pt")["pixel_values"], strict=True)
-        pixels = torch.stack([found[index] for index in wanted])
+            processed |= zip(missing, self.processor(images, return_tensors="pt")["pixel_values"], strict=True)
+        pixels = torch.stack([processed[index] for index in wanted])
         if len(self.kept) * pixels[0].nbytes < CACHE_BYTES:
-            self.kept |= found
+            self.kept |= processed
         return {"pixel_values": pixels}
 
 
 def _n_channels(processor: Any) -> int:
-    """Count the channels that a processor makes; that of timm's networks keeps their means elsewhere."""
+    """Count the channels that a processor makes; that of timm's networks keeps the means elsewhere."""
     is_timm = hasattr(processor, "data_config")
     return len(processor.data_config["mean"] if is_timm else processor.image_mean)

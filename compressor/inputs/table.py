@@ -26,12 +26,12 @@ SKLEARN = ("breast_cancer", "digits", "iris", "wine")
 
 
 def is_column(feature: Any) -> bool:
-    """Tell whether a column holds a number, or a list of them."""
+    """Return whether a column contains numbers, or lists of them."""
     return is_number(feature) or is_list(feature)
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the columns of numbers, or the one that holds lists of them."""
+    """Return the columns of numbers, or the one that contains lists of them."""
     features = rows.features
     numbers = tuple(name for name, feature in features.items() if is_number(feature))
     if named.features is None:
@@ -39,7 +39,7 @@ def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
     columns = named.features or numbers or (only("features", rows, (), is_list),)
     if len(columns) > 1 and (lists := [name for name in columns if is_list(features.get(name))]):
         raise InputError(
-            f"data.columns.features: {lists[0]!r} holds lists; give that column alone, or columns of numbers"
+            f"data.columns.features: {lists[0]!r} contains lists; give only that column, or columns of numbers"
         )
     return columns
 
@@ -57,7 +57,7 @@ def new_processor(config: PreTrainedConfig) -> None:
 
 
 def agree_(net: PreTrainedModel, processor: None, place: str) -> None:
-    """Have nothing to agree on."""
+    """Do nothing: a table has no processor."""
 
 
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> Features:
@@ -81,10 +81,10 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
     names, values = _numbers(rows, columns)
     wanted = reader.features
     if missing := [name for name in wanted if name not in names]:
-        there = listed(names, most=6)
-        raise InputError(f"data: the network reads {listed(missing, most=6)}, which the table lacks; it has {there}")
+        present = listed(names, most=6)
+        raise InputError(f"data: the network reads {listed(missing, most=6)}, which the table lacks; it has {present}")
     if unknown := [name for name in names if name not in wanted]:
-        what = f"the network does not know {listed(unknown, most=6)}"
+        what = f"the network has no feature {listed(unknown, most=6)}"
         raise InputError(f"data: {what}; choose with data.columns.features")
     table = torch.from_numpy(values[:, [names.index(name) for name in wanted]])
     table = table if reader.is_double else table.float()
@@ -93,11 +93,11 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
 
 def mirrored(encode: Encode, n_examples: int) -> Encode:
     """Refuse."""
-    raise RecipeError("data.mirror: works on images alone; leave it out")
+    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give nothing: all sizes are widths."""
+    """Return nothing: all sizes are widths."""
     return {}
 
 
@@ -123,7 +123,7 @@ def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
 
 
 def _numbers(rows: datasets.Dataset, columns: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read the columns, or the only one that holds lists, as float64 of shape (n_rows, n_features)."""
+    """Read the columns, or the only one with lists, as float64 of shape (n_rows, n_features)."""
     if is_number(rows.features[columns[0]]):
         names, values = tuple(columns), np.empty((len(rows), len(columns)))
         for index, name in enumerate(columns):
@@ -134,7 +134,7 @@ def _numbers(rows: datasets.Dataset, columns: Sequence[str]) -> tuple[tuple[str,
     is_bad = ~(np.abs(values) <= np.finfo(np.float32).max)
     if is_bad.any():
         first = int(is_bad.any(axis=0).argmax())
-        what = f"{names[first]!r} holds no finite number in {is_bad[:, first].sum()} rows"
+        what = f"{names[first]!r} has no finite number in {is_bad[:, first].sum()} rows"
         raise InputError(f"data: {what}; fill or remove them")
     return names, values
 

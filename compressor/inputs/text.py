@@ -1,4 +1,4 @@
-"""Texts and pairs of texts: tokenized once, cut into batches of like lengths."""
+"""Texts and pairs of texts: tokenized once, and padded batch by batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Tokens:
 
     @cached_property
     def starts(self) -> Tensor:
-        """Where each example begins."""
+        """Index at which each example starts."""
         return self.lengths.cumsum(0) - self.lengths
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class Tokens:
 
 
 def find_columns(rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
-    """Give the column of the text, or those of a pair."""
+    """Return the column of the text, or those of a pair."""
     if named.text is not None:
         return (named.text,) if named.text_pair is None else (named.text, named.text_pair)
     pair = next((pair for pair in PAIRS if set(pair) <= set(rows.features)), None)
@@ -78,7 +78,7 @@ def new_processor(config: PreTrainedConfig) -> Any:
 def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     """Check the vocabulary, limit the length to what the network reads, and give both a padding token.
 
-    The end of a text pads it where a network that was made to write has no padding.
+    Networks that generate text and have no padding token use the end-of-text token for it.
     """
     config = net.config
     n_ids = max(processor.get_vocab().values(), default=0) + 1  # ids may have holes, so that their number says less
@@ -151,7 +151,7 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
 
 def mirrored(encode: Encode, n_examples: int) -> Encode:
     """Refuse."""
-    raise RecipeError("data.mirror: works on images alone; leave it out")
+    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
@@ -159,7 +159,7 @@ def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:
-    """Give the number of tokens, which `trim_vocabulary` lowers."""
+    """Return the number of tokens, which `trim_vocabulary` reduces."""
     return {"vocabulary": config.vocab_size}
 
 
@@ -176,7 +176,7 @@ def example(
     mask = torch.arange(length) < n_tokens
     random_ids = torch.randint(config.vocab_size, (batch_size, length), generator=generator)
     padding = torch.tensor(reader.processor.pad_token_id)
-    if config.is_encoder_decoder:  # their classifiers read the state at the one end of a text
+    if config.is_encoder_decoder:  # their classifiers read the state at the only end-of-text token
         end = config.eos_token_id
         random_ids = random_ids.where(random_ids != end, padding).scatter(1, n_tokens - 1, end)
     inputs = {

@@ -1,17 +1,17 @@
 """`compress gate`: whether a new ONNX file is slower than its baseline, and how it differs in what never varies."""
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from compressor.bench.decision import worst
-from compressor.bench.gate_result import Both, Counts, GateDocument, GateEntry, GateSettings
+from compressor.bench.gate_result import Counts, GateDocument, GateEntry, GateResult, GateSettings
 from compressor.bench.inputs import LABELS, read_arrays
 from compressor.bench.result import FORMAT
 from compressor.bench.shape import Shape
 from compressor.errors import InputError, RecipeError
-from compressor.graphs import content, flops
+from compressor.graphs import bounds, content, flops
 from compressor.measure import launch, plan
 from compressor.numerics import binomial
 from compressor.progress import say
@@ -21,6 +21,7 @@ from compressor.report.limits import SLACK
 N_SELF_TESTS = 10
 MAX_INSTRUCTIONS = 0.005  # once they are counted
 INFO = "info"  # the verdict of a fact that has no limit
+Allowed = Literal["nonfinite", "other outputs"]
 
 
 def check(
@@ -29,6 +30,7 @@ def check(
     settings: GateSettings,
     limits: Limits,
     inconclusive: Literal["pass", "fail"] = "fail",
+    allowed: Collection[Allowed] = (),
 ) -> Comparison:
     """Compare a new file with its baseline, in this hour on this machine.
 
@@ -45,6 +47,9 @@ def check(
         A limit of None, or none at all, is not judged, but that of ``instructions`` is 0.005.
     inconclusive : "pass" or "fail"
         What it counts as if the budget was too short for an answer.
+    allowed : collection of "nonfinite" and "other outputs"
+        Faults of the outputs that are meant. By default outputs that hold NaN or an infinity are a regression, and so
+        are outputs of other names, types or shapes than the baseline's.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def check(
     Raises
     ------
     RecipeError
-        If there is no baseline, or its inputs are others.
+        If there is no baseline, its inputs are others, or it reads other ids where outputs or accuracies are judged.
     InputError
         If a file is damaged or cannot be run at a shape, if there are no labels where ``accuracy`` has a limit, or
         if the counter is not installed. Where the inputs file cannot be read it is the bench's own class, from which
@@ -65,13 +70,14 @@ def check(
     ours, theirs = content.describe(new), content.describe(baseline)
     if limits.get("accuracy") is not None:
         _require_labels(settings.get("inputs_file"))
+    _require_same_ids(new, baseline, settings, limits)
     result = launch.gate(_plan(new, baseline, settings))
     memory, sizes = result["peak_memory_bytes"], _sizes(result["shapes"])
     checks = [
         *(_latency(entry, result["margin"]) for entry in result["shapes"]),
         *(_instructions(counts, limits.get("instructions")) for counts in result["n_instructions"] or ()),
-        *(_outputs(entry, limits.get("outputs")) for entry in sizes),
-        *_accuracy(result["accuracy"], result["n_examples"], limits.get("accuracy")),
+        *(_outputs(entry, limits.get("outputs"), allowed) for entry in sizes),
+        *_accuracy(result, limits.get("accuracy"), allowed),
         *(_flops(new, baseline, Shape.of(entry).size, limits.get("flops")) for entry in sizes),
         _growth("bytes", ours["size_bytes"], theirs["size_bytes"], limits.get("bytes")),
         _growth("parameters", ours["n_params"], theirs["n_params"], limits.get("parameters")),
@@ -148,6 +154,23 @@ def _require_labels(file: str | None) -> None:
         raise InputError(f"{file}: no array {LABELS!r}; add one with the right class of each example")
 
 
+def _require_same_ids(new: Path, baseline: Path, settings: GateSettings, limits: Limits) -> None:
+    """Refuse to compare answers to other words: after a vocabulary was trimmed, an id is another word."""
+    file = settings.get("inputs_file")
+    has_labels = file is not None and LABELS in read_arrays(Path(file))
+    is_judged = has_labels or any(limits.get(name) is not None for name in ("accuracy", "outputs"))
+    if settings.get("baseline_inputs_file") or not is_judged:
+        return
+    ours, theirs = bounds.input_facts(new), bounds.input_facts(baseline)
+    for name in ours.keys() & theirs.keys():
+        if ours[name]["below"] != theirs[name]["below"]:
+            raise RecipeError(
+                f"{baseline}: the baseline reads other ids, {name!r} is below {theirs[name]['below']:,} there and "
+                f"below {ours[name]['below']:,} in the new file; give the same examples in the baseline's ids with "
+                "--baseline-inputs FILE.npz"
+            )
+
+
 def _latency(entry: GateEntry, margin: float) -> Check:
     return {
         "name": "latency",
@@ -164,8 +187,14 @@ def _latency(entry: GateEntry, margin: float) -> Check:
     }
 
 
-def _outputs(entry: GateEntry, limit: float | None) -> Check:
-    return _difference("outputs", entry["output_difference"], limit, shape=Shape.of(entry).size.name)
+def _outputs(entry: GateEntry, limit: float | None, allowed: Collection[Allowed]) -> Check:
+    """Judge how outputs differ; outputs that are not finite or not comparable are a regression without any limit."""
+    check = _difference("outputs", entry["output_difference"], limit, shape=Shape.of(entry).size.name)
+    nonfinite, other = entry["nonfinite_outputs"], entry["other_outputs"]
+    is_infinite = any(nonfinite.values()) and "nonfinite" not in allowed
+    is_other = bool(other) and "other outputs" not in allowed
+    verdict = "regression" if is_infinite or is_other else check["verdict"]
+    return {**check, "verdict": verdict, "nonfinite": nonfinite, "other": other}
 
 
 def _instructions(counts: Counts, limit: float | None) -> Check:
@@ -179,12 +208,19 @@ def _flops(new: Path, baseline: Path, size: Shape, limit: float | None) -> Check
     return _growth("flops", ours, theirs, limit, size)
 
 
-def _accuracy(accuracies: Both | None, n_examples: int | None, limit: float | None) -> Iterator[Check]:
-    """Compare the accuracies, if the inputs had labels; their difference is what was lost."""
-    if accuracies:
+def _accuracy(result: GateResult, limit: float | None, allowed: Collection[Allowed]) -> Iterator[Check]:
+    """Compare the accuracies, if the inputs had labels; their difference is what was lost.
+
+    Scores that are not finite are a regression; where one is NaN there is no accuracy, so that no limit is met.
+    """
+    accuracies, n_nonfinite = result["accuracy"], result["n_nonfinite"]
+    if accuracies and n_nonfinite:
         new, baseline = accuracies["new"], accuracies["baseline"]
-        check = _difference("accuracy", baseline - new, limit, new, baseline)
-        yield {**check, "n_examples": n_examples}
+        lost = None if new is None or baseline is None else baseline - new
+        check = _difference("accuracy", lost, limit, new, baseline)
+        is_infinite = any(n_nonfinite.values()) and "nonfinite" not in allowed
+        verdict = "regression" if is_infinite else check["verdict"]
+        yield {**check, "verdict": verdict, "n_examples": result["n_examples"], "n_nonfinite": n_nonfinite}
 
 
 def _growth(

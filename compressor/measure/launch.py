@@ -1,6 +1,8 @@
 """Run the bench in a separate process: threads and memory of this one would distort its numbers."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from compressor.files import file_digest, read_json, write_json
 from compressor.progress import say
 from compressor.rundir import RunDir, chain
 
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes of a process, here and of a shell
+OUT_OF_MEMORY = "killed, as systems do when memory runs out; free some, or measure smaller batch sizes and lengths"
 OURS = "bench: "  # what the bench puts before an error
 ERRORS = {error.exit_code: error for error in (RecipeError, InputError)}  # what an exit code of the bench means here
 
@@ -35,7 +39,8 @@ def _bench(plan: PlanDocument | GateDocument, *flags: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="compress-") as name:
         plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
         write_json(plan_file, plan)
-        command = [sys.executable, "-m", "compressor.bench", *flags, str(plan_file), str(out)]
+        program = [sys.executable, "-m", "compressor.bench", "--parent", str(os.getpid())]
+        command = [*program, *flags, str(plan_file), str(out)]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         with child, ending(child):
             remark = pass_on(child.stderr or ())
@@ -66,6 +71,8 @@ def pass_on(lines: Iterable[str]) -> str:
 
 def failure(exit_code: int, remark: str) -> Exception:
     """Turn the exit code and the last line of a bench into an exception."""
+    if exit_code in KILLED:
+        return InputError(f"bench: {OUT_OF_MEMORY}")
     kind = ERRORS.get(exit_code, RuntimeError)
     return kind(remark.removeprefix(OURS))
 
@@ -74,7 +81,7 @@ def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: Pla
     """Measure the original and the results of a run, unless these very files were measured before."""
     plan: PlanDocument = {"format": FORMAT, "variants": list(variants), **settings}
     key = chain("bench", plan, [file_digest(files.path / variant["file"]) for variant in variants])
-    if read_json(files.bench_key) == key:
+    if files.is_measured(key):
         say("bench                    done before")
         return
     files.forget_bench()
@@ -87,7 +94,7 @@ def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: Pla
     name_files_(result, variants)
     write_json(files.bench_plan, plan)
     write_json(files.bench, result)
-    write_json(files.bench_key, key)
+    files.mark_measured(key)
 
 
 def name_files_(result: Result, variants: Sequence[PlannedVariant]) -> None:

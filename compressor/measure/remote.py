@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from compressor.bench.result import Result
 from compressor.errors import InputError, RecipeError
-from compressor.measure import bundle, launch
+from compressor.measure import bounded, bundle, launch
 from compressor.progress import say
 
 SCRIPT = "{script}"
@@ -103,21 +103,24 @@ def _over_ssh(place: str, folder: Path, python: str, ssh: Sequence[str]) -> Resu
 
 def _result(command: Sequence[str], sent: IO[bytes] | None, place: str) -> Result:
     """Run a command, pass its progress on, and read the result from the last line of its stdout."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as answer:
-        try:
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=answer, stderr=subprocess.PIPE)
-        except OSError as error:
-            raise InputError(f"{place}: cannot be started: {error.strerror}") from error
-        with child, launch.ending(child), _sending(sent, child.stdin):
-            remark = launch.pass_on(line.decode(errors="replace") for line in child.stderr or ())
-        if child.returncode:
-            raise _failure(child.returncode, remark, place)
-        answer.seek(0)
-        try:
-            result: Result = json.loads(answer.read().splitlines()[-1])
-        except (IndexError, ValueError) as error:
-            raise InputError(f"{place}: gave no result; does it run {SCRIPT}?") from error
-        return result
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise InputError(f"{place}: cannot be started: {error.strerror}") from error
+    with (
+        child,
+        launch.ending(child),
+        _sending(sent, child.stdin),
+        bounded.answer_of(child, place) as answer,
+    ):
+        remark = launch.pass_on(bounded.lines(child, place))
+    if child.returncode:
+        raise _failure(child.returncode, remark, place)
+    try:
+        result: Result = json.loads(answer.text().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{place}: gave no result; does it run {SCRIPT}?") from error
+    return result
 
 
 @contextlib.contextmanager
@@ -145,5 +148,7 @@ def _failure(exit_code: int, remark: str, place: str) -> Exception:
     if remark.startswith(launch.OURS):
         error = launch.failure(exit_code, remark)
         return type(error)(f"{place}: {error}")
-    hint = {FAILED: "; does 'ssh' alone get there?", NOT_FOUND: "; name its Python with --python"}.get(exit_code, "")
+    hints = {FAILED: "does 'ssh' alone get there?", NOT_FOUND: "name its Python with --python"}
+    hints |= dict.fromkeys(launch.KILLED, launch.OUT_OF_MEMORY)
+    hint = f"; {hints[exit_code]}" if exit_code in hints else ""
     return InputError(f"{place}: ended with {exit_code}: {remark or 'no error message'}{hint}")

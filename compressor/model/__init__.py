@@ -1,4 +1,4 @@
-"""Networks as artifacts: loaded, saved, asked for outputs, and described."""
+"""Networks as artifacts: loading, saving, outputs and descriptions."""
 
 from typing import TYPE_CHECKING
 

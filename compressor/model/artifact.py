@@ -1,4 +1,4 @@
-"""The two kinds of artifact: loaded, saved, loaded back at shrunk widths, and asked for logits."""
+"""The two kinds of artifact, with loading and saving at shrunk widths."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -31,7 +31,7 @@ from compressor.tasks import Task, task_file, task_files
 
 @dataclass
 class Model:
-    """A network, the file that knows its family, and its task."""
+    """A network, the file of its family, and its task."""
 
     net: PreTrainedModel
     arch: Arch
@@ -49,16 +49,16 @@ class Model:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the features of a table that are still read; none of text and images."""
-        found: tuple[str, ...] = getattr(self.net, "kept_features", ())
-        return found
+        """Names of the features of a table that are still read; empty for text and images."""
+        names: tuple[str, ...] = getattr(self.net, "kept_features", ())
+        return names
 
     def copy(self) -> "Model":
         """Copy the network; the rest is shared."""
         return replace(self, net=deepcopy(self.net))
 
     def record(self, layers: Sequence[int]) -> None:
-        """Write into the config what is left: the unit count of each width, and which layers of the original."""
+        """Record in the config the number of units of each width, and the layers kept from the original."""
         pretrained.record(self.net, {width.name: width.size for width in self.widths()}, layers)
 
 
@@ -74,8 +74,8 @@ class OnnxGraph:
 def load_model(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> Model:
     """Load a checkpoint, or build its config with random weights.
 
-    `labels` name the outputs of a head that is new, `features` are the inputs of a network that is. What is random
-    comes from torch's global generator, so seed that first.
+    `labels` name the outputs of a new head, `features` are the inputs of a new network. Random weights come from
+    torch's global generator, so seed it first.
     """
     folder = fetch(source)
     if folder is None:
@@ -84,12 +84,12 @@ def load_model(source: Source, labels: Sequence[str] | None, features: Features 
         config = read_config(folder, source.trust_remote_code)
         net = pretrained.read_net(folder, config, source.task, labels, source.trust_remote_code)
         if hasattr(net.config, "compressor"):
-            del net.config.compressor  # whatever was cut before: to this run the checkpoint is the original
+            del net.config.compressor  # even if it was cut before, it is the original of this run
     return Model(net, arch_of(net.config.model_type), _task(source, net))
 
 
 def save_model(model: Model, folder: Path) -> None:
-    """Write a complete folder that `open_model` and `load` read back to the bit."""
+    """Write a complete folder from which `open_model` and `load` restore the model to the bit."""
     model.record(model.layers)
     pretrained.write(model.net, model.task.processor, folder)
 
@@ -101,17 +101,17 @@ def open_model(folder: Path, task: Task) -> Model:
 
 
 def open_task(folder: Path, task: Task) -> Task:
-    """Give the same task with the tokenizer of another folder, where its vocabulary was trimmed."""
+    """Return the same task with the tokenizer of another folder, in which the vocabulary was trimmed."""
     return replace(task, processor=pretrained.read_processor(folder, task.name))
 
 
 def load(folder: str | Path) -> PreTrainedModel:
-    """Load a network at the widths that this toolkit recorded beside it, ready for inference.
+    """Load a network at the widths that this toolkit recorded in its config, ready for inference.
 
     Parameters
     ----------
     folder : path
-        What a run wrote as ``model/``, or any local checkpoint of a supported family.
+        A folder ``model/`` of a run, or any local checkpoint of a supported family.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def load(folder: str | Path) -> PreTrainedModel:
     Raises
     ------
     InputError
-        If the folder is missing, damaged, or holds no network of a supported family.
+        If the folder is missing, damaged, or has no network of a supported family.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -139,7 +139,7 @@ def save_weights(net: PreTrainedModel, file: Path) -> None:
 
 
 def load_weights_(net: PreTrainedModel, file: Path) -> None:
-    """Read back what `save_weights` wrote, into a network of the same widths."""
+    """Load the weights that `save_weights` wrote into a network of the same widths."""
     try:
         load_tensors_(net, file)
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -147,7 +147,7 @@ def load_weights_(net: PreTrainedModel, file: Path) -> None:
 
 
 def _task(source: Source, net: PreTrainedModel) -> Task:
-    """Read the processor and the words that go with a network."""
+    """Read the processor and the labels that belong to a network."""
     names: Any = net.config.id2label
     labels = tuple(names[index] for index in range(len(names)))
     inputs = task_file(source.task).INPUTS

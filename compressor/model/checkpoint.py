@@ -1,8 +1,9 @@
-"""A checkpoint as the recipe names it: found, hashed and looked over before any weight is read."""
+"""Find, hash and check the checkpoint that a recipe names, before any weight is read."""
 
 import difflib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,11 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from compressor import archs
 from compressor.archs import Arch
 from compressor.errors import InputError, first_line
-from compressor.model import hub
+from compressor.model import foreign, hub
 from compressor.nets import tabular
 from compressor.options import Base
 from compressor.plugins import discover
-from compressor.tasks import known, task_file, task_files
+from compressor.tasks import task_file, task_files, usual_name
 
 WEIGHTS = "model*.safetensors"
 WORDS = ("*.json", "*.txt", "*.model")  # config, tokenizer, image processor
@@ -31,15 +32,15 @@ class Source(Base):
     checkpoint: str | None = None
     """Hub id or local folder; safetensors only."""
     config: dict[str, Any] | None = None
-    """In place of `checkpoint`: `model_type` and what differs from its defaults; the weights are random."""
+    """Instead of `checkpoint`: `model_type` and all settings that differ from its defaults; the weights are random."""
     processor: str | None = None
-    """Hub id or local folder of the tokenizer or image processor that goes with `config`."""
+    """Hub id or local folder of the tokenizer or image processor to use with `config`."""
     revision: str = "main"
     """Branch, tag or commit on the Hub."""
-    task: Annotated[str, AfterValidator(known), WithJsonSchema({"type": "string", "enum": list(task_files())})]
-    """What the network does."""
+    task: Annotated[str, AfterValidator(usual_name), WithJsonSchema({"type": "string", "enum": list(task_files())})]
+    """Task of the network."""
     trust_remote_code: bool = False
-    """Run Python code that the checkpoint brings; never on by itself."""
+    """Run Python code from the checkpoint; it is never run unless this is true."""
 
     @model_validator(mode="after")
     def _one_start(self) -> "Source":
@@ -48,7 +49,7 @@ class Source(Base):
         if self.config is not None and not isinstance(self.config.get("model_type"), str):
             raise ValueError("'config' needs a 'model_type', such as vit")
         if self.checkpoint is not None and self.processor is not None:
-            raise ValueError("'processor' goes with 'config'; a checkpoint brings its own")
+            raise ValueError("'processor' goes with 'config'; a checkpoint has its own")
         inputs = task_file(self.task).INPUTS
         if self.processor is not None and inputs.PROCESSOR == "none":
             raise ValueError("a table needs no 'processor': the network standardises its features itself")
@@ -58,72 +59,82 @@ class Source(Base):
 
 
 def fetch(source: Source) -> Path | None:
-    """Local folder of the checkpoint; None when the recipe starts from a config."""
+    """Local folder of the checkpoint; None if the recipe starts from a config."""
     return None if source.checkpoint is None else _folder("model.checkpoint", source.checkpoint, source)
 
 
 def fetch_processor(source: Source) -> Path | None:
-    """Local folder of the tokenizer or image processor; None when it is made from the config."""
+    """Local folder of the tokenizer or image processor; None if it is made from the config."""
     return fetch(source) if source.processor is None else _folder("model.processor", source.processor, source)
 
 
 def digest(source: Source) -> str:
-    """Hash of the content that the model is made of: no path and no date enters it."""
+    """Hash of the content of the files and settings of a model, without any path or date."""
     content = hashlib.sha256(json.dumps([source.config, source.task], sort_keys=True).encode())
     folder = fetch_processor(source)
-    for file in sorted({file for pattern in _files(source) for file in folder.glob(pattern)} if folder else ()):
+    if folder is not None:
+        content.update(digest_of(folder, _files(source)).encode())
+    return content.hexdigest()
+
+
+def digest_of(folder: Path, patterns: Sequence[str] = (*WORDS, WEIGHTS)) -> str:
+    """Hash of the names and contents of a checkpoint's files; weights that only the index names are among them."""
+    files = {file for pattern in patterns for file in folder.glob(pattern)}
+    content = hashlib.sha256()
+    for file in sorted(files.union(_weights(folder) if WEIGHTS in patterns else ())):
         with file.open("rb") as stream:
             content.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     return content.hexdigest()
 
 
 def is_fine_tuned(source: Source) -> bool:
-    """Whether the checkpoint brings a classification head for its task."""
+    """Whether the checkpoint has a classification head for its task."""
     folder = fetch(source)
     return folder is not None and has_head(read_config(folder, source.trust_remote_code), source.task)
 
 
 def has_head(config: PreTrainedConfig, task: str) -> bool:
-    """Whether the weights that belong to this config end in a head for the task."""
+    """Whether the weights that belong to this config include a head for the task."""
     return any(task_file(task).HEAD in name for name in config.architectures or ())
 
 
 def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConfig:
-    """Read config.json of a family that is supported."""
+    """Read the config.json of a supported family."""
     tabular.register()
     file = folder / "config.json"
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
         if not trust_remote_code:
             require_family(settings["model_type"])
+        foreign.check_settings(file, settings)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except FileNotFoundError as error:
-        raise InputError(f"{folder}: no config.json there; give the folder of a checkpoint") from error
+        raise InputError(f"{folder}: no config.json in this folder; give the folder of a checkpoint") from error
     except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
         raise InputError(f"{file}: not a usable config ({first_line(error)})") from error
     return config
 
 
 def arch_of(model_type: str) -> Arch:
-    """Find the file that knows the family; for one that none knows, the file that traces."""
+    """Return the file of a family, or the file that traces for families without one."""
     files = discover(archs, Arch)
     families = {family: arch for arch in files.values() for family in arch.MODEL_TYPES}
     return families.get(model_type, files["traced"])
 
 
 def require_family(model_type: object) -> None:
-    """Refuse a family that transformers does not know, in fewer words than it has for that."""
+    """Refuse a family that transformers does not have, with a shorter message than its own."""
     if model_type not in CONFIG_MAPPING:
         close = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"model: transformers knows no family {model_type!r}{hint}")
+        raise InputError(f"model: transformers has no family {model_type!r}{hint}")
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a folder without whole safetensors; nothing else is ever opened."""
-    files = sorted(folder.glob(WEIGHTS))
+    """Refuse a folder without complete safetensors files; no other files of weights are ever opened."""
+    files = _weights(folder)
     if not files:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         found = f"only {pickles[0]!r}" if pickles else "no weights"
@@ -136,10 +147,15 @@ def check_weights(folder: Path) -> None:
             raise InputError(f"{file}: damaged or truncated ({first_line(error)}); fetch it again") from error
 
 
+def _weights(folder: Path) -> list[Path]:
+    """Files of weights, those that only the index names among them."""
+    return sorted({*folder.glob(WEIGHTS), *(folder / name for name in foreign.shards(folder))})
+
+
 def _folder(place: str, name: str, source: Source) -> Path:
     return hub.folder(place, name, source.revision, "model", _files(source))
 
 
 def _files(source: Source) -> tuple[str, ...]:
-    """Patterns of the files that the source is made of; no pickle is among them, and code only on demand."""
+    """Patterns of the files of a source; never pickles, and code only on demand."""
     return (*WORDS, *([WEIGHTS] if source.checkpoint else []), *(["*.py"] if source.trust_remote_code else []))

@@ -1,4 +1,4 @@
-"""Local folders and the Hub's: one name for both, and one clear line when neither is there."""
+"""Find a local folder or fetch one from the Hub by the same name, with one clear line if neither exists."""
 
 import sys
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from compressor.errors import InputError, first_line
 
 
-@cache  # one answer per process: `main` must not move between two looks at it
+@cache  # one answer per process: `main` must not change between two calls
 def folder(place: str, name: str, revision: str, kind: Literal["model", "dataset"], files: Sequence[str]) -> Path:
-    """Give the local folder of that name, or fetch the Hub's files that match the patterns, subfolders left out."""
+    """Return the local folder of this name, or fetch the matching files from the Hub, without subfolders."""
     local = Path(name).expanduser()
     if local.is_dir():
         return local
     if local.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{place}: no such folder, got {name!r}; give a local folder or a hub id")
     if not sys.stderr.isatty():
-        disable_progress_bars()  # they would fill a log with their redrawing
+        disable_progress_bars()  # redrawing them would fill a log
     try:
         fetched = snapshot_download(
             name, repo_type=kind, revision=revision, allow_patterns=list(files), ignore_patterns="*/*"

@@ -1,4 +1,4 @@
-"""What a saved network or an ONNX file is made of, layer by layer: widths, parameters, operations, bytes."""
+"""Describe a saved network or an ONNX file, layer by layer: widths, parameters, operations, bytes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ from compressor.model.outputs import flops_by_module
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 from compressor.tasks import inputs_of
 
-LENGTH = 32  # tokens of the text that operations are counted for
+LENGTH = 32  # tokens of the text for which operations are counted
 
 
 def take(path: Path) -> Inventory:
@@ -31,7 +31,7 @@ def take(path: Path) -> Inventory:
     Returns
     -------
     dict
-        What ``compress inspect --json`` prints; ``kind`` is "model" or "onnx".
+        The output of ``compress inspect --json``; ``kind`` is "model" or "onnx".
 
     Raises
     ------
@@ -48,7 +48,7 @@ def take(path: Path) -> Inventory:
 
 
 def _graph(file: Path) -> GraphInventory:
-    """Describe an ONNX file: what is in it, and what follows from that."""
+    """Describe an ONNX file: its content, and the facts that follow from it."""
     description = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
     batch_size, length = _own_shape(description["inputs"], min(LENGTH, longest or LENGTH))
@@ -64,7 +64,7 @@ def _graph(file: Path) -> GraphInventory:
 
 
 def _own_shape(inputs: Iterable[Declared], length: int) -> tuple[int, int | None]:
-    """Give the batch size and the length that a file fixes; else a batch of one, and the length that is given.
+    """Return the batch size and the length that a file fixes; by default a batch of one, and the given length.
 
     Only inputs of two axes have a length, and those whose second axis counts features have none.
     """

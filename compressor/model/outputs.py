@@ -1,4 +1,4 @@
-"""What a network or a file answers: its outputs for a batch, and how many operations that takes."""
+"""The outputs of a network or an ONNX file for a batch, and the number of operations that they take."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 def logits_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Logits:
-    """Give the function from inputs to logits; `n_threads` is for onnxruntime, torch keeps its own number."""
+    """Return the function from inputs to logits; `n_threads` is for onnxruntime, torch keeps its own number."""
     outputs = outputs_of(artifact, n_threads)
-    judged = artifact.task.file.OUTPUT_NAMES[0]
-    return lambda inputs: outputs(inputs)[judged]
+    scored = artifact.task.file.OUTPUT_NAMES[0]
+    return lambda inputs: outputs(inputs)[scored]
 
 
 def outputs_of(artifact: Model | OnnxGraph, n_threads: int | None = None) -> Outputs:
-    """Give the function from inputs to all that is answered: the logits, and the reconstruction of an autoencoder."""
+    """Return the function from inputs to all outputs: the logits, and the reconstruction of an autoencoder."""
     names = artifact.task.file.OUTPUT_NAMES
     if isinstance(artifact, Model):
         return _torch_outputs(artifact.net, names)
@@ -48,7 +48,7 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 
 @torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
-    """Count the floating-point operations of each module in one inference; those of all are at the empty path."""
+    """Count the floating-point operations of each module in one inference; the total is at the empty path."""
     attention, was_training = attention_of(net), net.training
     net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
     try:
@@ -86,7 +86,7 @@ def _onnx_outputs(file: Path, output_names: Sequence[str], n_threads: int | None
     wanted = [node.name for node in session.get_outputs() if node.name in output_names]
 
     def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = session.run(wanted, {name: inputs[name].numpy() for name in names})
-        return {name: torch.from_numpy(values) for name, values in zip(wanted, found, strict=True)}
+        arrays = session.run(wanted, {name: inputs[name].numpy() for name in names})
+        return {name: torch.from_numpy(array) for name, array in zip(wanted, arrays, strict=True)}
 
     return outputs

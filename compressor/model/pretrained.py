@@ -1,6 +1,6 @@
-"""Networks and processors through transformers: new ones, and those of a folder, at the widths recorded there."""
+"""Build, load and save networks and processors with transformers, at the recorded widths."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import astuple
 from pathlib import Path
@@ -19,6 +19,7 @@ from transformers import (
 from compressor import surgery
 from compressor.errors import InputError, first_line
 from compressor.inputs import image
+from compressor.model import foreign, unused
 from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.model.quiet import transformers_quiet
 from compressor.nets import tabular
@@ -44,14 +45,15 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
     tabular.register()
     settings = dict(source.config or {})
     require_family(settings["model_type"])
+    foreign.check_settings("model.config", settings)
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
         if key in DATASETS_OWN or not (hasattr(known, key) or key == image.SIZE):
-            what = "labels and features are the dataset's"
-            raise InputError(f"model.config: {key!r} is no setting of {type(known).__name__}; {what}")
+            what = "labels and features come from the dataset"
+            raise InputError(f"model.config: {key!r} is not a setting of {type(known).__name__}; {what}")
     try:
         config = AutoConfig.for_model(**settings)
-        config.architectures = config.architectures or []  # transformers 5.23 trips over None where a family has two
+        config.architectures = config.architectures or []  # transformers 5.23 fails on None if a family has two
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features)[:3])
@@ -77,9 +79,9 @@ def read_net(
     labels: Sequence[str] | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """Load the weights, at the recorded widths, into the class for the task; without one, into that of the config.
+    """Load the weights, at the recorded widths, into the class for the task; without one, into the config's class.
 
-    All of them must be there, but for those of a head that is new.
+    All of them must be present, except those of a new head.
     """
     check_weights(folder)
     _plain_(config)
@@ -90,18 +92,32 @@ def read_net(
         original = _named(folder, config) if task is None else _for_task(config, task, trust_remote_code)
         chosen: Any = _at_recorded_widths(original, config)
         net, info = chosen.from_pretrained(
-            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except UNUSABLE as error:
         raise InputError(f"{folder}: the weights do not fit config.json ({first_line(error)})") from error
     body = f"{net.base_model_prefix}."
     missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
     if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, among them {min(missing)!r}; fetch it again")
+        raise InputError(f"{folder}: {_missing(missing, info['unexpected_keys'])}")
+    unused.check(net, info["unexpected_keys"], folder)
     for tensor in (*net.parameters(), *net.buffers()):
-        tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently off alignment
+        tensor.data = tensor.data.clone()  # out of the mapped file: convolutions round differently on unaligned memory
     loaded: PreTrainedModel = net
     return loaded
+
+
+def _missing(missing: Collection[str], unexpected: Collection[str]) -> str:
+    what = f"{len(missing)} weights are missing, among them {min(missing)!r}"
+    if not unexpected:
+        return f"{what}; fetch it again"
+    others = f"{len(unexpected)} have names of no such network, among them {min(unexpected)!r}"
+    return f"{what}, and {others}; merge masks, adapters and wrappers into the network and save it again"
 
 
 def _plain_(config: PreTrainedConfig) -> None:
@@ -128,10 +144,10 @@ def _named(folder: Path, config: PreTrainedConfig) -> type[PreTrainedModel]:
 
 
 def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """Derive a class of the same name that is born with the widths in the config; the original if it has none.
+    """Derive a class of the same name that is built with the widths in the config; the original if it has none.
 
-    Plain `from_pretrained` then loads what fits exactly, with all that transformers does about renamed keys, tied
-    weights and buffers; replaying on the meta device fails for most families.
+    Plain `from_pretrained` then loads weights that fit exactly, and handles renamed keys, tied weights and buffers;
+    replaying the cuts on the meta device fails for most families.
     """
     recorded = getattr(config, "compressor", None)
     if recorded is None:
@@ -139,15 +155,15 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     if recorded["format"] != FORMAT:
         raise ValueError(f"format {recorded['format']} of another version of compressor")
 
-    def born_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+    def init_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         original.__init__(self, config, *args, **kwargs)
         surgery.resize_(self, arch_of(config.model_type), recorded["widths"], recorded.get("biases", ()))
 
-    return type(original.__name__, (original,), {"__init__": born_cut, "__module__": original.__module__})
+    return type(original.__name__, (original,), {"__init__": init_cut, "__module__": original.__module__})
 
 
 def uncut(net: PreTrainedModel) -> PreTrainedModel:
-    """Build, without its weights, the network that a loaded one was cut from; itself if it was not."""
+    """Build, without its weights, the network from which a loaded one was cut; the loaded one if it was not."""
     config = deepcopy(net.config)
     if not hasattr(config, "compressor"):
         return net
@@ -164,11 +180,11 @@ def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> 
     try:
         return task_file(task).INPUTS.read_processor(str(folder), **settings)
     except UNUSABLE as error:
-        raise InputError(f"{folder}: no tokenizer or image processor that loads ({first_line(error)})") from error
+        raise InputError(f"{folder}: no tokenizer or image processor can be loaded ({first_line(error)})") from error
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
-    """Note in the config what `_at_recorded_widths` needs to load the network back."""
+    """Record in the config the widths and layers that `_at_recorded_widths` needs to load the network."""
     recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
     biases = surgery.new_biases(net)
     net.config.compressor = {**recorded, "biases": biases} if biases else recorded
@@ -176,7 +192,7 @@ def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int
 
 @transformers_quiet()
 def write(net: PreTrainedModel, processor: Any, folder: Path) -> None:
-    """Write a complete folder: weights, config, tokenizer or image processor where there is one."""
+    """Write a complete folder: weights, config, and the tokenizer or image processor if there is one."""
     net.save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)

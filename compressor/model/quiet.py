@@ -1,6 +1,6 @@
-"""Keep the remarks and progress bars of libraries off the terminal, by their own loggers, while a block runs.
+"""Silence the messages and progress bars of libraries, through their own loggers, while a block runs.
 
-What matters in these remarks is checked, and raised as an error, by the callers.
+Callers check for the problems behind these messages themselves, and raise them as errors.
 """
 
 import logging
@@ -17,7 +17,7 @@ _QUANTIZER = Path(onnxruntime.__file__).parent / "quantization"
 
 @contextmanager
 def transformers_quiet() -> Iterator[None]:
-    """Keep off the remarks and the bars of transformers."""
+    """Silence the messages and progress bars of transformers."""
     bars = transformers.logging
     with (
         _errors_only("transformers"),
@@ -28,8 +28,8 @@ def transformers_quiet() -> Iterator[None]:
 
 @contextmanager
 def datasets_quiet() -> Iterator[None]:
-    """Keep off the remarks and the bars of datasets."""
-    import datasets  # here: only what reads data needs it
+    """Silence the messages and progress bars of datasets."""
+    import datasets  # imported here, because only reading data needs it
 
     with (
         _errors_only("datasets"),
@@ -44,7 +44,7 @@ def datasets_quiet() -> Iterator[None]:
 
 @contextmanager
 def exporter_quiet() -> Iterator[None]:
-    """Keep off what torch's exporter says about missing packages and axes that it merged."""
+    """Silence the messages of torch's exporter about missing packages and merged axes."""
     with _errors_only("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -52,9 +52,9 @@ def exporter_quiet() -> Iterator[None]:
 
 @contextmanager
 def quantizer_quiet() -> Iterator[None]:
-    """Keep off the quantizer's advice to preprocess the graph: its fusions would make the quantizer skip products.
+    """Silence the quantizer's advice to preprocess the graph: the fusions would make the quantizer skip products.
 
-    onnxruntime 1.31 gives it through the root logger, so records are told apart by the file that they come from.
+    onnxruntime 1.31 logs it through the root logger, so records are filtered by their source file.
     """
 
     def is_of_others(record: logging.LogRecord) -> bool:
@@ -82,7 +82,7 @@ def _errors_only(name: str) -> Iterator[None]:
 
 @contextmanager
 def _off(is_on: Callable[[], bool], disable: Callable[[], None], enable: Callable[[], None]) -> Iterator[None]:
-    """Switch something off that may be on."""
+    """Switch something off for a while, and on again if it was on."""
     was_on = is_on()
     disable()
     try:

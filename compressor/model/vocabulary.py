@@ -1,4 +1,4 @@
-"""A tokenizer.json with fewer tokens: which must stay together, and the file rewritten to the ids that are left."""
+"""Reduce a tokenizer.json to fewer tokens: find those that must stay together, and rewrite the file to new ids."""
 
 import math
 import re
@@ -7,26 +7,26 @@ from itertools import pairwise
 from typing import Any
 
 Json = dict[str, Any]
-BYTE = re.compile("<0x[0-9A-F]{2}>")  # what characters without a token of their own are spelled with
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # tokens that spell characters without a token of their own
 
 
 def closed(tokenizer: Json, wanted: Collection[int]) -> list[int]:
-    """Return the ids that have to stay so that the wanted tokens can, in rising order.
+    """Return the ids of the wanted tokens and of all tokens that must stay with them, in increasing order.
 
-    Added tokens stay, and those that the file itself names; single characters and bytes, so that a word whose token
-    goes can be spelled; of byte-pair encoding also all that is merged on the way to a token.
+    These are added tokens and those that the file itself names; single characters and bytes, so that a word whose
+    token is removed can be spelled; for byte-pair encoding also all pieces that are merged on the way to a token.
 
     Parameters
     ----------
     tokenizer : dict
         Content of a tokenizer.json, as the tokenizers library writes it.
     wanted : collection of int
-        Ids of tokens; those of no token are left out.
+        Ids of tokens; ids without a token are ignored.
 
     Returns
     -------
     list of int
-        A text made of these tokens alone is split as before when all others go.
+        A text made of these tokens alone is split as before once all others are removed.
 
     Raises
     ------
@@ -46,19 +46,19 @@ def closed(tokenizer: Json, wanted: Collection[int]) -> list[int]:
 
 
 def trimmed(tokenizer: Json, kept: Sequence[int]) -> Json:
-    """Rewrite a tokenizer.json to the tokens that stay: the n-th of them gets the id n.
+    """Rewrite a tokenizer.json to the kept tokens: the n-th of them gets the id n.
 
     Parameters
     ----------
     tokenizer : dict
         Content of a tokenizer.json; it is not changed.
     kept : sequence of int
-        What `closed` returned.
+        The ids that `closed` returned.
 
     Returns
     -------
     dict
-        Content of the new file, which shares what is the same.
+        Content of the new file, which shares the unchanged parts.
 
     Examples
     --------
@@ -82,25 +82,25 @@ def trimmed(tokenizer: Json, kept: Sequence[int]) -> Json:
 
 
 def _ids(model: Json) -> dict[str, int]:
-    """Id of each token of a model that is understood; others are refused."""
+    """Id of each token of a supported model; others are refused."""
     kind = model["type"]
     if kind == "Unigram":
         return {token: index for index, (token, _) in enumerate(model["vocab"])}
     has_affixes = kind == "BPE" and (model["continuing_subword_prefix"] or model["end_of_word_suffix"])
     if kind not in ("WordPiece", "BPE") or has_affixes:
-        found = f"{kind}{' with affixes' if has_affixes else ''}"
-        raise ValueError(f"tokens can be taken out of WordPiece, BPE and Unigram, not out of {found}; leave it out")
-    found_ids: dict[str, int] = model["vocab"]
-    return found_ids
+        what = f"{kind}{' with affixes' if has_affixes else ''}"
+        raise ValueError(f"tokens can be removed from WordPiece, BPE and Unigram, not from {what}; leave it out")
+    id_of: dict[str, int] = model["vocab"]
+    return id_of
 
 
 def _essential(model: Json) -> Iterator[int]:
-    """Yield the ids without which some text could not be split, or would be split in another way."""
+    """Yield the ids without which some text could not be split, or would be split differently."""
     id_of = _ids(model)
     prefix = model.get("continuing_subword_prefix") or ""
     yield from (i for token, i in id_of.items() if len(token.removeprefix(prefix)) == 1 or BYTE.fullmatch(token))
     if model["type"] == "Unigram":
-        yield min(range(len(id_of)), key=lambda i: model["vocab"][i][1])  # the score of the unknown hangs on it
+        yield min(range(len(id_of)), key=lambda i: model["vocab"][i][1])  # the score of unknown tokens depends on it
         if model["unk_id"] is not None:
             yield model["unk_id"]
     elif model["unk_token"] in id_of:
@@ -108,16 +108,16 @@ def _essential(model: Json) -> Iterator[int]:
 
 
 def _merged(token: str, ranks: Mapping[tuple[str, ...], int]) -> set[str]:
-    """Give the pieces that byte-pair encoding goes through from the characters of a token to the token."""
+    """Return all pieces that byte-pair encoding makes on the way from the characters of a token to the token."""
     pieces = list(token)
-    found = set(pieces)
+    made = set(pieces)
     while len(pieces) > 1:
         rank, at = min((ranks.get(pair, math.inf), at) for at, pair in enumerate(pairwise(pieces)))
         if rank == math.inf:  # a token that is matched whole, and never made by merging
             break
         pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
-        found.add(pieces[at])
-    return found
+        made.add(pieces[at])
+    return made
 
 
 def _trimmed_model(model: Json, new: Mapping[int, int]) -> Json:
@@ -149,7 +149,7 @@ def _renumbered(step: Json | None, new: Mapping[int, int]) -> Json | None:
         step["processors"] = [_renumbered(inner, new) for inner in step["processors"]]
     if "special_tokens" in step:
         specials = step["special_tokens"].items()
-        step["special_tokens"] = {name: {**each, "ids": [new[i] for i in each["ids"]]} for name, each in specials}
+        step["special_tokens"] = {name: {**entry, "ids": [new[i] for i in entry["ids"]]} for name, entry in specials}
     for end in {"cls", "sep"} & step.keys():
         token, index = step[end]
         step[end] = [token, new[index]]

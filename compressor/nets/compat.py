@@ -1,4 +1,4 @@
-"""What is used of transformers beside its public API, in one place; checked with 5.23.
+"""The private names of transformers that are used, in one place; checked with 5.23.
 
 When an upgrade of transformers breaks one of these names, this is the file to change.
 """
@@ -14,12 +14,12 @@ AutoClass = _BaseAutoModelClass
 
 
 def empty_mapping() -> Any:
-    """Give the table that an auto class keeps, with no network in it: `AutoClass.register` fills it."""
+    """Return the table of an auto class without any network in it: `AutoClass.register` fills it."""
     return _LazyAutoMapping(OrderedDict(), OrderedDict())
 
 
 def attention_of(net: PreTrainedModel) -> str:
-    """Name the implementation of attention that a network uses, such as ``sdpa``; its public setter has no getter."""
+    """Return the attention implementation of a network, such as ``sdpa``; its public setter has no getter."""
     name: str = net.config._attn_implementation
     return name
 

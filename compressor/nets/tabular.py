@@ -30,14 +30,14 @@ class Features:
 
 @strict
 class TabularConfig(PreTrainedConfig):
-    """What the networks for tables have in common: the features of a row, and the hidden layers."""
+    """Settings that the networks for tables have in common: the features of a row, and the hidden layers."""
 
     hidden_sizes: list[int] | tuple[int, ...] = (96,)
     hidden_act: str = "silu"
     batch_norm: bool = False
     feature_names: list[str] | tuple[str, ...] = ()
     feature_means: list[float] | tuple[float, ...] | None = None
-    """What is subtracted from each feature; zeros by default."""
+    """Subtracted from each feature; zeros by default."""
     feature_stds: list[float] | tuple[float, ...] | None = None
     """What it is then divided by; ones by default."""
     feature_origins: list[int] | tuple[int, ...] | None = None
@@ -69,21 +69,21 @@ class AutoencoderConfig(TabularConfig):
 
 @dataclass
 class AutoencoderOutput(ModelOutput):
-    """What the supervised autoencoder gives."""
+    """Output of the supervised autoencoder."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     reconstruction: Tensor | None = None
-    """Of all features of a row, in their own units."""
+    """All features of a row, in their own units."""
     reconstruction_loss: Tensor | None = None
     """The weighted reconstruction loss; absent in inference."""
 
 
 class Inputs(nn.Module):
-    """Picks the features that are read out of a whole row, and standardises them.
+    """Selects the features that are read from a whole row, and standardises them.
 
-    Both are part of the network, so that whoever runs its ONNX file passes rows as they are in the table, whichever
-    features are left: no scaler has to travel with the file, and none can be forgotten.
+    Both are part of the network, so that its ONNX file takes rows as they are in the table, whichever features were
+    removed: no scaler has to be shipped with the file, and none can be forgotten.
     """
 
     features: Tensor
@@ -102,8 +102,8 @@ class Inputs(nn.Module):
             self.register_buffer("origin", torch.tensor(config.feature_origins))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Give the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""
-        if len(self.features) == len(self.mean):  # nothing to pick: the exported graph is spared the operation
+        """Return the surviving features, shape (batch, n_kept), of rows, shape (batch, n_features)."""
+        if len(self.features) == len(self.mean):  # nothing to select: saves an operation in the exported graph
             return self.standardized(rows)
         picked = self._near(rows).index_select(
             1, self.features
@@ -125,7 +125,7 @@ class Inputs(nn.Module):
 
 
 class Hidden(nn.Module):
-    """One hidden layer: neurons, and the normalisation and the activation that they pass."""
+    """One hidden layer: neurons, their normalisation and their activation."""
 
     def __init__(self, n_inputs: int, n_neurons: int, config: TabularConfig) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class AutoencoderForTabularClassification(TabularModel):
 
     Trained on cross-entropy plus a weighted smooth-l1 reconstruction loss (Barlaud and Guyard, "Learning a sparse
     generative non-parametric supervised autoencoder", ICASSP 2021). The decoder reconstructs every feature of the row,
-    those too that the encoder no longer reads.
+    including those that the encoder no longer reads.
     """
 
     config_class = AutoencoderConfig
@@ -225,13 +225,13 @@ class AutoencoderForTabularClassification(TabularModel):
 
 
 class AutoModelForTabularClassification(AutoClass):
-    """transformers' way from a config to its network, for the one task that it has no such class for."""
+    """Auto class from a config to its network, for the only task for which transformers has none."""
 
     _model_mapping: Any = empty_mapping()
 
 
 def register() -> None:
-    """Make these networks known to transformers' auto classes; whoever loads networks calls it first."""
+    """Register these networks with transformers' auto classes; to be called before any network is loaded."""
     for net in (MlpForTabularClassification, AutoencoderForTabularClassification):
         AutoConfig.register(net.config_class.model_type, net.config_class, exist_ok=True)
         for auto in (AutoModel, AutoModelForTabularClassification):

@@ -1,4 +1,4 @@
-"""Check what a projection is given, and shape it against one value per group."""
+"""Check the arguments of a projection, and shape them to broadcast against one value per group."""
 
 import math
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def require_finite(values: Tensor) -> None:
-    """Refuse NaN and infinity, as seen in what was reduced from a matrix."""
+    """Refuse NaN and infinity, given values that were reduced from a matrix."""
     if not math.isfinite(float(values.detach().sum())):
         raise ValueError("matrix: entries must be finite, found nan or inf")
 
 
 def as_number(values: Tensor) -> float | Tensor:
-    """Give a Python number, or the tensor of a batch."""
+    """Return a Python number, or the tensor of a batch."""
     return values if values.ndim else float(values)
 
 
@@ -32,7 +32,7 @@ def as_radius(radius: float | Tensor, values: Tensor) -> float | Tensor:
 
 
 def as_weights(weights: Tensor | None, values: Tensor) -> Tensor:
-    """Check weights, and give them the type of the values; ones by default."""
+    """Check weights, and convert them to the type of the values; ones by default."""
     if weights is None:
         return values.new_ones(values.shape[-1:])
     weights = torch.as_tensor(weights, dtype=values.dtype, device=values.device)

@@ -1,22 +1,22 @@
-"""How far a share that was counted can be from the true one."""
+"""Confidence interval of a fraction that was found by counting."""
 
 from scipy.special import betaincinv
 
 
 def interval(n_found: int, n_tried: int, level: float = 0.95) -> tuple[float, float]:
-    """Bound the probability of an event that was found so often: the interval of Clopper and Pearson.
+    """Bound the probability of an event from its count, by the interval of Clopper and Pearson.
 
-    It holds the true probability at least as often as ``level`` says, for every count; that of the normal
-    approximation does not, and has no width at all where nothing or everything was found.
+    For every count, it contains the true probability at least as often as ``level`` says; the interval of the normal
+    approximation does not, and has width zero if the event was found never or always.
 
     Parameters
     ----------
     n_found : int, 0 to n_tried
-        How often the event was found.
+        Number of trials in which the event was found.
     n_tried : int, >= 1
-        In how many independent trials.
+        Number of independent trials.
     level : float, in (0, 1)
-        How sure the interval is; each end may be missed with half of the rest.
+        Confidence level; the probability of missing is at most half of the rest at each end.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def interval(n_found: int, n_tried: int, level: float = 0.95) -> tuple[float, fl
 
     Examples
     --------
-    Nothing in ten: 1 - 0.025 ** (1 / 10).
+    Never in ten trials: the upper bound is 1 - 0.025 ** (1 / 10).
 
     >>> low, high = interval(0, 10)
     >>> low, round(high, 4)

@@ -7,7 +7,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-# Bytes of a piece, about. Smaller ones pay for calls, larger ones leave the cache between kernels.
+# Approximate bytes of a piece. Smaller ones cost more calls, larger ones leave the cache between kernels.
 SCRATCH = 1 << 20  # copied to scratch
 STREAM = 2 << 20  # read, and written elsewhere
 READ = 8 << 20  # read only

@@ -1,4 +1,4 @@
-"""Caps above which each group holds a given l1 length, by Newton steps without sorting."""
+"""Find the caps above which each group has a given l1 length, by Newton steps without sorting."""
 
 import math
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from compressor.numerics.groups import Groups
 from compressor.numerics.reductions import excess
 
 Rule = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""From the sum and the number of the members above each cap: the sum less the length to hold there.
+"""Function of the sum and the number of the members above each cap: the sum less the wanted length.
 
-The third argument tells which caps are above 0. Given it, lengths that couple the groups may be too small; without
-it they must be right.
+The third argument marks the caps above 0. With it, lengths that couple the groups may be too small; without it, they
+must be exact.
 """
 
 _ROUGH = 1e-2  # precision of the start: a sample of the members has an error of that order
-_VISITS = 100  # 17 are the most ever seen; only rounding could make it circle
+_VISITS = 100  # at most 17 were ever seen; only rounding could make it loop
 _COPY = 32 << 20  # bytes of groups to copy at most: fresh pages cost more than visits to all the groups
 
 
@@ -30,19 +30,19 @@ def thresholds(groups: Groups, lengths: Tensor) -> Tensor:
 
 
 def find_caps(groups: Groups, rule: Rule, guess: Rule | None = None) -> Tensor:
-    """Solve ``sum(max(|members| - cap, 0)) == length`` for each group's cap >= 0; 0 where it holds less.
+    """Solve ``sum(max(|members| - cap, 0)) == length`` for each group's cap >= 0; 0 if the sum is less.
 
-    The lengths may be given, or couple the groups. Each step solves the lines that touch the convex sums at the
-    present caps: from any start, the next step is not beyond the solution, and finitely many reach it.
+    The lengths may be given, or couple the groups. Each step solves for the tangents of the convex sums at the
+    current caps: from any start, the next step is not beyond the solution, and finitely many steps reach it.
 
     Parameters
     ----------
     groups : Groups
         Members of any sign.
     rule : function of three vectors
-        From the sum and the number of the members above the caps: the sum less the length.
+        Of the sum and the number of the members above the caps: returns the sum less the length.
     guess : function of three vectors, optional
-        Rule for the sample of members that finds the start; by default ``rule``.
+        Rule for the sample of members from which the start is found; by default ``rule``.
 
     Returns
     -------
@@ -66,20 +66,20 @@ def find_caps(groups: Groups, rule: Rule, guess: Rule | None = None) -> Tensor:
 def _search(groups: Groups, rule: Rule, caps: Tensor, precision: float) -> tuple[Tensor, Tensor, Tensor]:
     """Step until no cap moves; return the caps last visited, with the sums and counts above them."""
     sums, counts = groups.zeros(), groups.zeros()
-    everyone = torch.arange(caps.shape[-1], device=caps.device)
-    present, visited = groups, everyone
+    all_groups = torch.arange(caps.shape[-1], device=caps.device)
+    current, visited = groups, all_groups
     for _ in range(_VISITS):
         caps = caps.to(groups.dtype).double()
-        sums[..., visited], counts[..., visited] = _above(present, caps[..., visited])
+        sums[..., visited], counts[..., visited] = _above(current, caps[..., visited])
         risen = (rule(sums, counts, _held(caps)) / counts).clamp(min=0)
         moves = _in_any_item((risen - caps).abs() > precision * _scale(sums, counts))
         moving = moves.nonzero().flatten()
         if len(moving) == 0:
             break
-        if int(moves[visited].sum()) < len(moving):  # some that had come to rest are moved by the others
-            present, visited = groups, everyone
-        if len(moving) <= len(visited) * min(0.5, _COPY / max(1, present.n_bytes)):
-            present, visited = present.take(moves[visited].nonzero().flatten()), moving
+        if int(moves[visited].sum()) < len(moving):  # some that had stopped are moved by the others
+            current, visited = groups, all_groups
+        if len(moving) <= len(visited) * min(0.5, _COPY / max(1, current.n_bytes)):
+            current, visited = current.take(moves[visited].nonzero().flatten()), moving
         caps[..., visited] = risen[..., visited]
     return caps, sums, counts
 
@@ -105,25 +105,25 @@ def _above(groups: Groups, caps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _held(caps: Tensor) -> Tensor:
-    """Tell which caps are above 0; all, before the first step."""
+    """Mask of the caps above 0; all of them before the first step."""
     held = caps > 0
     return held | ~held.any(-1, keepdim=True)
 
 
 def _scale(sums: Tensor, counts: Tensor) -> Tensor:
-    """Largest mean of the members above a cap, which rounding is relative to."""
+    """Largest mean of the members above a cap, to which rounding is relative."""
     return (sums / counts).amax(-1, keepdim=True) if sums.shape[-1] else sums
 
 
 def _in_any_item(flags: Tensor) -> Tensor:
-    """Tell which groups are flagged in any batch item."""
+    """Mask of the groups that are flagged in any batch item."""
     return flags.reshape(math.prod(flags.shape[:-1]), flags.shape[-1]).any(0)
 
 
 def _round_up(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Raise values to what a type can hold, and by the rounding of the sums they come from.
+    """Round values up to a type, after adding the rounding error of the sums that they come from.
 
-    Shortened by less, a group of great entries would not land inside a small ball.
+    If it were shortened by less, a group of large entries would not land inside a small ball.
     """
     with torch.no_grad():
         slack = 4 * torch.finfo(torch.float64).eps * values

@@ -1,9 +1,21 @@
 """Loss and score of logits over classes."""
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn import functional
 
-NO_LABEL = -100  # of an example that nobody labelled
+NO_LABEL = -100  # of an unlabelled example
+
+
+def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
+    """Return the weighted cross-entropy of the logits of a batch."""
+    return weight * cross_entropy(outputs["logits"], labels)
+
+
+def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the accuracy over a split."""
+    return {"accuracy": accuracy(logits, labels)}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-_LONG = 512  # members from which on an eighth of them tells enough
+_LONG = 512  # number of members from which a sample of an eighth is enough
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Groups:
 
     @property
     def wants_gradient(self) -> bool:
-        """Whether autograd records what is done with the parts."""
+        """Whether autograd records operations on the parts."""
         return torch.is_grad_enabled() and any(part.requires_grad for part in self.parts)
 
     @property
@@ -83,7 +83,7 @@ class Groups:
         return self.map(lambda part: _select(part, self.n_batch, chosen))
 
     def sample(self) -> "Groups":
-        """Copy the magnitudes of an eighth of the members, where they are many."""
+        """Copy the magnitudes of an eighth of the members, if there are many."""
         return self.map(lambda part: _windows(part, self.n_batch + 1))
 
 

@@ -20,7 +20,7 @@ def clip(entries: Tensor, caps: Tensor, out: Tensor | None) -> Tensor:
 
 
 def soften(entries: Tensor, thresholds: Tensor, out: Tensor | None) -> Tensor:
-    """Shorten magnitudes by the thresholds, to 0 at least."""
+    """Reduce magnitudes by the thresholds, but not below 0."""
     if out is None:
         return torch.where(entries.abs() < thresholds, 0.0, entries - entries.sign() * thresholds)
     return torch.sub(entries, entries.minimum(thresholds).maximum(-thresholds), out=out)
@@ -36,7 +36,7 @@ def apply(kernel: Kernel, matrix: Grouped, numbers: Tensor, *, dim: Dim, out: Gr
     sources = split(matrix, dim)
     follow = sources.wants_gradient or (torch.is_grad_enabled() and numbers.requires_grad)
     if follow and out is not None:
-        raise ValueError("out: cannot carry a gradient; leave it away, or project under torch.no_grad()")
+        raise ValueError("out: cannot carry a gradient; leave it out, or project under torch.no_grad()")
     result = cast(Grouped, _like(matrix)) if out is None else out
     for source, target in zip(sources.parts, split(result, dim).parts, strict=True):
         if (source.shape, source.dtype) != (target.shape, target.dtype):

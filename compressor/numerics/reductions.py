@@ -19,13 +19,13 @@ def largest(groups: Groups) -> Tensor:
         members = groups.members(part)
         if groups.wants_gradient:
             result = result.maximum(part.abs().amax(members)) if part.numel() else result
-        elif part.stride(-1) == 1:  # to read contiguous members twice is cheaper than to write their magnitudes
-            for block, found in blocks(part, spread(result, part), n_bytes=READ):
+        elif part.stride(-1) == 1:  # reading contiguous members twice is cheaper than writing their magnitudes
+            for block, maxima in blocks(part, spread(result, part), n_bytes=READ):
                 bottom, top = block.amin(members, keepdim=True), block.amax(members, keepdim=True)
-                torch.maximum(found, torch.maximum(top, bottom.neg_()), out=found)
+                torch.maximum(maxima, torch.maximum(top, bottom.neg_()), out=maxima)
         else:
-            for block, found in _copies(groups, part, torch.abs, result):
-                torch.maximum(found, block.amax(members, keepdim=True), out=found)
+            for block, maxima in _copies(groups, part, torch.abs, result):
+                torch.maximum(maxima, block.amax(members, keepdim=True), out=maxima)
     return result
 
 
@@ -48,7 +48,7 @@ def l2(groups: Groups) -> Tensor:
 
 
 def excess(groups: Groups, caps: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of what exceeds each group's cap, and number of the members that do."""
+    """Sum of the excess over each group's cap, and number of the members above it."""
     limits, sums, counts = caps.to(groups.dtype), groups.zeros(), groups.zeros()
     for part in groups.parts:
         members = groups.members(part)
@@ -68,7 +68,7 @@ def _l2(groups: Groups) -> Tensor:
         else:
             for block, total in _copies(groups, part, torch.square, squares):
                 total.add_(block.sum(groups.members(part), keepdim=True))
-    return torch.where(squares == 0, 1.0, squares).sqrt() * (squares != 0)  # the root has no slope at 0
+    return torch.where(squares == 0, 1.0, squares).sqrt() * (squares != 0)  # the root has no finite slope at 0
 
 
 def _squares(block: Tensor, dtype: torch.dtype) -> Tensor:
@@ -83,9 +83,9 @@ def _squares(block: Tensor, dtype: torch.dtype) -> Tensor:
 def _copies(
     groups: Groups, part: Tensor, function: Callable[..., Tensor], *vectors: Tensor
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Yield a function of the entries by block, in scratch to be used up, each with its groups' part of the vectors.
+    """Yield a function of the entries by block, in scratch that may be overwritten, with its part of the vectors.
 
-    Where a gradient is wanted there is one block, for autograd to follow.
+    If a gradient is wanted there is only one block, so that autograd can follow.
     """
     spreads = [spread(vector, part) for vector in vectors]
     if groups.wants_gradient:

@@ -11,10 +11,10 @@ _EPS, _TINY = torch.finfo(torch.float64).eps, torch.finfo(torch.float64).tiny
 
 
 def lower(heights: Tensor, masses: Tensor | None, volume: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Lower heights to 0 or more by the level that leaves ``sum(masses * lowered) == volume``; tell if there was more.
+    """Lower heights to 0 or more by the level that leaves ``sum(masses * lowered) == volume``, if there was more.
 
-    Each prefix of the descending heights proposes a level, and the largest is right. All is counted from the top,
-    so that a small volume under great heights keeps its digits.
+    Each prefix of the descending heights proposes a level, and the largest is right. Everything is measured from the
+    top, so that a small volume under large heights keeps its digits. Also returns whether there was more.
     """
     n = heights.shape[-1]
     if n == 0:
@@ -30,18 +30,18 @@ def lower(heights: Tensor, masses: Tensor | None, volume: float | Tensor) -> tup
         proposals = ((taken * depths).cumsum(-1) - volume) / taken.cumsum(-1)
     level = proposals.amax(-1, keepdim=True).maximum(-top)
     lowered = heights - top - level
-    dust = -(n + 32) * _EPS * level  # what rounding in the sums leaves of a height at the level
+    dust = -(n + 32) * _EPS * level  # rounding error of the sums for a height at the level
     return lowered.masked_fill(lowered <= dust, 0.0), total > volume
 
 
 def propose(heights: Tensor, masses: Tensor, volume: float | Tensor, held: Tensor) -> Tensor:
-    """Find the level, were it just below all the held heights; the right one is never lower."""
+    """Find the level on the assumption that it is below all the held heights; the right one is never lower."""
     masses = masses * held
     return (((masses * heights).sum(-1, keepdim=True) - volume) / masses.sum(-1, keepdim=True)).clamp(min=0)
 
 
 def shrink(values: Tensor, radius: float | Tensor, weights: Tensor | None) -> Tensor:
-    """Project values onto ``sum(weights * values) <= radius``; infinity stands for no limit, where they are inside."""
+    """Project values onto ``sum(weights * values) <= radius``; infinity means no limit, if they are inside."""
     limit = arguments.as_radius(radius, values)
     if weights is None:
         shrunk, was_outside = lower(values, None, limit)
@@ -53,7 +53,7 @@ def shrink(values: Tensor, radius: float | Tensor, weights: Tensor | None) -> Te
 
 
 def ratio(shrunk: Tensor, values: Tensor) -> Tensor:
-    """Divide what `shrink` made of values by them: 1 where there is no limit, 0 for a value of 0 that has one."""
+    """Divide the result of `shrink` by its values: 1 where there is no limit, 0 for a value of 0 that has one."""
     has_limit = shrunk.isfinite()
     return torch.where(has_limit, shrunk.masked_fill(~has_limit, 0.0) / values.clamp(min=_TINY), 1.0)
 
@@ -64,7 +64,7 @@ def total(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def peak(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Largest value for its weight, the dual of `total`; 0 where there is none."""
+    """Largest ratio of a value to its weight, the dual of `total`; 0 if there are no values."""
     heights = values / arguments.as_weights(weights, values)
     return heights.amax(-1) if heights.shape[-1] else heights.sum(-1)
 
@@ -79,7 +79,7 @@ def radius_for(values: Tensor, weights: Tensor | None, sparsity: float) -> float
 
 
 def quantile(heights: Tensor, sparsity: float) -> Tensor:
-    """Largest height among the fraction `sparsity` of lowest ones; 0 where that is none of them."""
+    """Largest height among the fraction `sparsity` of lowest ones; 0 if that is none of them."""
     if not 0 <= sparsity <= 1:
         raise ValueError(f"column_sparsity: must lie in [0, 1], got {sparsity!r}")
     n_dead = round(sparsity * heights.shape[-1])

@@ -1,4 +1,4 @@
-"""The straight line of a run: recipe, original, stages, bench, report."""
+"""A run from end to end: recipe, original, stages, bench, report."""
 
 from typing import TYPE_CHECKING
 

@@ -1,47 +1,58 @@
-"""The straight line: recipe, original, stages, bench, report, gates."""
+"""A run from end to end: recipe, original, stages, bench, report, gates."""
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from compressor import rundir
 from compressor.bench.result import PlannedVariant, PlanSettings
-from compressor.errors import GateMissed, NumericsError
-from compressor.files import explained, write_json, write_text
+from compressor.errors import GateMissed, NumericsError, RecipeError, RunDirError
+from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
 from compressor.model import Model, OnnxGraph, open_model, save_model
 from compressor.model.artifact import open_task
 from compressor.pipeline import provenance
 from compressor.pipeline.original import original_variants
-from compressor.pipeline.record import model_record, onnx_record, record_of, variant
+from compressor.pipeline.record import at_bench, model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import say
-from compressor.recipe import Recipe, dump
+from compressor.recipe import Recipe, dump, packaged
 from compressor.recipe.schema import STAGES, Bench
 from compressor.report import card, dataset, page
 from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
+from compressor.rundir import step as stepdir
 from compressor.tasks import Task
 from compressor.training.context import Context
+from compressor.training.journal import LEFTOVERS
 from compressor.training.teacher import Originals
 
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
+WORLD_SIZE = "WORLD_SIZE"  # set by torchrun and accelerate launch: how many processes they started
 
 
 def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
-    """Run what is left of a recipe and return the report; `GateMissed` comes after everything is written."""
+    """Run the unfinished steps of a recipe and return the report; `GateMissed` is raised once all is written."""
+    _require_one_process()
     with rundir.open_run(run_dir) as home, explained(run_dir):
         say(f"run directory: {run_dir}")
+        is_written = _is_read_from(home.recipe, recipe, recipe_file)
         start = begin(recipe)
         recipe = start.recipe
         for remark in [*dataset.remarks(start.read), *dataset.padding(start.padding_gap)]:
             say(remark)
-        list(walk_dry(recipe, start))  # refuses what does not fit
-        metadata = provenance.metadata(recipe)
-        write_text(home.recipe, dump(recipe))
-        rundir.write_run_record(home, provenance.run_record(recipe, recipe_file, metadata))
+        list(walk_dry(recipe, start))  # raises an error if a stage does not fit
+        metadata = provenance.metadata(start.source)
+        run_record = provenance.run_record(recipe, recipe_file, start.source)
+        provenance.compare_threads(readable_json(home.record), run_record)
+        rundir.write_run_record(home, run_record)  # first: it marks the folder as that of a run
+        if not is_written:
+            write_text(home.recipe, dump(recipe))
         steps = list(steps_of(recipe, home, start.key))
         variants = _run_steps(recipe, home, start, steps, metadata)
         launch.measure_run(home, variants, _bench_settings(recipe.bench))
@@ -62,7 +73,7 @@ def check(recipe: Recipe) -> RecipePlan:
 def _run_steps(
     recipe: Recipe, home: RunDir, start: Start, steps: Sequence[Step], metadata: Mapping[str, str]
 ) -> list[PlannedVariant]:
-    """Run the steps that are not done; return the files to measure: the original's, then the results."""
+    """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
     n_distilled = _n_distilled(recipe, start)
     originals = Originals(start.model.copy(), start.data, n_distilled) if start.is_trained else None
@@ -71,14 +82,17 @@ def _run_steps(
     record = record_of(start.model, recipe.bench)
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
-        done = rundir.record_if_done(step.folder, step.key)
+        done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
-            _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest is of an earlier recipe
-            context = Context(step.folder, step.key, recipe.seed, start.data, originals, metadata, label=step.label)
+            _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
+            named = {**metadata, "key": step.key}
+            context = Context(step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label)
             done = _run_step(step, artifact, context, recipe.bench, record, home)
         else:
             say(f"{step.label:<24} done before")
-        record, artifact = done, _reopen(step, artifact.task, done)
+        artifact = _reopen(step, artifact.task, done)
+        record = at_bench(done, artifact, recipe.bench, record)
+        stepdir.replace_record(step.folder, record)
         if originals is None and isinstance(artifact, Model):
             originals = Originals(artifact.copy(), start.data, n_distilled)
             variants = original_variants(recipe, home, originals, step.key, metadata)
@@ -89,7 +103,7 @@ def _run_steps(
 
 
 def _n_distilled(recipe: Recipe, start: Start) -> int:
-    """Count the examples that the stages will ask the original about."""
+    """Count the examples on which the stages compare a student with the original."""
     phases = [phase for options in recipe.stages for phase in options.phases() if phase.distill is not None]
     return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
 
@@ -97,10 +111,8 @@ def _n_distilled(recipe: Recipe, start: Start) -> int:
 def _run_step(
     step: Step, artifact: Artifact, context: Context, bench: Bench, before: StepRecord, home: RunDir
 ) -> StepRecord:
-    """Run one stage, keep its result, and write down what it cost and gave."""
-    if (step.folder / rundir.DONE).exists():
-        say(f"{step.label:<24} settings changed, running again")
-    rundir.start(step.folder, step.key, step.rounds_key)
+    """Run one stage, save its result, and record its time and its facts."""
+    stepdir.start(step.folder, step.key, step.rounds_key)
     home.forget_bench()
     began = time.monotonic()
     try:
@@ -115,7 +127,12 @@ def _run_step(
         record["has_own_processor"] = result.task.processor is not artifact.task.processor
     else:
         record = onnx_record(result, before, context)
-    rundir.finish(step.folder, step.key, record, stage=step.options.stage, seconds=round(seconds, 3))
+    cost: rundir.Cost = {
+        "stage": step.options.stage,
+        "seconds": round(seconds, 3),
+        "n_threads": torch.get_num_threads(),
+    }
+    stepdir.finish(step.folder, step.key, record, cost, LEFTOVERS)
     context.journal.clear()
     return record
 
@@ -131,7 +148,7 @@ def _bench_settings(bench: Bench) -> PlanSettings:
 
 
 def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:
-    """Open what a finished stage left on disk, so that a resumed run and an undisturbed one go on alike."""
+    """Open a finished stage's result from disk, so that a resumed run continues exactly as an undisturbed one."""
     if step.gives is OnnxGraph:
         return OnnxGraph(step.folder / "model.onnx", task, rundir.precision_of(record, step.options.stage))
     folder = step.folder / "model"
@@ -139,7 +156,7 @@ def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:
 
 
 def _folders(steps: Sequence[Step]) -> Iterator[tuple[Path, CardKind]]:
-    """Folders that can be used by themselves, and so carry a model card."""
+    """Yield the folders that can be used on their own, and therefore get a model card."""
     for step in steps:
         yield (step.folder / "model", "model") if step.gives is Model else (step.folder, "onnx")
 
@@ -147,9 +164,30 @@ def _folders(steps: Sequence[Step]) -> Iterator[tuple[Path, CardKind]]:
 def _keep_only(folders: Sequence[Path], home: RunDir) -> None:
     """Remove the folders of other stages, which an earlier version of the recipe left here."""
     for folder in home.path.iterdir():
-        if STAGE_FOLDER.fullmatch(folder.name) and (folder / rundir.KEY).exists() and folder not in folders:
+        if STAGE_FOLDER.fullmatch(folder.name) and folder not in folders and _is_of_run(folder):
             say(f"{folder.name:<24} from an earlier version of the recipe, removed")
-            rundir.remove(folder)
+            stepdir.remove(folder)
+
+
+def _is_of_run(folder: Path) -> bool:
+    """Whether a step wrote into a folder."""
+    return any((folder / mark).exists() for mark in (rundir.KEY, rundir.DONE))
+
+
+def _require_one_process() -> None:
+    n_processes = os.environ.get(WORLD_SIZE, "1")
+    if n_processes.isdecimal() and int(n_processes) > 1:
+        what = f"a run is one process, got {n_processes}; start it without torchrun or accelerate launch"
+        raise RecipeError(f"{WORLD_SIZE}: {what}")
+
+
+def _is_read_from(written: Path, recipe: Recipe, recipe_file: str) -> bool:
+    """Whether the recipe is read from the very file that a run writes; the two must agree then."""
+    if not (recipe_file and written.exists() and packaged.find(recipe_file).samefile(written)):
+        return False
+    if written.read_text(encoding="utf-8") != dump(recipe):
+        raise RunDirError(f"{written}: the recipe being read would be overwritten; choose another --run-dir")
+    return True
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from compressor import rundir
 from compressor.bench.result import PlannedVariant
-from compressor.pipeline.record import file_record, model_record, variant
+from compressor.pipeline.record import at_bench, file_record, model_record, variant
 from compressor.recipe import Recipe
 from compressor.rundir import RunDir, StepRecord
+from compressor.rundir import step as stepdir
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 from compressor.training.teacher import Originals
@@ -15,13 +16,16 @@ from compressor.training.teacher import Originals
 def original_variants(
     recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
 ) -> list[PlannedVariant]:
-    """Write the original's files unless they are there, and give them as entries of the bench plan."""
+    """Write the original's files unless they exist, and return them as entries of the bench plan."""
     how = _how(recipe)
-    key = rundir.chain(key, recipe.bench.model_dump(mode="json"), *(options.model_dump(mode="json") for options in how))
-    record = rundir.record_if_done(home.original, key)
+    key = rundir.chain(key, *(options.model_dump(mode="json") for options in how))
+    record = stepdir.record_if_done(home.original, key, "original")
     if record is None:
-        context = Context(home.original, key, recipe.seed, originals.data, originals, metadata, label="original")
+        named = {**metadata, "key": key}
+        context = Context(home.original, key, recipe.seed, originals.data, originals, named, label="original")
         record = _write(recipe, how, context, originals)
+    record = at_bench(record, originals.model, recipe.bench, record)
+    stepdir.replace_record(home.original, record)
     return [
         variant(f"original/{name}", "original", rundir.precision_of(file, name), record, file)
         for name, file in record["files"].items()
@@ -29,7 +33,7 @@ def original_variants(
 
 
 def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
-    """Give the last export and quantization of a recipe; nothing where it exports nothing."""
+    """Return the last export and quantization of a recipe; an empty tuple if it exports nothing."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
     return (exports[-1], quantizes[-1] if quantizes else quantize.Options(stage="quantize")) if exports else ()
@@ -41,7 +45,7 @@ def _write(
     context: Context,
     originals: Originals,
 ) -> StepRecord:
-    rundir.start(context.folder, context.key)
+    stepdir.start(context.folder, context.key)
     model = originals.model
     record = model_record(model, recipe.bench, context)
     record["files"] = {}
@@ -49,5 +53,5 @@ def _write(
         graph = export.run(model, how[0], context)
         both = (graph, quantize.run(graph, how[1], context))
         record["files"] = {file.path.name: file_record(file, context) for file in both}
-    rundir.finish(context.folder, context.key, record)
+    stepdir.finish(context.folder, context.key, record)
     return record

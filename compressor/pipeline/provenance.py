@@ -1,25 +1,45 @@
-"""Where a run comes from: versions, host, git commit, and what exported files say of their origin."""
+"""The provenance of a run: versions, host, git commit, and the metadata of exported files."""
 
 import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
 
 from compressor import __version__
 from compressor.bench.host import cpu
+from compressor.model.checkpoint import Source
+from compressor.progress import say
 from compressor.recipe import Recipe, dump
 from compressor.rundir import Environment, RunRecord
 
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "safetensors", "onnx", "onnxruntime", "numpy")
 
 
-def metadata(recipe: Recipe) -> dict[str, str]:
-    """Name, version, source and recipe digest, for the files that a run exports."""
-    source = recipe.model.checkpoint or f"random weights of {(recipe.model.config or {})['model_type']}"
-    return {"producer": "compressor", "version": __version__, "source": source, "recipe": recipe_digest(recipe)}
+def source_of(source: Source, content: str) -> str:
+    """Name what a run starts from: never by a path of this machine, and only by what belongs to every key.
+
+    Parameters
+    ----------
+    source : Source
+        Recipe key `model`.
+    content : str
+        Digest of its files and settings.
+    """
+    if source.checkpoint is None:
+        return f"random weights of {(source.config or {})['model_type']}"
+    if Path(source.checkpoint).expanduser().is_dir():
+        return f"a local checkpoint, sha256 {content[:16]}"
+    return source.checkpoint
+
+
+def metadata(source: str) -> dict[str, str]:
+    """Name, version and source, for the files that a run exports; the key of their step is added to it."""
+    return {"producer": "compressor", "version": __version__, "source": source}
 
 
 def recipe_digest(recipe: Recipe) -> str:
@@ -27,13 +47,14 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(dump(recipe).encode()).hexdigest()
 
 
-def run_record(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) -> RunRecord:
+def run_record(recipe: Recipe, recipe_file: str, source: str) -> RunRecord:
     """Content of ``run.json``."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     environment: Environment = {
         "versions": {"python": platform.python_version(), "compressor": __version__, **versions},
         "cpu": cpu(),
         "n_cores": os.cpu_count(),
+        "n_threads": torch.get_num_threads(),
         "seed": recipe.seed,
         "git_commit": _git_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -42,10 +63,23 @@ def run_record(recipe: Recipe, recipe_file: str, metadata: Mapping[str, str]) ->
         "format": 1,
         "version": __version__,
         "environment": environment,
-        "recipe_file": recipe_file,
-        "recipe_digest": metadata["recipe"],
-        "source": metadata["source"],
+        "recipe_file": Path(recipe_file).name,
+        "recipe_digest": recipe_digest(recipe),
+        "source": source,
     }
+
+
+def compare_threads(before: object, now: RunRecord) -> None:
+    """Say so if a run is resumed with another number of threads: sums are then rounded in another order.
+
+    ``before`` is what ``run.json`` held, if anything.
+    """
+    environment = before.get("environment") if isinstance(before, dict) else None
+    n_before = environment.get("n_threads") if isinstance(environment, dict) else None
+    n_now = now["environment"]["n_threads"]
+    if n_before not in (None, n_now):
+        what = f"started with {n_before}, resumed with {n_now}: numbers may differ in their last digits"
+        say(f"{'threads':<24} {what}; OMP_NUM_THREADS={n_before} keeps them")
 
 
 def _git_commit() -> str | None:

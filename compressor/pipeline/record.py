@@ -1,4 +1,4 @@
-"""What is recorded of an artifact: its size, its FLOPs, its sparsity, and what was measured."""
+"""The facts recorded about an artifact: its size, FLOPs, sparsity and measured accuracy."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -21,7 +21,7 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
     counted = [width for width in model.widths() if not width.crosses]
     return {
         "n_params": n_params,
-        "n_flops": {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)},
+        "n_flops": _n_flops(model, bench),
         "sparsity": sum(int((tensor == 0).sum()) for tensor in weights) / n_params,
         "column_sparsity": surgery.column_sparsity(model.net, counted),
         "size_bytes": sum(tensor.nbytes for tensor in weights),
@@ -32,8 +32,24 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
 
 
 def model_record(model: Model, bench: Bench, context: Context) -> StepRecord:
-    """Record of a model that a step gave: its size, and how it is judged on the held-out share."""
+    """Record of a model that a step returned: its size, and its metrics on the held-out share."""
     return {**record_of(model, bench), **_held_out(model, context)}
+
+
+def at_bench(record: StepRecord, artifact: Model | OnnxGraph, bench: Bench, before: StepRecord) -> StepRecord:
+    """Return the record of a finished step with the FLOPs at the shapes of this bench, which no key depends on.
+
+    ``before`` is the record of the previous step: a file has the FLOPs of the model that it was made of.
+    """
+    if isinstance(artifact, OnnxGraph):
+        return {**record, "n_flops": before["n_flops"]}
+    if list(record["n_flops"]) == [shape.name for shape in _shapes(artifact, bench)]:
+        return record
+    return {**record, "n_flops": _n_flops(artifact, bench)}
+
+
+def _n_flops(model: Model, bench: Bench) -> dict[str, int]:
+    return {shape.name: n_flops(model, shape.batch_size, shape.length or 0) for shape in _shapes(model, bench)}
 
 
 def n_units(model: Model) -> dict[str, int]:
@@ -42,7 +58,7 @@ def n_units(model: Model) -> dict[str, int]:
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
-    """Shapes at which the files are measured, each on one thread."""
+    """Yield the shapes at which the files are measured, under the bench's names."""
     for batch_size in bench.batch_sizes:
         if model.task.inputs.HAS_LENGTH:
             yield from (Shape(batch_size, length) for length in bench.lengths)
@@ -51,7 +67,7 @@ def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
 
 
 def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepRecord:
-    """Record of an exported file; parameters, FLOPs and widths are those of the model it was made of."""
+    """Facts of an exported file; parameters, FLOPs and widths are those of the exported model."""
     file = file_record(graph, context)
     return {
         "n_params": before["n_params"],
@@ -74,8 +90,8 @@ def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepR
 def file_record(graph: OnnxGraph, context: Context) -> FileRecord:
     """Accuracy of the file itself on the reported split, its size and its precision.
 
-    One example at a time, as it will be used: dynamic quantization scales a whole batch alike, so that neighbours
-    and padding would distort the answer.
+    One example at a time, as it will be used: dynamic quantization has one scale for a whole batch, so that other
+    examples and padding would change the output.
     """
     report = context.data.for_task(graph.task).report
     scores = cast(Metrics, metrics(graph.task, logits_of(graph), report, batch_size=1))
@@ -96,7 +112,7 @@ def _held_out(artifact: Model | OnnxGraph, context: Context) -> HeldOut:
 def variant(
     file: str, kind: Kind, precision: Precision, model: StepRecord, measured: FileRecord | StepRecord
 ) -> PlannedVariant:
-    """Entry of the bench plan: a file, and the model that it was made of."""
+    """Entry of the bench plan: a file, and the model that was exported to it."""
     return {
         "name": variant_name(kind, precision),
         "kind": kind,

@@ -1,4 +1,4 @@
-"""What a run starts from: the model and the data, matched with each other, and a walk through the stages."""
+"""The start of a run: the model and the data, matched with each other, and a dry run of the stages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
+from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
@@ -29,13 +30,15 @@ from compressor.training.teacher import Originals
 
 @dataclass
 class Start:
-    """What a run starts from."""
+    """The model and the data that a run starts from."""
 
     model: Model
     data: Data
     key: str
     is_trained: bool
-    """The checkpoint is fine-tuned and so is the original; else the first stage makes the original."""
+    """Whether the checkpoint is fine-tuned, so that it is the original; otherwise the first stage trains one."""
+    source: str
+    """Name of the checkpoint, for files that are published."""
     read: DatasetRead
     """What was read of the dataset."""
     padding_gap: float | None
@@ -44,7 +47,7 @@ class Start:
     """With what depends on the network filled in."""
 
     def summary(self) -> document.Start:
-        """Say what `check` says of the model and the data."""
+        """Describe the model and the data for `check`."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
         return {
             "model": {
@@ -59,31 +62,33 @@ class Start:
 
 
 def begin(recipe: Recipe) -> Start:
-    """Load the data and the model, and let them agree on the labels."""
+    """Load the data and the model, and match their labels."""
     raw = open_dataset(recipe.data, recipe.model.task)
     read = overview(raw)
     torch.manual_seed(recipe.seed)
     model = load_model(recipe.model, raw.labels, raw.features)
     for name, weights in model.net.named_parameters():
         if not weights.isfinite().all():
-            raise InputError(f"model.checkpoint: {name!r} holds NaN or infinite weights; fetch or train it again")
+            raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     fitted = _fitted(recipe, model)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
-    where = {"dataset", "revision"}  # the digest says what was found there
+    where = {"dataset", "revision"}  # the digest identifies the content
     settings = recipe.data.model_dump(mode="json", exclude=where)
-    key = rundir.chain(__version__, rundir.FORMAT, recipe.seed, digest(recipe.model), raw.digest, settings)
+    content = digest(recipe.model)
+    source = source_of(recipe.model, content)
+    key = rundir.chain(__version__, rundir.FORMAT, recipe.seed, content, source, raw.digest, settings)
     is_trained = is_fine_tuned(recipe.model)
     if not is_trained:
         _check_first(recipe)
-    return Start(model, data, key, is_trained, read, _padding_gap(model, recipe.seed), fitted)
+    return Start(model, data, key, is_trained, source, read, _padding_gap(model, recipe.seed), fitted)
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
-    """Take a copy of the model through the stages without training, and yield the size after each.
+    """Run the stages on a copy of the model without training, and yield the size after each.
 
-    What does not fit the network is found here, before any work.
+    Options that do not fit the network are found here, before any work.
     """
     model = start.model.copy()
     for index, options in enumerate(recipe.stages):
@@ -126,7 +131,7 @@ def _check_first(recipe: Recipe) -> None:
     if not isinstance(first, finetune.Options):
         raise InputError(
             f"model.checkpoint: {recipe.model.checkpoint!r} has no head for {recipe.model.task}; "
-            "let the first stage be finetune, or give a fine-tuned checkpoint"
+            "make finetune the first stage, or give a fine-tuned checkpoint"
         )
     if first.retrain.distill is not None:
-        raise RecipeError("stages[0] (finetune): it makes the original, so it has none to learn from; remove 'distill'")
+        raise RecipeError("stages[0] (finetune): it trains the original, so there is no teacher yet; remove 'distill'")

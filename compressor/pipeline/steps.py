@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compressor import rundir
 from compressor.model import Model, OnnxGraph
+from compressor.model.checkpoint import digest_of
 from compressor.recipe import Recipe
 from compressor.recipe.schema import wiring
 from compressor.rundir import RunDir
@@ -21,22 +22,22 @@ class Step:
     options: StageOptions
     folder: Path
     key: str
-    """Of everything that the step's result depends on."""
+    """Hash of everything that the step's result depends on."""
     rounds_key: str
-    """The same without the retraining: rounds are kept where only that changes after a divergence."""
+    """The same without the retraining: rounds are kept if only that changes after a divergence."""
     label: str
 
     @property
     def gives(self) -> type[Artifact]:
-        """Kind of artifact that the stage gives."""
+        """Kind of artifact that the stage returns."""
         kind: type[Artifact] = wiring(self.options.stage)[1]
         return kind
 
 
 def steps_of(recipe: Recipe, home: RunDir, key: str) -> Iterator[Step]:
-    """Yield the steps of a recipe; ``key`` is that of what the run starts from."""
+    """Yield the steps of a recipe; ``key`` is that of the model and data it starts from."""
     for index, options in enumerate(recipe.stages):
-        settings = options.model_dump(mode="json")
+        settings = options.model_dump(mode="json") | {"folders": [digest_of(folder) for folder in options.folders()]}
         rounds_key = rundir.chain(key, {**settings, "retrain": None})
         key = rundir.chain(key, settings)
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"

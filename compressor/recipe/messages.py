@@ -1,4 +1,4 @@
-"""What a schema refuses, in the words of the house and at the place where it was said."""
+"""Turn pydantic's validation errors into messages of ours, each with the line of its key."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,25 +23,27 @@ _WORDS = {
 
 
 def complaints(error: ValidationError, schema: type[BaseModel], document: Document) -> Iterator[Problem]:
-    """Yield one problem a place; branches of a union that the value was never meant for stay silent."""
-    found: dict[Place, list[ErrorDetails]] = {}
+    """Yield one problem per place; skip branches of a union that the value cannot be meant for."""
+    by_place: dict[Place, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # pydantic counts the entries that are valid; the others speak for themselves
-        found.setdefault(_place(detail, document.data), []).append(detail)
-    for place, details in found.items():
-        is_holder = any(other[: len(place)] == place for other in found if other != place)
-        telling = [detail for detail in details if not detail["type"].endswith("_type")]
-        if telling or not is_holder:
-            details = telling or details
+            continue  # pydantic counts only valid entries; the others have errors of their own
+        by_place.setdefault(_place(detail, document.data), []).append(detail)
+    for place, details in by_place.items():
+        has_inner = any(other[: len(place)] == place for other in by_place if other != place)
+        specific = [detail for detail in details if not detail["type"].endswith("_type")]
+        if specific or not has_inner:
+            details = specific or details
             first, *others = dict.fromkeys(_what(detail, schema) for detail in details)
             what = " or ".join([first, *(other.removeprefix("should be ") for other in others)])
-            tag = details[0].get("ctx", {}).get("discriminator", "").strip("'")  # of a union: the key that was wrong
+            tag = (
+                details[0].get("ctx", {}).get("discriminator", "").strip("'")
+            )  # of a union: the key with the wrong value
             yield Problem(document.origin((*place, tag)), place, what + _got(details[0]))
 
 
 def _place(detail: ErrorDetails, data: Any) -> Place:
-    """Drop from pydantic's location the names it gives to the branches of unions."""
+    """Remove the names of union branches from pydantic's location."""
     place: Place = ()
     for part in detail["loc"]:
         if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):

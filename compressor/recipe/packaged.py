@@ -1,4 +1,4 @@
-"""The recipes that ship with the package: where they lie, what they are called, what they do."""
+"""The recipes that ship with the package: their folder, names and summaries."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def folder() -> Path:
 
 
 def find(name: str | Path) -> Path:
-    """Return the recipe file of that path, or else the packaged recipe of that name."""
+    """Return the recipe file at this path, or else the packaged recipe of this name."""
     path = Path(name)
     if path.is_file():
         return path
@@ -26,7 +26,7 @@ def find(name: str | Path) -> Path:
 
 
 def run_dir(name: str | Path) -> Path:
-    """Return where a recipe runs unless told otherwise."""
+    """Return the default run directory of a recipe."""
     return Path("runs", Path(name).stem)
 
 

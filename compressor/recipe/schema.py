@@ -88,7 +88,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises
     ------
     RecipeError
-        With every problem, one a line, as `file:line: place: what is wrong; what to do`.
+        With every problem, one per line, as `file:line: place: what is wrong; what to do`.
     """
     found = packaged.find(path)
     try:
@@ -110,7 +110,7 @@ def dump(recipe: Recipe) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes texts that `document` reads as numbers and plain YAML 1.1 does not, such as 1e-4."""
+    """Quotes texts that `strict_yaml` reads as numbers and plain YAML 1.1 does not, such as 1e-4."""
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({NUMBER.pattern}|[-+]?[0-9]+)$"), None)
@@ -122,7 +122,7 @@ def _validated(document: Document, overrides: Sequence[str]) -> Recipe:
     problems = [*document.problems, *_misfits(document), *_untrained(document)]
     text = json.dumps(document.data)
     try:
-        recipe = Recipe.model_validate_json(text, strict=True)  # strict: "3" and true are no numbers, 3 is no text
+        recipe = Recipe.model_validate_json(text, strict=True)  # strict: "3" and true are not numbers, 3 is not text
     except ValidationError as error:
         refuse(problems + list(complaints(error, Recipe, document)))
         raise
@@ -130,7 +130,7 @@ def _validated(document: Document, overrides: Sequence[str]) -> Recipe:
     return recipe
 
 
-# Stages that do not fit together: the types of their `run` functions are the wiring.
+# Stages that do not fit together, judged by the types of their `run` functions.
 
 
 def _misfits(document: Document) -> Iterator[Problem]:
@@ -138,7 +138,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
     giver = "the first stage is given Model"
     for index, name in enumerate(_stage_names(document)):
         if name not in STAGES:
-            given = None  # a problem of its own; nothing is known about what follows
+            given = None  # reported by the schema; the type of its result is unknown
             continue
         origin = document.origin(("stages", index, "stage"))
         takes, gives = wiring(name)
@@ -151,7 +151,7 @@ def _misfits(document: Document) -> Iterator[Problem]:
 
 
 def wiring(name: str) -> tuple[tuple[type, ...], type]:
-    """Return the kinds of artifact that a stage takes, and the one that it gives."""
+    """Return the kinds of artifact that a stage takes, and the kind that it returns."""
     hints = get_type_hints(STAGES[name].run)
     taken = next(iter(hints.values()))
     return get_args(taken) or (taken,), hints["return"]
@@ -171,5 +171,5 @@ def _stage_names(document: Document) -> list[str]:
 
 
 def _under(data: Any, key: str) -> Any:
-    """Value of a key, where the schema has not yet said that there is one."""
+    """Value of a key in data that may not have it, since the schema has not checked it yet."""
     return data.get(key) if isinstance(data, dict) else None

@@ -19,7 +19,7 @@ _REFUSED = {yaml.TagToken: "tags", yaml.AnchorToken: "anchors", yaml.AliasToken:
 
 
 class Origin(NamedTuple):
-    """Where a key was said, and its rank among the keys."""
+    """Where a key was given, and its rank among the keys."""
 
     rank: int
     text: str
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One line for the user; sorts by where it was said."""
+    """One line for the user; sorted by its origin."""
 
     origin: Origin
     place: Place
@@ -39,20 +39,20 @@ class Problem(NamedTuple):
 
 @dataclass
 class Document:
-    """Plain data, the origin of each of its places, and the problems met so far."""
+    """Plain data, the origin of each place in it, and the problems found so far."""
 
     data: Any
     origins: dict[Place, Origin]
     problems: list[Problem] = field(default_factory=list)
 
     def origin(self, place: Place) -> Origin:
-        """Find where a place was said, or the nearest place that holds it."""
+        """Return the origin of a place, or of the nearest place that contains it."""
         while place not in self.origins:
             place = place[:-1]
         return self.origins[place]
 
     def object_to(self, place: Place, what: str) -> None:
-        """Note a problem."""
+        """Record a problem."""
         self.problems.append(Problem(self.origin(place), place, what))
 
 
@@ -62,7 +62,7 @@ def dotted(place: Place) -> str:
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """Suggest what was meant."""
+    """Suggest the known word that was probably meant, or list them all."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
 
@@ -79,26 +79,26 @@ def read(text: str, name: str) -> Document:
 
 
 def override_(document: Document, setting: str) -> None:
-    """Apply one `stages.0.retrain.steps=5`; its value is YAML, and its problems carry its own text."""
+    """Apply a setting such as `stages.0.retrain.steps=5`; its value is YAML, and its problems quote the setting."""
     origin = Origin(1 + max(known.rank for known in document.origins.values()), f"--set {setting}")
     key, equals, text = setting.partition("=")
     parts = re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")  # stages[0].ball, as messages write it, too
     try:
         if not equals or not all(parts):
-            raise ValueError("is no setting; write KEY=VALUE, such as stages.0.retrain.steps=5")
+            raise ValueError("is not a setting; write KEY=VALUE, such as stages.0.retrain.steps=5")
         holder, place = _holder(document.data, parts)
     except ValueError as error:
         document.problems.append(Problem(origin, (), str(error)))
         return
     value = _read(text, lambda _: origin, place)
     holder[place[-1]] = value.data
-    said = {old: at for old, at in document.origins.items() if old[: len(place)] != place}
-    document.origins = said | value.origins
+    others = {other: at for other, at in document.origins.items() if other[: len(place)] != place}
+    document.origins = others | value.origins
     document.problems += value.problems
 
 
 def _holder(data: Any, parts: list[str]) -> tuple[Any, Place]:
-    """Return the list or mapping that holds the last part, and the whole place; missing mappings are made."""
+    """Return the list or mapping that contains the last part, and the whole place; create missing mappings."""
     place: Place = ()
     for part in parts:
         if place:
@@ -114,9 +114,9 @@ def _key(holder: Any, part: str, place: Place) -> str | int:
     if isinstance(holder, dict):
         return part
     if not isinstance(holder, list):
-        raise ValueError(f"{at} holds no keys, it is {holder!r}; set it whole")
+        raise ValueError(f"{at} has no keys, it is {holder!r}; set it as a whole")
     if not (part.isdecimal() and int(part) < len(holder)):
-        raise ValueError(f"{at} has {len(holder)} entries, counted from 0, got {part!r}; name one of them")
+        raise ValueError(f"{at} has {len(holder)} entries, counted from 0, got {part!r}; use an existing index")
     return int(part)
 
 
@@ -125,52 +125,52 @@ def _read(text: str, at: Callable[[int], Origin], place: Place) -> Document:
         tokens = list(yaml.scan(text))
         problems = list(_not_plain(text, tokens, at))
         if any(isinstance(token, yaml.AliasToken) for token in tokens):
-            refuse(problems)  # a list may hold itself: nothing more can be read
+            refuse(problems)  # a list may contain itself, so the rest cannot be read
         document = Document(None, {place: at(1)}, problems)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem).removeprefix("but ")
-        raise RecipeError(f"{at(line).text}: is not YAML, {problem}; mend it") from None
+        raise RecipeError(f"{at(line).text}: invalid YAML, {problem}; fix it") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise RecipeError(f"{at(line).text}: is not YAML, holds a control character; remove it") from None
+        raise RecipeError(f"{at(line).text}: invalid YAML, it contains a control character; remove it") from None
     document.data = _plain(node, place, document, at) if node else None
     return document
 
 
 def _not_plain(text: str, tokens: list[yaml.Token], at: Callable[[int], Origin]) -> Iterator[Problem]:
-    """Tags would make objects, anchors and aliases a graph; a recipe is a tree of plain values."""
+    """Yield a problem for each tag, anchor and alias: a recipe is a tree of plain values."""
     for token in tokens:
         if refused := _REFUSED.get(type(token)):
             source = text[token.start_mark.index : token.end_mark.index]
-            what = f"{refused} are refused, got {source!r}; write the value out"
+            what = f"{refused} are not allowed, got {source!r}; write the value out"
             yield Problem(at(token.start_mark.line + 1), (), what)
 
 
 def _plain(node: yaml.Node, place: Place, document: Document, at: Callable[[int], Origin]) -> Any:
-    """Turn a node into lists, dictionaries and scalars, noting where each one was said."""
+    """Turn a node into lists, dictionaries and scalars, and record the origin of each."""
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             document.origins[*place, index] = at(item.start_mark.line + 1)
         return [_plain(item, (*place, index), document, at) for index, item in enumerate(node.value)]
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key, value in node.value:
         origin = at(key.start_mark.line + 1)
         here = (*place, str(key.value))
         if not isinstance(key, yaml.ScalarNode):
             document.problems.append(Problem(origin, place, "a key should be text, got a list or a mapping; name it"))
         elif key.value == "<<":
-            document.problems.append(Problem(origin, place, "merge keys are refused, got '<<'; write the keys out"))
-        elif key.value in found:
+            document.problems.append(Problem(origin, place, "merge keys are not allowed, got '<<'; write the keys out"))
+        elif key.value in mapping:
             first = document.origin(here).text
             document.problems.append(Problem(origin, here, f"duplicate key, first given at {first}; keep one"))
         else:
             document.origins[here] = origin
-            found[key.value] = _plain(value, here, document, at)
-    return found
+            mapping[key.value] = _plain(value, here, document, at)
+    return mapping
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

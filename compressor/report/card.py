@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.bench.result import Variant
 from compressor.files import read_json, write_text
-from compressor.report import compare, joules, widths, words
+from compressor.report import compare, joules, speed, widths, words
 from compressor.report.document import CardKind, Report, StageSummary, WidthChange
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -81,6 +81,7 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
         report=report,
         words=words,
         joules=joules,
+        speed=speed,
         kind=kind,
         stage=stage,
         source=_hub_id(report["recipe"]["model"]["checkpoint"]),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compressor.bench.result import PRECISIONS, Energy, Entry, Kind, Precision, Variant, entries
 from compressor.bench.shape import Shape
-from compressor.report import joules, words
+from compressor.report import joules, speed, words
 
 Files = tuple[Variant | None, Variant | None]
 
@@ -67,17 +67,17 @@ def reference(variants: Sequence[Variant]) -> Variant | None:
 def rows(pairs_: Sequence[Pair]) -> list[Row]:
     """List every number that is known of the pairs; what no file knows is left out."""
     table = [Row("accuracy", [_accuracy(pair) for pair in pairs_])]
-    measured = shapes(variant for pair in pairs_ for variant in pair.files if variant)
+    files = [variant for pair in pairs_ for variant in pair.files if variant]
+    measured, clock = shapes(files), speed.clock(files)
     for shape in measured:
-        p50 = _at(shape, lambda entry: entry["p50_ms"])
-        table.append(_row(f"p50, {words.shape(shape)}", pairs_, p50, words.ms, ("faster", "slower")))
+        table += _times(pairs_, shape, clock)
     table.append(_row("file size", pairs_, lambda file: file["size_bytes"], words.mib, ("smaller", "larger")))
     table.append(_row("parameters", pairs_, lambda file: file.get("n_params"), words.count, ("fewer", "more")))
     for shape in {shape.size: shape for shape in measured}.values():  # threads change no count
         n_flops = _at(shape, lambda entry: entry["n_flops"])
         table.append(_row(f"FLOPs, {words.shape(shape.size)}", pairs_, n_flops, words.count, ("fewer", "more")))
     table.append(_row("peak memory", pairs_, lambda file: file["peak_memory_bytes"], words.mib, ("less", "more")))
-    table.append(_row("load time", pairs_, lambda file: file["load_ms"], words.ms, ("faster", "slower")))
+    table.append(Row("load time", [_load_time(pair) for pair in pairs_]))
     table += [_energies(pairs_, shape) for shape in measured]
     known = [row for row in table if any({cell.before, cell.after} != {words.NONE} for cell in row.cells)]
     return _without_unavailable(known)
@@ -100,6 +100,44 @@ def _row(
         else:
             cells.append(Cell(write(before), write(after)))
     return Row(title, cells)
+
+
+def _times(pairs_: Sequence[Pair], shape: Shape, clock: speed.Clock) -> list[Row]:
+    """Compare times: p50 alone, or where the cores were shared processor time, and then p50 only for itself."""
+    both = [(entry_at(pair.original, shape), entry_at(pair.result, shape)) for pair in pairs_]
+    times = [Cell(_time(before, clock), _time(after, clock)) for before, after in both]
+    compared = [_changed(cell, *ends, clock) for cell, ends in zip(times, both, strict=True)]
+    row = Row(f"{clock.title}, {words.shape(shape)}", compared)
+    if clock.is_wall:
+        return [row]
+    marked = [Cell(_marked(before), _marked(after)) for before, after in both]
+    return [row, Row(f"{speed.WALL.title}, {words.shape(shape)}", marked)]
+
+
+def _time(entry: Entry | None, clock: speed.Clock) -> str:
+    return words.ms(clock.ms(entry)) if entry else words.NONE
+
+
+def _marked(entry: Entry | None) -> str:
+    return speed.marked(words.ms(entry["p50_ms"])) if entry else words.NONE
+
+
+def _changed(cell: Cell, before: Entry | None, after: Entry | None, clock: speed.Clock) -> Cell:
+    """Say in a cell how much faster the result is."""
+    if not before or not after:
+        return cell
+    factor = clock.factor(before, after)
+    is_better = None if factor is None or factor == 1 else factor > 1
+    return Cell(cell.before, cell.after, clock.change(before, after), is_better)
+
+
+def _load_time(pair: Pair) -> Cell:
+    before, after = (words.ms(variant["load_ms"]) if variant else words.NONE for variant in pair.files)
+    if not pair.original or not pair.result:
+        return Cell(before, after)
+    change = speed.load_change(pair.original, pair.result)
+    is_known = change not in ("", words.SAME)
+    return Cell(before, after, change, change.endswith("faster") if is_known else None)
 
 
 def _accuracy(pair: Pair) -> Cell:

@@ -87,6 +87,8 @@ class StageSummary(CostsAndGains):
     name: str
     folder: str
     seconds: float
+    n_threads: int | None
+    """Of torch; None if an earlier version ran the stage."""
     widths: list[WidthChange]
     features: Features | None
     rounds: list[Round]

@@ -8,7 +8,7 @@ from html import escape
 from compressor.bench.result import Entry, Precision, Variant, entries
 from compressor.bench.shape import Shape
 from compressor.numerics import binomial
-from compressor.report import compare, svg, words
+from compressor.report import compare, speed, svg, words
 from compressor.report.document import Features, Round
 
 POINT_RADIUS = 5.5
@@ -42,7 +42,8 @@ def accuracy_against_latency(variants: Sequence[Variant]) -> list[str]:
         if accuracy is not None:
             dots.setdefault(Shape.of(entry), []).append(Dot(variant, entry, accuracy))
     bounds = [bound for at_shape in dots.values() for dot in at_shape for bound in dot.accuracy_range]
-    return [_scatter(words.shape(shape), at_shape, bounds) for shape, at_shape in dots.items()]
+    clock = speed.clock(variants)
+    return [_scatter(words.shape(shape), at_shape, bounds, clock) for shape, at_shape in dots.items()]
 
 
 def rounds(log: Sequence[Round]) -> list[str]:
@@ -87,34 +88,40 @@ def pixels(features: Features | None) -> str:
     )
 
 
-def _scatter(title: str, dots: Sequence[Dot], bounds: Sequence[float]) -> str:
-    times = [time for dot in dots for time in (dot.entry["p50_ms"], dot.entry["p90_ms"])]
+def _scatter(title: str, dots: Sequence[Dot], bounds: Sequence[float], clock: speed.Clock) -> str:
+    times = [time for dot in dots for time in _ends(dot.entry, clock)]
     x = svg.Axis(min(times) / 1.5, max(times) * 1.5, *LARGE.x_ends, is_log=True)
     y = svg.padded(bounds, LARGE)
-    parts = svg.frame(LARGE, x, y, f"p50 in ms at {title}", "accuracy")
-    ends = {dot.variant["name"]: (x.at(dot.entry["p50_ms"]), y.at(dot.accuracy)) for dot in dots}
+    parts = svg.frame(LARGE, x, y, f"{clock.title} in ms at {title}", "accuracy")
+    ends = {dot.variant["name"]: (x.at(_ends(dot.entry, clock)[0]), y.at(dot.accuracy)) for dot in dots}
     for pair in compare.pairs([dot.variant for dot in dots]):
         if pair.original and pair.result:
             start, end = ends[pair.original["name"]], ends[pair.result["name"]]
             parts.append(svg.segment(*start, *end, f"path {style_of(pair.precision)}"))
     for dot in dots:
-        parts += _point(dot, x, y)
+        parts += _point(dot, x, y, clock)
     return svg.drawing(LARGE, f"Accuracy against latency at {title}", parts)
 
 
-def _point(dot: Dot, x: svg.Axis, y: svg.Axis) -> list[str]:
+def _ends(entry: Entry, clock: speed.Clock) -> tuple[float, float]:
+    """Give the time of a file, and where the line from it ends: at p90, of processor time where it begins."""
+    time_ms = clock.ms(entry) or entry["p50_ms"]
+    return time_ms, entry["p90_ms"] if clock.is_wall else time_ms
+
+
+def _point(dot: Dot, x: svg.Axis, y: svg.Axis, clock: speed.Clock) -> list[str]:
     """Draw a file: hollow for the original, with the 95 % interval of its accuracy and p90 to the right."""
-    variant, entry = dot.variant, dot.entry
-    across, up = x.at(entry["p50_ms"]), y.at(dot.accuracy)
+    variant, (time_ms, far_ms) = dot.variant, _ends(dot.entry, clock)
+    across, up = x.at(time_ms), y.at(dot.accuracy)
     low, high = dot.accuracy_range
     style = style_of(variant["precision"])
     share = (across - x.start) / (x.end - x.start)
     anchor = "start" if share < 0.25 else "end" if share > 0.75 else "middle"
     beside = up + (-POINT_RADIUS - 6 if variant["precision"] == "fp32" else POINT_RADIUS + 14)
-    tip = f"{variant['name']}: p50 {words.ms(entry['p50_ms'])}, accuracy {words.accuracy(dot.accuracy)}"
+    tip = f"{variant['name']}: {clock.title} {words.ms(time_ms)}, accuracy {words.accuracy(dot.accuracy)}"
     return [
         svg.segment(across, y.at(low), across, y.at(high), f"whisker {style}"),
-        svg.segment(across, up, x.at(entry["p90_ms"]), up, f"whisker {style}"),
+        svg.segment(across, up, x.at(far_ms), up, f"whisker {style}"),
         f'<circle class="point {style} {variant["kind"]}" cx="{across:.1f}" cy="{up:.1f}" r="{POINT_RADIUS}">'
         f"<title>{escape(tip)}</title></circle>",
         svg.text(across, beside, variant["name"], f"label {anchor}"),

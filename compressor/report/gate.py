@@ -1,14 +1,16 @@
 """How the checks of `compress gate` are shown: on a terminal, in CI's test report and job summary, as annotations."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
+from compressor.bench.gate_result import Names
 from compressor.report import text, words
 from compressor.report.gate_result import Amount, Check, Comparison, SelfTest, Spread
 
 HEADER = ("check", "new", "baseline", "change", "margin", "verdict")
 UNUSUAL = re.compile(r"[^\w.:]")  # what a file may call an operation, and a table or a log may take for its own
+NONE: Names = {"new": [], "baseline": []}
 CURES = "give a longer --budget or a wider --margin, or free the machine"
 
 
@@ -130,22 +132,56 @@ def _amount(name: str, value: Amount) -> str:
 def _sentence(check: Check) -> str:
     """Say where a check stands; a person who reads nothing else should know what to do."""
     what = f"{_title(check)}: {_compared(check)}, margin {_limit(check)}"
-    return f"{what}, undecided; {CURES}" if check["verdict"] == "inconclusive" else what
+    if check["verdict"] == "inconclusive":
+        return f"{what}, undecided; {CURES}"
+    return f"{what}{_way_out(check)}"
+
+
+def _way_out(check: Check) -> str:
+    """Name the options for outputs that are broken on purpose."""
+    is_infinite = any(check.get("nonfinite", NONE).values())
+    if "n_nonfinite" in check and (check["margin"] is None or check["difference"] is not None):
+        is_infinite = any(check["n_nonfinite"].values())
+    flags = ["--allow-other-outputs"] * bool(check.get("other")) + ["--allow-nonfinite"] * is_infinite
+    return f"; {' and '.join(flags)} where it is meant" if flags else ""
 
 
 def _compared(check: Check) -> str:
     """Write what the margin is compared with."""
     if check["name"] == "outputs":
-        return "not comparable" if check["difference"] is None else f"differ by {check['difference']:.2g}"
+        return _outputs(check)
     if check["name"] == "operations":
         return ", ".join([f"{check['difference']} new", *_changed(check["new"], check["baseline"])])
-    if check["name"] == "accuracy" and check["difference"] is not None:
-        return words.points(check["difference"], 0.0)
+    if check["name"] == "accuracy":
+        return _lost(check)
     if check["ratio"] is None or check["low"] is None or check["high"] is None:
         return "unknown"
     if check["name"] == "latency":
         return f"{_change(check['ratio'])} ({_interval(check['low'], check['high'])})"
     return f"{words.MINUS if check['ratio'] < 0 else '+'}{words.digits(abs(100 * check['ratio']))} %"
+
+
+def _outputs(check: Check) -> str:
+    """Say how outputs differ, and first what keeps them from being compared."""
+    nonfinite = check.get("nonfinite", NONE)
+    said = [f"{_named(check['other'])} in one file only, or of another type or shape"] if check.get("other") else []
+    for role, names in (("new file", nonfinite["new"]), ("baseline", nonfinite["baseline"])):
+        said += [f"NaN or infinite in {_named(names)} of the {role}"] if names else []
+    if check["difference"] is None:
+        return f"not comparable: {', '.join(said)}" if said else "not comparable"
+    return ", ".join([f"differ by {check['difference']:.2g}", *said])
+
+
+def _lost(check: Check) -> str:
+    """Say how much accuracy was lost, and how many scores are not finite."""
+    counts = check.get("n_nonfinite", {"new": 0, "baseline": 0})
+    lost = "unknown" if check["difference"] is None else words.points(check["difference"], 0.0)
+    said = [f"{counts['new']} new and {counts['baseline']} old answers NaN or infinite"] if any(counts.values()) else []
+    return ", ".join([lost, *said])
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(UNUSUAL.sub("?", name) for name in names)
 
 
 def _changed(new: Amount, baseline: Amount) -> Iterator[str]:

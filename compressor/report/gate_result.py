@@ -2,6 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+from compressor.bench.gate_result import Counted, Names
 from compressor.bench.result import Host
 
 Amount = float | dict[str, int] | None
@@ -39,6 +40,12 @@ class Check(TypedDict):
     verdict: str
     n_blocks: NotRequired[int]
     n_examples: NotRequired[int | None]
+    n_nonfinite: NotRequired[Counted]
+    """Of the accuracy: labelled examples with a score that is NaN or infinite."""
+    nonfinite: NotRequired[Names]
+    """Of the outputs: those that hold NaN or an infinity."""
+    other: NotRequired[list[str]]
+    """Of the outputs: those that only one file has, or whose type or shape differs."""
     run: NotRequired[int]
     """Of a self-test: its number."""
 

@@ -53,6 +53,7 @@ class FinishedStage:
     name: str
     folder: str
     seconds: float
+    n_threads: int | None
     record: StepRecord
     rounds: list[Round]
 
@@ -106,7 +107,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
         "widths": _widths(original, last),
         "features": _features(original, last),
         "flops_at": next(iter(original.get("n_flops") or {}), "") if original else "",
-        "original": _costs_and_gains(original),
+        "original": _costs_and_gains(original, original),
         "stages": [_summary(stage, original) for stage in stages],
     }
 
@@ -124,7 +125,7 @@ def _stages(run: RunDir, names: Sequence[str]) -> Iterator[FinishedStage]:
         if done is None:
             return
         rounds = list(_rounds(folder / "rounds.jsonl"))
-        yield FinishedStage(done["stage"], folder.name, done["seconds"], done["facts"], rounds)
+        yield FinishedStage(done["stage"], folder.name, done["seconds"], done.get("n_threads"), done["facts"], rounds)
 
 
 def _rounds(log: Path) -> Iterator[Round]:
@@ -139,20 +140,22 @@ def _summary(stage: FinishedStage, original: StepRecord | None) -> StageSummary:
         "name": stage.name,
         "folder": stage.folder,
         "seconds": stage.seconds,
-        **_costs_and_gains(stage.record),
+        "n_threads": stage.n_threads,
+        **_costs_and_gains(stage.record, original),
         "widths": _widths(original, stage.record),
         "features": _features(original, stage.record),
         "rounds": stage.rounds,
     }
 
 
-def _costs_and_gains(record: StepRecord | None) -> CostsAndGains:
-    """Pick what stages are compared by; all of it is unknown while a step is not done."""
+def _costs_and_gains(record: StepRecord | None, original: StepRecord | None) -> CostsAndGains:
+    """Pick what stages are compared by, FLOPs at the original's first shape; unknown while a step is not done."""
     if record is None:
         return NOT_DONE
+    first = next(iter((original or record).get("n_flops") or {}), "")
     return {
         "n_params": record.get("n_params"),
-        "n_flops": next(iter((record.get("n_flops") or {}).values()), None),
+        "n_flops": (record.get("n_flops") or {}).get(first),
         "size_bytes": record.get("size_bytes"),
         "sparsity": record.get("sparsity"),
         "column_sparsity": record.get("column_sparsity"),
@@ -190,6 +193,7 @@ def _unmeasured(kind: Kind, place: str, origin: str, file: FileRecord | StepReco
             "n_params": model.get("n_params"),
             "size_bytes": file["size_bytes"],
             "load_ms": None,
+            "load_range_ms": None,
             "peak_memory_bytes": None,
             "output_difference": None,
             "bench": [],

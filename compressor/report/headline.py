@@ -1,11 +1,12 @@
 """The result of a run for a reader with five seconds: one sentence, and four numbers with their limits."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from compressor.bench.result import Entry, Variant
 from compressor.bench.shape import Shape
-from compressor.report import compare, joules, words
+from compressor.report import compare, joules, speed, words
 from compressor.report.document import Report
 
 NOT_COMPARABLE = "not comparable"
@@ -23,6 +24,8 @@ class Ends:
     """Last file, and the original of its precision."""
     accuracies: tuple[float, float]
     """Of the reference and of the result."""
+    clock: speed.Clock
+    """What files are compared by: all of the report by the same."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ def headline(report: Report) -> str:
     price = words.lost(ends.accuracies[0] - ends.accuracies[1])
     size = words.times(ends.original["size_bytes"], ends.result["size_bytes"], "smaller", "larger")
     size = size.replace(words.SAME, f"{words.SAME} size")
-    speed = _speed(ends)
-    return f"The {ends.result['name']} file is {f'{speed}, {size},' if speed else size} and {price} of accuracy."
+    fast = _speed(ends)
+    note = speed.note(report["variants"])
+    what = f"The {ends.result['name']} file is {f'{fast}, {size},' if fast else size} and {price} of accuracy."
+    return f"{note} {what}" if note else what
 
 
 def behind(report: Report) -> str:
@@ -111,7 +116,8 @@ def _ends(report: Report) -> Ends | None:
         if reference and pair.original and pair.result:
             before, after = reference.get("accuracy"), pair.result.get("accuracy")
             if before is not None and after is not None:
-                return Ends(reference, pair.original, pair.result, (before, after))
+                clock = speed.clock(report["variants"])
+                return Ends(reference, pair.original, pair.result, (before, after), clock)
     return None
 
 
@@ -139,12 +145,17 @@ def _emulated(report: Report) -> str:
 
 def _speed(ends: Ends) -> str:
     """Say how much faster: one factor, or the range over the measured shapes."""
-    factors = sorted(before["p50_ms"] / after["p50_ms"] for _, before, after in _shapes(ends))
+    known = [ends.clock.factor(before, after) for _, before, after in _shapes(ends)]
+    factors = sorted(factor for factor in known if factor is not None)
     if not factors:
         return ""
+    if factors[0] == factors[-1] == 1:
+        return f"{words.SAME} speed"
     least, most = (f"{factor:.1f}" for factor in (factors[0], factors[-1]))
     range_ = least if least == most else f"{least} to {most}"
-    return f"{range_}{words.TIMES} faster" if factors[0] >= 1 else f"{range_}{words.TIMES} the speed of the original"
+    if factors[0] == 1:
+        return f"up to {most}{words.TIMES} faster"
+    return f"{range_}{words.TIMES} faster" if factors[0] > 1 else f"{range_}{words.TIMES} the speed of the original"
 
 
 def _accuracy(ends: Ends) -> tuple[str, str, str]:
@@ -157,9 +168,10 @@ def _latency(ends: Ends) -> tuple[str, str, str]:
     measured = _shapes(ends)
     if not measured:
         return "latency", words.NONE, "not measured"
-    shape, before, after = max(measured, key=lambda ends_: ends_[2]["p50_ms"] / ends_[1]["p50_ms"])
-    value = words.change(words.digits(before["p50_ms"]), words.ms(after["p50_ms"]))
-    return f"p50, {words.shape(shape)}", value, words.times(before["p50_ms"], after["p50_ms"], "faster", "slower")
+    clock = ends.clock
+    shape, before, after = min(measured, key=lambda at: clock.factor(at[1], at[2]) or math.inf)
+    value = words.change(words.number(clock.ms(before)), words.ms(clock.ms(after)))
+    return f"{clock.title}, {words.shape(shape)}", value, clock.change(before, after)
 
 
 def _size(ends: Ends) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from compressor.bench.result import Entry, Variant
 from compressor.bench.shape import Shape
-from compressor.report import compare
+from compressor.report import compare, speed
 from compressor.report.document import Gathered, Verdict
 
 SLACK = 1e-9  # rounding: 0.8945 - 0.8845 is above 0.010
@@ -59,7 +59,10 @@ def _size_ratio(variants: Sequence[Variant]) -> Value:
 
 
 def _p50_ratio(variants: Sequence[Variant]) -> Value:
-    return _worst(variants, lambda entry: (entry["p50_ms"], ""))
+    """Judge p50, or processor time where other programs shared the core."""
+    clock = speed.clock(variants)
+    value, note = _worst(variants, lambda entry: (clock.ms(entry), "no processor time of both files"))
+    return value, note if clock.is_wall or value is None else f"{note}, by processor time: the cores were shared"
 
 
 def _energy_ratio(variants: Sequence[Variant]) -> Value:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
+from compressor.bench import sharing
 from compressor.bench.plan import scenario
 from compressor.bench.result import FORMAT, Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
 from compressor.errors import InputError
@@ -19,6 +20,8 @@ class EntryDefaults(TypedDict):
     n_runs: int | None
     n_flops: int | None
     n_instructions: int | None
+    block_p50_ms: list[float] | None
+    block_cpu_ms: list[float] | None
 
 
 CPU: Cpu = {"model": "unknown processor", "flags": []}
@@ -31,8 +34,16 @@ HOST: Host = {
     "temperature_c": None,
     "date": None,
 }
-LOAD: Load = {"load_ms": None, "peak_memory_bytes": None}
-ENTRY: EntryDefaults = {"mean_ms": None, "cpu_ms": None, "n_runs": None, "n_flops": None, "n_instructions": None}
+LOAD: Load = {"load_ms": None, "load_range_ms": None, "peak_memory_bytes": None}
+ENTRY: EntryDefaults = {
+    "mean_ms": None,
+    "cpu_ms": None,
+    "n_runs": None,
+    "n_flops": None,
+    "n_instructions": None,
+    "block_p50_ms": None,
+    "block_cpu_ms": None,
+}
 ENERGY: Energy = {
     "kind": "unavailable",
     "net_j": None,
@@ -50,6 +61,7 @@ ENERGY: Energy = {
 }
 JOULES = ("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w")
 LOADED = ("load_ms", "peak_memory_bytes", "output_difference")
+SERIES = ("block_p50_ms", "block_cpu_ms")
 NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
 CURE = "give what compress bench --json wrote"
 
@@ -134,6 +146,7 @@ def _measured_there(own: Variant, measured: Variant) -> Variant:
         **own,
         "size_bytes": measured["size_bytes"],
         "load_ms": measured["load_ms"],
+        "load_range_ms": measured["load_range_ms"],
         "peak_memory_bytes": measured["peak_memory_bytes"],
         "output_difference": measured["output_difference"],
         "bench": measured["bench"],
@@ -142,7 +155,9 @@ def _measured_there(own: Variant, measured: Variant) -> Variant:
 
 def _entry(measured: Entry) -> Entry:
     energy: Energy = {**ENERGY, "warnings": [], **measured["energy"]}
-    return {**ENTRY, "scenario": scenario(measured["batch_size"]), **measured, "energy": energy}
+    scenario_ = scenario(measured["batch_size"])
+    is_shared = sharing.is_shared(measured, measured["threads"])
+    return {**ENTRY, "scenario": scenario_, "is_shared": is_shared, **measured, "energy": energy}
 
 
 def _is_result(content: object) -> TypeGuard[Result]:
@@ -167,16 +182,26 @@ def _is_variant(content: object) -> bool:
     entries = content.get("bench")
     if not isinstance(content.get("size_bytes"), int) or not isinstance(entries, list):
         return False
-    return all(map(_is_entry, entries)) and all(_is_number(content.get(key), allow_none=True) for key in LOADED)
+    is_loaded = all(_is_number(content.get(key), allow_none=True) for key in LOADED)
+    return is_loaded and _is_series(content.get("load_range_ms")) and all(map(_is_entry, entries))
 
 
 def _is_entry(content: object) -> bool:
     if not isinstance(content, dict) or not all(_is_number(content.get(key)) and content[key] > 0 for key in NUMBERS):
         return False
+    if not all(_is_number(content.get(key), allow_none=True) for key in ("mean_ms", "cpu_ms")):
+        return False
+    if not all(_is_series(content.get(key)) for key in SERIES):
+        return False
     energy = content.get("energy")
     if "length" not in content or not isinstance(energy, dict) or "kind" not in energy:
         return False
     return all(_is_number(energy.get(key), allow_none=True) for key in JOULES)
+
+
+def _is_series(value: object) -> bool:
+    """Tell whether this is a list of numbers, or nothing."""
+    return value is None or (isinstance(value, list) and all(map(_is_number, value)))
 
 
 def _is_number(value: object, *, allow_none: bool = False) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.files import explained, write_json, write_text
-from compressor.report import compare, figures, headline, joules, limits, spread, widths, words
+from compressor.report import compare, figures, headline, joules, limits, speed, spread, widths, words
 from compressor.report.document import Report
 from compressor.report.gather import gather
 from compressor.rundir import RunDir
@@ -66,6 +66,7 @@ def render(report: Report, recipe: str) -> str:
         "figures": figures,
         "headline": headline,
         "joules": joules,
+        "speed": speed,
         "spread": spread,
         "widths": widths,
         "words": words,

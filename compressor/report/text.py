@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compressor.bench.result import Energy, Entry, Host, Result, Variant
 from compressor.graphs.description import Declared
-from compressor.report import compare, dataset, headline, joules, measured, widths, words
+from compressor.report import compare, dataset, headline, joules, measured, speed, widths, words
 from compressor.report.document import RecipePlan, Report
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 
@@ -17,6 +17,8 @@ class Column:
     title: str
     number: Callable[[Variant, Entry], float | None]
     """From the file, and from what was measured of it at one shape."""
+    clock: speed.Clock | None = None
+    """What it is a time of."""
 
     def cell(self, variant: Variant, entry: Entry) -> str:
         """Write the number."""
@@ -24,9 +26,23 @@ class Column:
         return words.NONE if value is None else words.digits(value)
 
     def ratio(self, first: tuple[Variant, Entry], other: tuple[Variant, Entry]) -> str:
-        """Write the number over that of the first file."""
+        """Write the number over that of the first file, or that it is the same within its own spread."""
         before, after = self.number(*first), self.number(*other)
-        return words.digits(after / before) if before and after is not None else ""
+        if not before or after is None:
+            return ""
+        is_alike = self.clock is not None and self.clock.is_alike(first[1], other[1])
+        return SAME if is_alike and before != after else words.digits(after / before)
+
+
+class LoadColumn(Column):
+    """The time to load a file."""
+
+    def ratio(self, first: tuple[Variant, Entry], other: tuple[Variant, Entry]) -> str:
+        """Write the number over that of the first file, or that the two overlap."""
+        return SAME if speed.loads_alike(first[0], other[0]) else super().ratio(first, other)
+
+
+SAME = "same"  # in place of a ratio that lies within the spread of its numbers
 
 
 def _mib(n_bytes: float | None) -> float | None:
@@ -35,13 +51,13 @@ def _mib(n_bytes: float | None) -> float | None:
 
 COLUMNS = (
     Column("MiB", lambda variant, _: _mib(variant["size_bytes"])),
-    Column("load ms", lambda variant, _: variant["load_ms"]),
+    LoadColumn("load ms", lambda variant, _: variant["load_ms"]),
     Column("peak MiB", lambda variant, _: _mib(variant["peak_memory_bytes"])),
-    Column("p50 ms", lambda _, entry: entry["p50_ms"]),
-    Column("p90 ms", lambda _, entry: entry["p90_ms"]),
-    Column("p99 ms", lambda _, entry: entry["p99_ms"]),
-    Column("cpu ms", lambda _, entry: entry["cpu_ms"]),
-    Column("per s", lambda _, entry: entry["throughput_per_s"]),
+    Column("p50 ms", lambda _, entry: entry["p50_ms"], speed.WALL),
+    Column("p90 ms", lambda _, entry: entry["p90_ms"], speed.WALL),
+    Column("p99 ms", lambda _, entry: entry["p99_ms"], speed.WALL),
+    Column("cpu ms", lambda _, entry: entry["cpu_ms"], speed.PROCESSOR),
+    Column("per s", lambda _, entry: entry["throughput_per_s"], speed.WALL),
     Column("M instr", lambda _, entry: None if entry["n_instructions"] is None else entry["n_instructions"] / 1e6),
 )
 
@@ -68,6 +84,7 @@ def summary(report: Report) -> str:
     verdicts = report["gates"] if report["is_measured"] else []
     limits = [f"gate {words.state(verdict)}: {words.gate(verdict)}" for verdict in verdicts]
     blocks = [
+        speed.note(report["variants"]),
         *_tables(report["variants"]),
         _footer(report["environment"]["measured"], report["variants"]),
         aligned([header, *cells], numbers=True) if cells else "",
@@ -83,7 +100,8 @@ def bench(result: Result) -> str:
     whole = measured.completed(result)
     variants = whole["variants"]
     tables = [*_tables(variants, with_ratios=True)] or [_untimed(variants)]
-    return "\n\n".join([*tables, _footer(whole["environment"], variants)])
+    blocks = [speed.note(variants), *tables, _footer(whole["environment"], variants)]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def plan(plan_: RecipePlan) -> str:
@@ -156,11 +174,13 @@ def _declared(value: Declared) -> str:
     """Write name, type and shape, and the bound of the ids where the input takes ids."""
     below = value.get("below")
     bound = f" below {below:,}" if below else ""
-    return f"{value['name']} {value['type']} {'x'.join(map(str, value['shape']))}{bound}"
+    shape = "x".join("?" if size is None else str(size) for size in value["shape"])
+    return f"{value['name']} {value['type']} {shape}{bound}"
 
 
 def _tables(variants: Sequence[Variant], *, with_ratios: bool = False) -> Iterator[str]:
     """Write one table for each shape, under its name and its scenario."""
+    is_shared = speed.is_shared(variants)
     for shape in compare.shapes(variants):
         files = compare.files_at(variants, shape)
         columns = [column for column in COLUMNS if any(column.number(*file) is not None for file in files)]
@@ -168,11 +188,26 @@ def _tables(variants: Sequence[Variant], *, with_ratios: bool = False) -> Iterat
         rows = [["", *(column.title for column in columns), f"{unit}/inference"]]
         for file in files:
             variant, entry = file
-            rows.append([variant["name"], *(column.cell(*file) for column in columns), _energy(entry["energy"], size)])
+            rows.append(
+                [
+                    variant["name"],
+                    *(_cell(column, *file, is_shared) for column in columns),
+                    _energy(entry["energy"], size),
+                ]
+            )
             if with_ratios and file is not files[0]:
-                ratios = (column.ratio(files[0], file) for column in columns)
+                ratios = [
+                    "" if is_shared and column.clock is speed.WALL else column.ratio(files[0], file)
+                    for column in columns
+                ]
                 rows.append(["  ratio to the first", *ratios, _energy_ratio(files[0][1]["energy"], entry["energy"])])
         yield f"{words.shape(shape)}, {files[0][1]['scenario']}\n{aligned(rows, numbers=True)}"
+
+
+def _cell(column: Column, variant: Variant, entry: Entry, is_shared: bool) -> str:
+    """Write a number; a wall time is marked where other programs shared the core."""
+    cell = column.cell(variant, entry)
+    return speed.marked(cell) if is_shared and column.clock is speed.WALL else cell
 
 
 def _energy(energy: Energy, size: float) -> str:

@@ -1,4 +1,4 @@
-"""Remove whole layers; what is left must be retrained."""
+"""Remove whole layers; the remaining network must be retrained."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Options(StageOptions):
 
 @dataclass(frozen=True)
 class Stack:
-    """The layers of a network, all in one list, and what its config says of each."""
+    """The layers of a network, all in one list, and their types in its config."""
 
     layers: list[nn.Module]
     types: list[str] | None
@@ -44,14 +44,14 @@ class Stack:
     def fits(self, keep: Sequence[int]) -> bool:
         """Whether each kept layer has the tensors and factors of the layer whose place it takes.
 
-        A config rebuilds nothing else: a GPT-2 that divides its attention by the number of the layer would do so anew.
+        A config can rebuild nothing else: GPT-2 may divide its attention by the number of the layer.
         """
         built = [(_tensors(layer), _scales(layer)) for layer in self.layers]
         return all(built[at] == built[kept] for at, kept in enumerate(keep))
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Keep the chosen layers, in their order; the network computes something else afterwards."""
+    """Keep the chosen layers, in their order; this changes the network's outputs."""
     stack = _stack(model)
     n_layers = len(stack.layers)
     if max(options.keep or (0,)) >= n_layers or (options.n_layers or 0) > n_layers:
@@ -73,7 +73,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _stack(model: Model) -> Stack:
-    """Take the layers of a network; refuse one whose config cannot say how many are left."""
+    """Return the layers of a network; refuse it if its config cannot record how many are left."""
     config, blocks = model.net.config, model.arch.blocks(model.net)
     lists = {name.rpartition(".")[0] for name in blocks}
     if len(lists) != 1 or len(blocks) != getattr(config, "num_hidden_layers", None):
@@ -98,7 +98,7 @@ def _scales(layer: nn.Module) -> dict[str, float]:
 
 
 def _least_damage(model: Model, stack: Stack, n_layers: int, context: Context) -> tuple[int, ...]:
-    """Remove one layer at a time, each time the one without which the held-out loss is lowest."""
+    """Remove one layer at a time: always the one whose removal leaves the lowest held-out loss."""
     keep = tuple(range(len(stack.layers)))
     while len(keep) > n_layers:
         losses = {}

@@ -33,7 +33,7 @@ from compressor.training.options import StageOptions
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
-_MOST_BYTES = 2**31 - 2**20  # a protobuf holds less than 2 GiB, the graph itself included
+_MOST_BYTES = 2**31 - 2**20  # a protobuf file must be smaller than 2 GiB, graph included
 
 
 class Options(StageOptions):
@@ -49,10 +49,10 @@ class Options(StageOptions):
 def run(model: Model, options: Options, context: Context) -> OnnxGraph:
     """Export with free batch size and length, into a complete folder: graph, configuration, tokenizer.
 
-    The file takes its name only after the logits agree, so a failed export leaves an earlier one as it was.
+    The file gets its final name only after the logits agree, so a failed export leaves an earlier file unchanged.
     """
     opset = opset_of(model.arch) if options.opset == "auto" else options.opset
-    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa turns into guards, slower than eager
+    has_operator = opset >= 23 and supports_sdpa(model.net)  # without it sdpa exports guards, slower than eager
     attention = _ATTENTION if has_operator else "eager"
     net, example = _for_tracing(model, attention), _inputs(model, 2, 6, context.seed)
     output = _output(net, example)
@@ -77,19 +77,19 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
 
 
 def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Make random inputs, padded rows among them where there are several."""
+    """Make random inputs; some rows are padded if there are several."""
     generator = torch.Generator().manual_seed(seed)
     return model.task.inputs.example(model.task, model.net.config, batch_size, length, generator)
 
 
 def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
-    """Copy the net to the CPU: the caller's keeps its training flag and its attention."""
+    """Copy the net to the CPU, so that the caller's keeps its training flag and its attention."""
     net = copy.deepcopy(model.net).cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():
         if isinstance(module, PreTrainedModel):
-            module.config.use_cache = False  # keys and values of decoders: nothing that torch can export
+            module.config.use_cache = False  # torch cannot export the cached keys and values of decoders
     return net
 
 
@@ -103,7 +103,7 @@ def _output(net: PreTrainedModel, example: dict[str, Tensor]) -> ModelOutput:
 def _trace(
     net: PreTrainedModel, opset: int, example: dict[str, Tensor], output_names: list[str], free_axes: dict[int, str]
 ) -> ONNXProgram:
-    """Turn the net into a graph with free axes; the outputs that are of use are named."""
+    """Turn the net into a graph with free axes; its first outputs get the given names."""
     with exporter_quiet():
         try:
             program = torch.onnx.export(
@@ -116,16 +116,16 @@ def _trace(
                 verbose=False,
             )
         except OnnxExporterError as error:
-            reason = first_line(error.__cause__ or error)  # torch's own first line is advice on how to report
+            reason = first_line(error.__cause__ or error)  # torch's own first line only explains how to report it
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
-    assert program is not None  # None comes from torch's former exporter only
+    assert program is not None  # only torch's old exporter returns None
     return program
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:
-    """Mask padding in the few operators it takes; transformers' own 20 serve causal and other masks as well.
+    """Mask padding with few operators; transformers' own mask takes 20, as it serves causal and other masks too.
 
-    It is expanded over the queries because onnxruntime's Attention does not broadcast that axis.
+    The mask is expanded over the queries because onnxruntime's Attention does not broadcast that axis.
     """
     if mask_function is not bidirectional_mask_function or attention_mask is None:
         return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, q_length=q_length, **settings)
@@ -137,36 +137,36 @@ AttentionMaskInterface.register(_ATTENTION, _mask)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:
-    """Write one file; the weights go to a second one only where they are too many for the first."""
+    """Write one file; the weights go to a second one only if they are too large for the first."""
     n_bytes = sum(weights.const_value.nbytes for weights in model.graph.initializers.values() if weights.const_value)
     ir.save(model, path, external_data=weights_name if n_bytes > _MOST_BYTES else None)
 
 
 def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[ParityCheck]:
     """Compare torch with onnxruntime at each batch size and length, and texts alone that were in a padded batch."""
-    expected, found = outputs_of(model), outputs_of(graph)
+    expected, actual = outputs_of(model), outputs_of(graph)
     checks: list[ParityCheck] = []
     for batch_size, length in product(_BATCH_SIZES, _LENGTHS):
         inputs = _inputs(model, batch_size, length, seed)
-        gap = _gap(expected(inputs), found(inputs))
+        gap = _gap(expected(inputs), actual(inputs))
         checks.append({"batch_size": batch_size, "length": length, "max_abs_diff": gap})
     if model.task.inputs.HAS_LENGTH:  # the padded texts of the largest batch once more, alone
         for row in rows_alone(inputs):
-            gap = _gap(expected(row), found(row))
+            gap = _gap(expected(row), actual(row))
             checks.append({"batch_size": 1, "length": row["input_ids"].shape[1], "max_abs_diff": gap})
     return checks
 
 
-def _gap(expected: dict[str, Tensor], found: dict[str, Tensor]) -> float:
-    """Largest difference of two answers; that of a reconstruction, which has the table's units, is relative."""
-    gaps = {name: float((values - found[name]).abs().max()) for name, values in expected.items()}
+def _gap(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> float:
+    """Largest absolute difference of the outputs; relative for a reconstruction, which has the table's units."""
+    gaps = {name: float((values - actual[name]).abs().max()) for name, values in expected.items()}
     if "reconstruction" in gaps:
         gaps["reconstruction"] /= float(expected["reconstruction"].abs().max())
     return max(gaps.values(), key=lambda gap: (math.isnan(gap), gap))
 
 
 def _largest(checks: list[ParityCheck], atol: float) -> float:
-    """Give the largest difference; beyond the tolerance, or not a number, it is an error."""
+    """Return the largest difference; raise if one exceeds the tolerance or is not a number."""
     for check in checks:
         if not check["max_abs_diff"] <= atol:
             raise ParityError(

@@ -16,12 +16,12 @@ class Options(StageOptions):
     """The training phase."""
 
     def phases(self) -> Sequence[Retrain]:
-        """Give the one phase."""
+        """Return the one phase."""
         return (self.retrain,)
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Train the network, from wherever it stands; units that are dead stay dead."""
+    """Train the network from its current weights; dead units stay dead."""
     loss = context.trainer.fit(model, options.retrain)
     context.journal.log(loss=loss)
     return model

@@ -87,8 +87,12 @@ class Options(StageOptions):
         return self.rounds or (8 if self.protocol == "rounds" else 1)
 
     def phases(self) -> Sequence[Retrain]:
-        """Give the phase of each round."""
+        """Return the phase of each round."""
         return (self.retrain,) * self.n_rounds
+
+    def folders(self) -> Sequence[Path]:
+        """Give the folder of the initial weights."""
+        return () if self.rewind_to is None else (Path(self.rewind_to),)
 
     def progress(self, round_: int) -> float:
         """Share of the way to the target after a round, 1 after the last."""
@@ -98,20 +102,20 @@ class Options(StageOptions):
 
 @dataclass(frozen=True)
 class Contest:
-    """Units that compete for a place: those of one width, or of all widths of a kind."""
+    """Units that compete to survive: those of one width, or of all widths of a kind."""
 
     widths: tuple[Width, ...]
     sparsity: float | None
-    """Fraction of them that dies; None where the recipe gives a radius."""
+    """Fraction of the units to zero; None if the recipe gives a radius."""
     norm: float
-    """Of their columns when the stage begins."""
+    """Norm of their columns at the start of the stage."""
 
 
 def run(model: Model, options: Options, context: Context) -> Model:
-    """Zero whole columns while short retraining phases hold the accuracy.
+    """Zero whole columns while short retraining phases maintain the accuracy.
 
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
-    their weights unless told otherwise, and a dead unit is held at zero so that `shrink` can remove it.
+    their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
     chosen = chosen_widths(model.widths(), options.widths)
     contests = list(_contests(model, chosen, options))
@@ -135,7 +139,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
         )
         dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
         units = sum(width.size for width in chosen)
-        lr = options.retrain.lr  # written down, for it may be lowered after a divergence
+        lr = options.retrain.lr  # logged because it may be lowered after a divergence
         score = context.trainer.evaluate(model)
         context.journal.log(round=round_, dead_units=dead, units=units, lr=lr, loss=loss, **score)
     return model
@@ -150,7 +154,7 @@ def chosen_widths(widths: Sequence[Width], patterns: Sequence[str] | None) -> li
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
-    """Group the widths whose units compete, with the share that must die."""
+    """Group the widths whose units compete, with the fraction of units to zero."""
     groups: dict[tuple[object, float | None], list[Width]] = {}
     for width in chosen:
         sparsity = _sparsity_of(width, options.column_sparsity)
@@ -191,26 +195,26 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
     live, projected = _survivors(_scaled(matrix, contest, options, scores), contest, options, progress)
     offset = 0
     for width in contest.widths:
-        mine = slice(offset, offset := offset + width.size)
+        part = slice(offset, offset := offset + width.size)
         if options.survivors == "clipped":
             n_rows = len(surgery.columns(model.net, width, options.side))
-            surgery.write_columns_(model.net, width, projected[:n_rows, mine], options.side)
-        surgery.zero_units_(model.net, width, ~live[mine], options.side)
+            surgery.write_columns_(model.net, width, projected[:n_rows, part], options.side)
+        surgery.zero_units_(model.net, width, ~live[part], options.side)
 
 
 def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none" or not importance.is_known(scores, contest.widths):
+    if options.importance == "none" or not importance.has_scores(scores, contest.widths):
         return matrix
     weights = importance.of(scores, contest.widths).to(matrix)
     if options.importance == "activation":
         return matrix * weights
-    norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column by itself
+    norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column separately
     return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
 
 
 def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:
-    """Project, and again with a width's best columns set aside as long as its floor is not kept.
+    """Project; while a width has fewer live units than its minimum, set its best columns aside and project again.
 
     Returns the mask of live units and the projected matrix, in which columns that were set aside are untouched.
     """
@@ -232,7 +236,7 @@ def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: flo
 
 
 def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
-    """Columns of each width of a contest, and how many of them must live."""
+    """Yield the columns of each width of a contest, and the minimum number of live ones."""
     offset = 0
     for width in contest.widths:
         floor = options.min_units
@@ -243,7 +247,7 @@ def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
 def _radius(
     ball: Ball, matrix: Tensor, aside: Tensor, contest: Contest, options: Options, progress: float
 ) -> float | Tensor:
-    """Radius of this round: what zeroes the scheduled share of all units, or the scheduled radius itself."""
+    """Radius of this round: the one that zeroes the scheduled share of all units, or the scheduled radius itself."""
     if contest.sparsity is not None:
         n_dead = round(contest.sparsity * progress * len(aside))
         n_contested = int((~aside).sum())
@@ -253,11 +257,11 @@ def _radius(
 
 
 def _rewind_(model: Model, chosen: Sequence[Width], folder: str) -> None:
-    """Go back to the initial weights, and zero again what is dead."""
+    """Restore the initial weights, and zero the dead units again."""
     dead = {width.name: surgery.dead_units(model.net, width) for width in chosen}
     try:
         model.net.load_state_dict(open_model(Path(folder), model.task).net.state_dict())
     except RuntimeError as error:
-        raise InputError(f"rewind_to: {folder!r} is not of this network; give its initial weights") from error
+        raise InputError(f"rewind_to: {folder!r} does not match this network; give its initial weights") from error
     for width in chosen:
         surgery.zero_units_(model.net, width, dead[width.name])

@@ -29,7 +29,7 @@ class Options(StageOptions):
 def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """Quantize to signed int8 with a scale for each output channel, into a complete folder.
 
-    Where the graph lies in that folder already, as the original does, the new file is ``model-int8.onnx`` beside it.
+    If the graph is already in that folder, as the original's is, the new file is ``model-int8.onnx`` next to it.
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
@@ -52,7 +52,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
 
 
 def _without_shapes(graph: OnnxGraph) -> onnx.ModelProto:
-    """Read the graph without the shapes noted in it: the quantizer would leave those of the float weights behind."""
+    """Read the graph without its recorded shapes: the quantizer would keep those of the float weights."""
     proto = onnx.load(graph.path)
     proto.graph.ClearField("value_info")
     return proto

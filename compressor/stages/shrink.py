@@ -1,4 +1,4 @@
-"""Remove dead units from the layers, and prove at each width that can be cut exactly that no output changed."""
+"""Remove dead units from the layers, and prove for each exact cut that no output changed."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -32,7 +32,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     units = {width.name: torch.arange(width.size) for width in model.widths()}
     left = dict(units)
     errors: dict[bool, float] = {True: 0.0, False: 0.0}
-    while cuts := _next_cuts(model, options):  # again after each: a unit that reads dead ones only dies with them
+    while cuts := _next_cuts(model, options):  # repeated: a unit that reads only dead ones dies with them
         is_exact = cuts[0][0].exact
         errors[is_exact] = max(errors[is_exact], _cut_(model, cuts, probe))
         for width, keep in cuts:
@@ -52,7 +52,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 
 def _next_cuts(model: Model, options: Options) -> list[tuple[Width, Tensor]]:
-    """Give the first kind of widths with dead units, each with the units to keep; nothing where none is dead."""
+    """Return the first kind of widths with dead units, each with the units to keep; empty if none is dead."""
     kinds: dict[tuple[str, bool], list[tuple[Width, Tensor]]] = {}
     for width in model.widths():
         keep = _kept(width, surgery.dead_units(model.net, width), options)
@@ -62,9 +62,9 @@ def _next_cuts(model: Model, options: Options) -> list[tuple[Width, Tensor]]:
 
 
 def _cut_(model: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, Tensor]) -> float:
-    """Remove the other units of widths of one kind, and give the relative error of the outputs.
+    """Remove the other units of widths of one kind, and return the relative error of the outputs.
 
-    Where removal is exact, the outputs are proved equal; if they are not, the widths are cut one by one on a copy, so
+    If removal is exact, the outputs are proved equal; if they are not, the widths are cut one by one on a copy, so
     that the error names one of them.
     """
     before, uncut = outputs_of(model)(probe), model.copy() if len(cuts) > 1 else None
@@ -86,18 +86,18 @@ def _cut_(model: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, T
 def _cut_one_by_one_(
     model: Model, uncut: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, Tensor]
 ) -> float:
-    """Cut the copy instead, a width at a time, with a proof of each."""
+    """Cut the copy instead, one width at a time, with a proof for each."""
     model.net = uncut.net
     keeps = {width.name: keep for width, keep in cuts}
-    found = []
+    errors = []
     for name, keep in keeps.items():
         width = next(width for width in model.widths() if width.name == name)  # a cut moves entries of other widths
-        found.append(_cut_(model, [(width, keep)], probe))
-    return max(found)
+        errors.append(_cut_(model, [(width, keep)], probe))
+    return max(errors)
 
 
 def _kept(width: Width, dead: Tensor, options: Options) -> Tensor:
-    """Mask of the units that stay: the live ones, and as many dead ones as round the width up."""
+    """Mask of the units to keep: the live ones, and enough dead ones to round the width up."""
     n_live = int((~dead).sum())
     if n_live == 0 and not options.allow_empty:
         raise NumericsError(

@@ -1,4 +1,4 @@
-"""Cut units out of a network: find them dead, fold what they emit, remove them, and prove that nothing changed."""
+"""Cut units out of a network: find dead ones, fold the constants they emit, remove them, and prove equal outputs."""
 
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_

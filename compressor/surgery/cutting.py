@@ -1,4 +1,4 @@
-"""Give the layers of widths smaller parameters, without the entries of the units that go."""
+"""Replace the parameters of a width's layers by smaller ones, without the entries of the removed units."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from compressor.surgery.widths import Width
 
 
 def cut_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]]) -> None:
-    """Remove the units where the mask beside a width is false; all widths describe the network before the cut."""
+    """Remove the units where a width's mask is false; all widths describe the network before the cut."""
     emptied = [name for width, mask in cuts if width.size and not mask.any() for name in _emptied(net, width)]
     smaller = _smaller(net, cuts)
     for module in net.modules():
@@ -20,26 +20,26 @@ def cut_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]]) -> None:
         for name, tensor in tensors:
             if tensor in smaller:
                 setattr(module, name, smaller[tensor])
-                layers.tell_(module)
+                layers.update_sizes_(module)
     for name in emptied:
         net.set_submodule(name, Constant(net.get_submodule(name)))
 
 
 def _emptied(net: nn.Module, width: Width) -> list[str]:
-    """Name the consumers that read nothing else; a convolution among them is refused."""
-    found = []
+    """List the consumers that read nothing else; a convolution among them is refused."""
+    names = []
     for cut in width.consumers:
         weight = layers.slots(net, width, cut)[0]
         n_entries = cut.repeat * width.size * cut.block
         if n_entries and weight.tensor.shape[weight.axis] == n_entries:
             if not isinstance(weight.owner, nn.Linear | Conv1D):
-                raise ValueError(f"{width.name}: {cut.module!r} would read nothing any more; keep a unit")
-            found.append(cut.module)
-    return found
+                raise ValueError(f"{width.name}: {cut.module!r} would have no inputs left; keep a unit")
+            names.append(cut.module)
+    return names
 
 
 def _smaller(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]]) -> dict[Tensor, Tensor]:
-    """Map each tensor of the widths to what the cut leaves of it; one that layers share is cut once."""
+    """Map each tensor of the widths to its entries after the cut; one that layers share is cut once."""
     kept: dict[tuple[Tensor, int], Tensor] = {}
     for width, mask in cuts:
         for cut in width.everywhere:

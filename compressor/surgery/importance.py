@@ -1,4 +1,4 @@
-"""How much each unit of a width matters: its activation's scale, or a first-order estimate of the loss without it."""
+"""Importance of each unit of a width: its mean activation, or a first-order estimate of the loss without it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def no_scores(widths: Iterable[Width]) -> Scores:
 def add_taylor_(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> None:
     """Add the first-order change of the loss if a unit were zeroed, |sum w dL/dw| over the weights that read it.
 
-    The sum equals activation x gradient summed over the batch, so no activation needs to be caught
+    The sum equals activation x gradient summed over the batch, so no activation needs to be recorded
     (Molchanov et al. 2019, arXiv:1906.10771). Gradients must be those of one step.
     """
     for width in widths:
@@ -36,7 +36,7 @@ def add_taylor_(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> None
 
 @contextmanager
 def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) -> Iterator[None]:
-    """While open, add the mean magnitude of what the first consumer of each unit reads."""
+    """While open, add the mean magnitude of each unit's output, as its first consumer reads it."""
     handles = []
     for width in widths:
         cut = width.consumers[0]
@@ -53,8 +53,8 @@ def adding_activations(scores: Scores, net: nn.Module, widths: Iterable[Width]) 
             handle.remove()
 
 
-def is_known(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:
-    """Tell whether anything was accumulated for these widths: in a dry walk, nothing is."""
+def has_scores(scores: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:
+    """Whether anything was accumulated for these widths; nothing is in a dry run."""
     return any(bool(scores[f"importance.{width.name}"].any()) for width in widths)
 
 

@@ -1,4 +1,4 @@
-"""The layers that can be cut: which of their tensors a cut takes, along which axis, and what they are told after it."""
+"""The layers that can be cut: the tensors and axes that a cut takes, and the sizes to update after it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,10 +15,10 @@ Role = Literal["writes", "reads", "carries"]
 
 
 class Constant(nn.Module):
-    """What is left of a linear layer that reads no unit any more: its bias, at every position.
+    """A linear layer that no longer reads any unit: its bias, at every position.
 
-    An empty product would compute the same, but its empty inputs would be exported with it, and onnxruntime 1.31 dies
-    of an attention without heads. The layer's parameters keep their names, so that a checkpoint keeps its keys.
+    An empty product would compute the same, but its empty inputs would be exported with it, and onnxruntime 1.31
+    crashes on an attention without heads. The parameters keep their names, so that a checkpoint keeps its keys.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -29,13 +29,13 @@ class Constant(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
-        emitted: Tensor = self.weight.sum(dim=self.in_axis) if self.bias is None else self.bias  # of nothing: zero
-        return emitted.expand(*inputs.shape[:-1], -1).clone()  # torch 2.13 trips over a view of a parameter in no_grad
+        emitted: Tensor = self.weight.sum(dim=self.in_axis) if self.bias is None else self.bias  # an empty sum: zero
+        return emitted.expand(*inputs.shape[:-1], -1).clone()  # torch 2.13 fails on a view of a parameter in no_grad
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A tensor of a layer, and the axis of it that a cut takes."""
+    """A tensor of a layer, and the axis along which it is cut."""
 
     owner: nn.Module
     name: str
@@ -43,9 +43,9 @@ class Slot:
 
     @property
     def tensor(self) -> Tensor:
-        """The tensor as it is now."""
-        found: Tensor = getattr(self.owner, self.name)
-        return found
+        """The tensor in its current state."""
+        tensor: Tensor = getattr(self.owner, self.name)
+        return tensor
 
     def units(self, width: Width, cut: Cut) -> Tensor:
         """View the entries of a cut as (unit, repeat, block, the other dimensions)."""
@@ -54,12 +54,12 @@ class Slot:
 
 def by_unit(entries: Tensor, width: Width, cut: Cut) -> Tensor:
     """View the entries of a cut, which index the first axis, as (unit, repeat, block, the other dimensions)."""
-    mine = entries.narrow(0, cut.offset, cut.repeat * width.size * cut.block)
-    return mine.view(cut.repeat, width.size, cut.block, *entries.shape[1:]).transpose(0, 1)
+    own = entries.narrow(0, cut.offset, cut.repeat * width.size * cut.block)
+    return own.view(cut.repeat, width.size, cut.block, *entries.shape[1:]).transpose(0, 1)
 
 
 def slots(net: nn.Module, width: Width, cut: Cut) -> list[Slot]:
-    """Tensors of a cut, the weight first; ValueError when the declaration does not fit the network."""
+    """Tensors of a cut, the weight first; ValueError if the declaration does not fit the network."""
     owner, axes = _look_up(net, width, cut)
     found = [Slot(owner, name, axis) for name, axis in axes.items() if getattr(owner, name) is not None]
     end = cut.offset + cut.repeat * width.size * cut.block
@@ -76,7 +76,7 @@ def weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
 
 
 def shifts(net: nn.Module, width: Width, cut: Cut) -> list[Tensor]:
-    """View the biases of a cut as (unit, repeat, block); none where it has none."""
+    """View the biases of a cut as (unit, repeat, block); an empty list if it has none."""
     return [slot.units(width, cut) for slot in slots(net, width, cut) if slot.name == "bias"]
 
 
@@ -86,32 +86,32 @@ def layer_of(net: nn.Module, width: Width, cut: Cut) -> Any:
 
 
 def unit_axis(layer: nn.Module) -> int:
-    """Axis of a layer's inputs that its `in` side reads."""
+    """Axis of a layer's inputs that indexes the units it reads."""
     return 1 if isinstance(layer, _CONVOLUTIONS) else -1
 
 
 def can_take_constants(layer: nn.Module) -> bool:
-    """Tell whether a constant input is the same at every position: zero padding makes another one of the borders."""
+    """Whether a constant input is the same at every position: zero padding changes it at the borders."""
     if not isinstance(layer, _CONVOLUTIONS):
         return True
-    is_plain = type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward)  # others may pad before they convolve
+    is_plain = type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward)  # subclasses may pad before they convolve
     return is_plain and layer.padding in ("valid", (0,), (0, 0))
 
 
 def has_new_bias(layer: nn.Module) -> bool:
-    """Tell whether the layer got its bias from `add_bias_`."""
+    """Whether the layer got its bias from `add_bias_`."""
     return bool(marked(layer, "_compressor_new_bias"))
 
 
 def add_bias_(layer: Any) -> None:
-    """Give a layer that was built without a bias one of zeros."""
+    """Add a bias of zeros to a layer that was built without one."""
     n_out = layer.weight.shape[axes(layer, "out")["weight"]]
     layer.bias = nn.Parameter(layer.weight.new_zeros(n_out), requires_grad=layer.weight.requires_grad)
     mark_(layer, "_compressor_new_bias", True)
 
 
-def tell_(layer: nn.Module) -> None:
-    """Bring the numbers that a layer keeps about its shape up to date after a cut."""
+def update_sizes_(layer: nn.Module) -> None:
+    """Update the numbers that a layer keeps about its shape, after a cut."""
     match layer:
         case nn.Linear():
             layer.out_features, layer.in_features = layer.weight.shape
@@ -119,7 +119,7 @@ def tell_(layer: nn.Module) -> None:
             layer.nx, layer.nf = layer.weight.shape
         case nn.Conv1d() | nn.Conv2d():
             n_out, n_in = layer.weight.shape[:2]
-            if layer.groups > 1 and n_out != layer.out_channels:  # groups go whole
+            if layer.groups > 1 and n_out != layer.out_channels:  # groups are removed whole
                 layer.groups = n_out // (layer.out_channels // layer.groups)
             layer.out_channels, layer.in_channels = n_out, n_in * layer.groups
         case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -133,23 +133,24 @@ def tell_(layer: nn.Module) -> None:
 
 
 def _look_up(net: nn.Module, width: Width, cut: Cut) -> tuple[nn.Module, dict[str, int]]:
-    """Find what owns the tensors of a cut, and the axis of each."""
+    """Find the module that owns the tensors of a cut, and the axis of each."""
     parent, _, name = cut.module.rpartition(".")
     try:
         owner = net.get_submodule(parent)
-        found = getattr(owner, name)
+        target = getattr(owner, name)
     except AttributeError as error:
         raise ValueError(f"{width.name}: there is no module {cut.module!r}") from error
-    if isinstance(found, Tensor) and cut.side == "out":
-        return owner, {name: found.ndim - 1}
-    taken = axes(found, cut.side)
+    if isinstance(target, Tensor) and cut.side == "out":
+        return owner, {name: target.ndim - 1}
+    taken = axes(target, cut.side)
     if not taken:
-        raise ValueError(f"{width.name}: {cut.module!r} is a {type(found).__name__}; its {cut.side} side cannot be cut")
-    return found, taken
+        kind = type(target).__name__
+        raise ValueError(f"{width.name}: {cut.module!r} is a {kind}; its {cut.side} side cannot be cut")
+    return target, taken
 
 
 def role(layer: nn.Module, name: str, axis: int) -> Role | None:
-    """Tell what a layer does with units that lie along an axis of one of its tensors; None where no cut takes it."""
+    """Role of a layer for units along an axis of one of its tensors; None if that axis cannot be cut."""
     if axes(layer, "in").get(name) == axis:
         return "reads"
     if axes(layer, "out").get(name) != axis:
@@ -159,7 +160,7 @@ def role(layer: nn.Module, name: str, axis: int) -> Role | None:
 
 
 def axes(layer: Any, side: str) -> dict[str, int]:
-    """Axis of each tensor that belongs to a side of a layer; nothing where it cannot be cut."""
+    """Axis of each tensor that belongs to a side of a layer; empty if that side cannot be cut."""
     out: dict[str, int]
     match layer:
         case Constant():
@@ -170,7 +171,7 @@ def axes(layer: Any, side: str) -> dict[str, int]:
             out, into = {"weight": 0, "bias": 0}, {"weight": 1}
         case nn.Conv1d() | nn.Conv2d() if layer.groups == 1:
             out, into = {"weight": 0, "bias": 0}, {"weight": 1}
-        case nn.Conv1d() | nn.Conv2d():  # the inputs of a group go with its outputs
+        case nn.Conv1d() | nn.Conv2d():  # the inputs of a group are cut with its outputs
             out, into = {"weight": 0, "bias": 0}, {}
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             out, into = dict.fromkeys(("weight", "bias", *_STATISTICS), 0), {}
@@ -184,6 +185,6 @@ def axes(layer: Any, side: str) -> dict[str, int]:
 
 
 def _is_norm(layer: Any) -> bool:
-    """Tell a normalisation that has one weight for each unit by its type's name: transformers has many of its own."""
+    """Recognise a normalisation with one weight per unit by its type's name, as transformers has many of its own."""
     is_named = isinstance(layer, nn.LayerNorm | nn.GroupNorm) or type(layer).__name__.endswith("Norm")
     return is_named and isinstance(getattr(layer, "weight", None), Tensor) and layer.weight.ndim == 1

@@ -1,4 +1,4 @@
-"""Remove units: fold what they emit, cut the layers, and prove that nothing changed."""
+"""Remove units: fold the constants they emit, cut the layers, and prove that nothing changed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +15,8 @@ from compressor.surgery.widths import Cut, Family, Width
 def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None) -> None:
     """Remove all units but ``keep``: fold the constants they emit into the consumers' biases, then cut the layers.
 
-    The outputs do not change when every removed unit is dead. A live one is cut as well, with whatever it
-    contributed; `prove_equal` tells.
+    The outputs do not change if every removed unit is dead. A live one is cut as well, along with its contribution
+    to the outputs; `prove_equal` detects this.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
     width : Width
         The width to cut; its ``size`` describes the network before the cut.
     keep : Tensor, int64 indices or a bool mask of shape (width.size,)
-        Units that stay, in their present order.
+        Units to keep; their order does not change.
     example : mapping of Tensor, Tensor, or sequence of Tensor, optional
         Keyword arguments, the only positional argument, or all positional arguments of one forward call; needed if a
         constant must be folded.
@@ -53,9 +53,9 @@ def shrink_(net: nn.Module, width: Width, keep: Tensor, example: Example | None)
 
 
 def shrink_all_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]], example: Example | None) -> None:
-    """Remove units of several widths as `shrink_` does of one, with a single forward call for all constants.
+    """Remove units of several widths as `shrink_` does for one, with a single forward call for all constants.
 
-    ``cuts`` holds each width with the units that stay; all widths describe the network before the cut, and no
+    ``cuts`` lists each width with the units to keep; all widths describe the network before the cut, and no
     entry of a layer may belong to two of them on the same side.
     """
     masks = [(width, _mask(width, keep)) for width, keep in cuts]
@@ -64,31 +64,31 @@ def shrink_all_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]], example: E
 
 
 def resize_(net: nn.Module, arch: Family, widths: Mapping[str, int], biases: Sequence[str] = ()) -> None:
-    """Cut a freshly built network to recorded unit counts: the first units of each width stay, nothing is folded.
+    """Cut a newly built network to recorded unit counts: the first units of each width stay, nothing is folded.
 
-    The layers named in ``biases`` get one. Meant for a constructor whose weights are loaded afterwards; works on the
+    The layers named in ``biases`` get a bias. Meant for a constructor whose weights are loaded afterwards; works on the
     meta device.
     """
     for name in biases:
         layers.add_bias_(net.get_submodule(name))
     for name, n_units in widths.items():
-        known = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
-        if name not in known:
-            raise ValueError(f"no width {name!r}; there are {', '.join(known) or 'none'}")
-        if not 0 <= n_units <= known[name].size:
-            raise ValueError(f"{name}: cannot have {n_units} units, the network has {known[name].size}")
-        if n_units < known[name].size:
-            cut_(net, [(known[name], _mask(known[name], torch.arange(n_units, device="cpu")))])
-            arch.resized_(net, known[name], n_units)
+        current = {width.name: width for width in arch.widths(net)}  # again: a cut moves the entries of other widths
+        if name not in current:
+            raise ValueError(f"no width {name!r}; there are {', '.join(current) or 'none'}")
+        if not 0 <= n_units <= current[name].size:
+            raise ValueError(f"{name}: cannot have {n_units} units, the network has {current[name].size}")
+        if n_units < current[name].size:
+            cut_(net, [(current[name], _mask(current[name], torch.arange(n_units, device="cpu")))])
+            arch.resized_(net, current[name], n_units)
 
 
 def empty_(net: nn.Module, width: Width) -> None:
-    """Remove all units of a width whose consumers read nothing of it any more, so that there is nothing to fold."""
+    """Remove all units of a width that its consumers no longer read, so that there is nothing to fold."""
     cut_(net, [(width, torch.zeros(width.size, dtype=torch.bool, device="cpu"))])
 
 
 def new_biases(net: nn.Module) -> list[str]:
-    """Name the layers that got a bias to take a constant."""
+    """List the layers that got a bias to take a constant."""
     return [name for name, module in net.named_modules() if layers.has_new_bias(module)]
 
 
@@ -107,7 +107,7 @@ def column_sparsity(net: nn.Module, widths: Sequence[Width]) -> float:
 def prove_equal(before: Tensor, after: Tensor, name: str, rtol: float = 1e-5) -> None:
     """Raise `NumericsError`, naming the width, unless the outputs agree to ``rtol`` of their largest magnitude."""
     error, largest = float((after - before).abs().max()), float(before.abs().max())
-    if not error <= rtol * largest:  # NaN is no agreement
+    if not error <= rtol * largest:  # also raises on NaN
         raise NumericsError(
             f"{name}: removing units changed the outputs by {error:.1e} where they reach {largest:.1e}, "
             f"more than {rtol:.0e} of it; check that they were dead and that the width names every layer they touch"
@@ -126,14 +126,14 @@ def _mask(width: Width, keep: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _fold_(net: nn.Module, masks: Sequence[tuple[Width, Tensor]], example: Example | None) -> None:
-    """Add what the removed units emit, where it is constant and read, to the consumers' biases."""
+    """Add the constants that removed units emit, if a consumer reads them, to the consumers' biases."""
     readers = []
     for width, mask in masks:
         units = foldable_units(net, width)
         units &= ~mask.to(units.device)
         if units.any() and example is None:
             n_units = int(units.sum())
-            raise ValueError(f"{width.name}: {n_units} removed units emit constants; give an example to see them")
+            raise ValueError(f"{width.name}: {n_units} removed units emit constants; pass an example to record them")
         readers += [(width, cut, units) for cut in width.consumers if units.any()]
     if not readers or example is None:
         return
@@ -149,7 +149,7 @@ def _fold_(net: nn.Module, masks: Sequence[tuple[Width, Tensor]], example: Examp
 
 
 def _shift(net: nn.Module, width: Width, cut: Cut, units: Tensor, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
-    """Sum what a consumer makes of the constants of the folded units."""
+    """Sum the constants of the folded units, each times the weights with which a consumer reads it."""
     emitted = emissions(net, width, cut, inputs)[units].double().flatten()
     weights = layers.weights(net, width, cut)[units].double().flatten(0, 2)  # (entries, outputs, kernel)
     shift = torch.tensordot(emitted, weights, dims=1).flatten(1).sum(1) if weights.ndim > 2 else emitted @ weights

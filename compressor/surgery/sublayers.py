@@ -49,7 +49,7 @@ def groups(
     span: int,
     offsets: tuple[int, int, int] = (0, 0, 0),
 ) -> list[Width]:
-    """Key-value groups of an attention; then its query heads, of which ``n_sharing`` share a group, one of every group.
+    """Key-value groups of an attention, and its query heads: ``n_sharing`` per group, cut from all groups at once.
 
     In a fused layer ``offsets`` are the first rows of query, key and value.
     """
@@ -82,7 +82,7 @@ def groups(
 def head_dims(
     net: nn.Module, layer: str, query: str, key: str, value: str, output: str, span: int, what: str = "head_dims"
 ) -> Width:
-    """Dimensions that all heads of an attention have; not where positions rotate pairs of them."""
+    """Dimensions shared by all heads of an attention; not for heads whose positions rotate pairs of them."""
     n_heads = _n_out(net, query) // span
     return Width(
         f"{layer}.{what}",
@@ -125,10 +125,10 @@ def residual(
 def streams(
     net: nn.Module, entry: Sequence[list[str]], projection: str | None, inner: Sequence[list[str]]
 ) -> list[Width]:
-    """List the residual width; and that of the embeddings, where a projection stands between the two.
+    """List the residual width, and that of the embeddings if there is a projection between the two.
 
-    ``entry`` holds the producers, the carriers and the consumers of the embeddings, a table first, ``inner`` those of
-    the sum.
+    ``entry`` contains the producers, carriers and consumers of the embeddings, a table first, ``inner`` those of the
+    sum.
     """
     table: Any = net.get_submodule(entry[0][0])
     if projection is None:
@@ -172,30 +172,30 @@ def named(net: nn.Module, *names: str) -> list[str]:
 def number_slots_(attentions: Sequence[Any], n_heads: Sequence[int], types: Sequence[str] | None = None) -> None:
     """Assign attentions their slots in a cache of keys and values, those without heads last of their type.
 
-    transformers 5 reads the length of a dynamic cache from its first slot, and takes it for unused while it is empty.
-    ``types`` are those of the slots, where they differ: a sliding window stays one.
+    transformers 5 reads the length of a dynamic cache from its first slot, and treats it as unused while it is empty.
+    ``types`` are the types of the slots if they differ: a sliding window keeps a slot of its type.
     """
     types = types or [""] * len(attentions)
     for kind in set(types):
-        slots = [slot for slot, each in enumerate(types) if each == kind]
+        slots = [slot for slot, type_ in enumerate(types) if type_ == kind]
         for slot, index in zip(slots, sorted(slots, key=lambda slot: n_heads[slot] == 0), strict=True):
             attentions[index].layer_idx = slot
 
 
 def body(net: nn.Module) -> str:
-    """Path of the network without its head, to put before the paths of its layers."""
+    """Prefix of the paths of the layers of the network without its head."""
     return "" if net.base_model is net else f"{net.base_model_prefix}."
 
 
 def head(net: nn.Module) -> list[str]:
-    """Paths of the layers outside the body, for heads that are one layer on each output of it."""
+    """Paths of the layers outside the body, for heads with one layer per output of the body."""
     at = body(net)
     is_layer = {name: isinstance(module, nn.Linear | nn.Conv2d) for name, module in net.named_modules()}
     return [name for name in is_layer if is_layer[name] and at and not name.startswith(at)]
 
 
 def present(net: nn.Module, *paths: str) -> list[str]:
-    """Pick the paths that lead to a layer with weights: heads differ in what they are made of."""
+    """Select the paths of layers that exist and have weights: heads consist of different layers."""
     modules = dict(net.named_modules())
     return [path for path in paths if hasattr(modules.get(path), "weight")]
 

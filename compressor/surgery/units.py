@@ -1,4 +1,4 @@
-"""Units of a network, as its weights show them: read, zeroed, found dead, and what they emit."""
+"""Units of a network in its weights: read them, zero them, find dead ones, and record the constants they emit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,13 +24,13 @@ def forward(net: nn.Module, example: Example) -> Any:
 def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
     """Gather the weights of a width as a matrix with one column per unit.
 
-    Column k holds every weight (biases left out) that writes unit k, reads it, or both: the matrix that a ball's
+    Column k contains every weight (without biases) that writes unit k, reads it, or both: the matrix that a ball's
     ``project`` takes, so that a column it zeroes is a unit that `shrink_` can remove.
 
     Parameters
     ----------
     net : nn.Module
-        The network that the width was found in.
+        The network that has the width.
     width : Width
         One of its widths.
     side : {"producer", "consumer", "both"}
@@ -44,7 +44,7 @@ def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
     Raises
     ------
     ValueError
-        If the width has no layer on that side, names a layer that is not there, or is wider than one of its layers.
+        If the width has no layer on that side, names a layer that does not exist, or is wider than one of its layers.
     """
     cuts = width.cuts(side)
     if not cuts:
@@ -54,7 +54,7 @@ def columns(net: nn.Module, width: Width, side: Side = "both") -> Tensor:
 
 @torch.no_grad()
 def write_columns_(net: nn.Module, width: Width, matrix: Tensor, side: Side = "both") -> None:
-    """Write the weights of a width from a matrix laid out as `columns` gives it."""
+    """Write the weights of a width from a matrix with the layout of `columns`."""
     views = [layers.weights(net, width, cut) for cut in width.cuts(side)]
     for view, rows in zip(views, torch.split(matrix, [view.shape[1:].numel() for view in views]), strict=True):
         view.copy_(rows.T.reshape(view.shape))
@@ -64,10 +64,10 @@ def write_columns_(net: nn.Module, width: Width, matrix: Tensor, side: Side = "b
 def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both") -> None:
     """Zero the weights of the units where the mask ``units``, shape (width.size,), is true.
 
-    With side ``both`` the producers' biases go as well: the unit then emits what its activation makes of zero. With
-    side ``producer`` they stay, the unit emits a constant, and `shrink_` folds it. Whatever the side, normalisations
-    and depthwise convolutions that carry the units lose their weights and shifts, of a pair of scoring layers the
-    first goes, and where no layer of the width writes the units, their readers do.
+    With side ``both`` the producers' biases are zeroed too: the unit then emits its activation of zero. With side
+    ``producer`` they stay, the unit emits a constant, and `shrink_` folds it. With any side, the weights and shifts of
+    normalisations and depthwise convolutions that carry the units are zeroed, and of a pair of scoring layers the
+    first; if no layer of the width writes the units, their consumers are zeroed.
     """
     for cut in width.cuts(side if _writers(width) else "both"):
         layers.weights(net, width, cut)[units] = 0
@@ -83,9 +83,9 @@ def zero_units_(net: nn.Module, width: Width, units: Tensor, side: Side = "both"
 def dead_units(net: nn.Module, width: Width) -> Tensor:
     """Find the units that can be removed without changing the outputs.
 
-    A unit is dead when no consumer reads it, or when what it emits does not depend on the input, because all the
-    weights that write it are zero; then `shrink_` folds the constant. Zero query and key rows alone do not count:
-    they make a head look everywhere alike, not at nothing. A dimension of all heads must leave the scores as well.
+    A unit is dead if no consumer reads it, or if its output does not depend on the input, because all the weights
+    that write it are zero; then `shrink_` folds the constant. Zero query and key rows alone do not count: they make a
+    head attend to all positions equally, not to none. A dimension of all heads must also drop out of the scores.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def foldable_units(net: nn.Module, width: Width) -> Tensor:
 def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
     """List the tensors that must stay zero for dead units to stay dead, each with its cut and the units' indices.
 
-    These are the weights that write them, and what is zero already of that which carries or scores them: the units
-    then emit constants at most, which `shrink_` folds, whatever becomes of the weights that read them. Inputs of the
-    network, which nothing writes, are held by the weights that read them.
+    These are the weights that write them, and those entries of carriers and scoring layers that are zero already: the
+    units then emit constants at most, which `shrink_` folds, whatever values the weights that read them take. Inputs
+    of the network, which nothing writes, are held by the weights that read them.
     """
     dead = dead_units(net, width)
     if not dead.any():
@@ -119,31 +119,32 @@ def holds(net: nn.Module, width: Width) -> list[tuple[Slot, Cut, Tensor]]:
 
 
 def constants(net: nn.Module, width: Width, example: Example, reader: Cut | None = None) -> Tensor:
-    """Record what each unit emits, as a consumer sees it at the first position of ``example``.
+    """Record the output of each unit, as a consumer reads it at the first position of ``example``.
 
-    For a unit whose producers have zero weights this is all it ever emits: act(b) of a neuron, the value bias of a
-    head. For any other unit it means nothing.
+    For a unit whose producers have zero weights this is its output for every input: act(b) of a neuron, the value
+    bias of a head. For any other unit it is meaningless.
 
     Parameters
     ----------
     example : mapping of Tensor, Tensor, or sequence of Tensor
         Keyword arguments, the only positional argument, or all positional arguments of one forward call.
     reader : Cut, optional
-        The consumer that looks; the first one by default. Across a residual sum they see different constants.
+        The consumer whose input is recorded; the first one by default. In a residual sum consumers read different
+        constants.
 
     Returns
     -------
     Tensor, shape (width.size, repeat, block)
-        What the consumer's cut reads of each unit.
+        The entries of each unit that the consumer's cut reads.
     """
     cut = reader or width.consumers[0]
     return emissions(net, width, cut, first_inputs(net, [layers.layer_of(net, width, cut)], example))
 
 
 def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example) -> dict[nn.Module, Tensor]:
-    """Record what layers take at the first position of ``example``, each at its first call, in one forward call.
+    """Record the inputs of layers at the first position of ``example``, each at its first call, in one forward call.
 
-    A layer that no input reaches is left out: an attention without heads needs no queries.
+    A layer that is never called is left out: an attention without heads needs no queries.
     """
     seen: dict[nn.Module, Tensor] = {}
 
@@ -155,7 +156,7 @@ def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example)
     hooks = [layer.register_forward_pre_hook(keep) for layer in set(readers)]
     try:
         with torch.no_grad():
-            forward(net.eval(), example)  # dropout would blur a constant
+            forward(net.eval(), example)  # dropout would change a constant
     finally:
         for hook in hooks:
             hook.remove()
@@ -165,7 +166,7 @@ def first_inputs(net: nn.Module, readers: Iterable[nn.Module], example: Example)
 
 
 def emissions(net: nn.Module, width: Width, reader: Cut, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
-    """Pick what a consumer's cut takes of each unit, shape (width.size, repeat, block), out of `first_inputs`."""
+    """Select the entries of each unit, shape (width.size, repeat, block), that a consumer's cut reads."""
     layer = layers.layer_of(net, width, reader)
     if layer not in inputs:
         return layers.weights(net, width, reader).new_zeros(width.size, reader.repeat, reader.block)
@@ -173,7 +174,7 @@ def emissions(net: nn.Module, width: Width, reader: Cut, inputs: Mapping[nn.Modu
 
 
 def _untouched(net: nn.Module, width: Width, cuts: Sequence[Cut]) -> Tensor:
-    """Mask of the units whose weights are zero in all of the layers."""
+    """Mask of the units whose weights are zero in all these layers."""
     return torch.stack([_is_zero(layers.weights(net, width, cut)) for cut in cuts]).all(dim=0)
 
 
@@ -182,32 +183,32 @@ def _is_zero(entries: Tensor) -> Tensor:
 
 
 def _constant(net: nn.Module, width: Width) -> Tensor:
-    """Mask of the units whose emission no input changes; where no layer writes the units they are inputs."""
+    """Mask of the units whose output no input changes; none if no layer writes the units, as they are inputs."""
     if not _writers(width):
         return torch.zeros_like(_untouched(net, width, width.consumers))
     return _untouched(net, width, _writers(width))
 
 
 def _writers(width: Width) -> list[Cut]:
-    """Pick the producers that decide what the units emit."""
+    """List the producers that determine the outputs of the units."""
     return [cut for cut in width.producers if cut.role == "writes"]
 
 
 def _carrying(net: nn.Module, width: Width) -> list[Cut]:
-    """Pick the carriers with a shift of their own, by which a unit would emit something still."""
+    """List the carriers with their own shift, which would keep a unit's output from being zero."""
     return [cut for cut in width.carriers if layers.shifts(net, width, cut)]
 
 
 def _scoring(width: Width) -> list[Cut]:
-    """Pick the layers whose product weighs the units in the scores of an attention."""
+    """List the layers whose product weighs the units in the scores of an attention."""
     return [cut for cut in width.producers if cut.role == "scores"]
 
 
 def _scores(net: nn.Module, width: Width) -> Tensor:
-    """Mask of the units that no scoring layer leaves out: one must, with its bias, for the product to vanish."""
+    """Mask of the units that no scoring layer zeroes: one must, with its bias, for the product to vanish."""
     is_live = torch.zeros(width.size, dtype=torch.bool, device=layers.weights(net, width, width.everywhere[0]).device)
     for index, cut in enumerate(_scoring(width)):
         entries = [layers.weights(net, width, cut), *layers.shifts(net, width, cut)]
-        is_zero = torch.stack([_is_zero(each) for each in entries]).all(dim=0)
+        is_zero = torch.stack([_is_zero(tensor) for tensor in entries]).all(dim=0)
         is_live = ~is_zero if index == 0 else is_live & ~is_zero
     return is_live

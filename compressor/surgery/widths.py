@@ -1,4 +1,4 @@
-"""Widths: dimensions of a network made of removable units, with every layer that each of them couples."""
+"""Widths: dimensions of a network made of removable units, each with all layers that it couples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +18,24 @@ class Cut:
     """The entries of one layer, or of a bare tensor, that belong to a width."""
 
     module: str
-    """Path of a layer; or of a parameter or buffer, whose last axis is cut."""
+    """Path of a layer, or of a parameter or buffer that is cut along its last axis."""
     side: Literal["out", "in"]
     block: int = 1
-    """Neighbouring entries per unit."""
+    """Adjacent entries per unit."""
     offset: int = 0
-    """First entry, in a layer that several widths share."""
+    """Index of the first entry, in a layer that several widths share."""
     repeat: int = 1
     """The entries are laid out as (repeat, unit, block): the dimensions inside heads repeat with every head."""
     role: Literal["writes", "routes", "scores"] = "writes"
-    """What writing means: `routes` only steers where the unit looks, so that zero rows of a query or a key do not make
-    a head constant; `scores` are rows of a query or a key that weigh one dimension of all heads, and one of them must
-    be zero before that dimension can go."""
+    """How a producer acts on the units. `writes`: it computes their values; `routes`: it only determines the positions
+    that a head attends to, so that zero rows of a query or a key do not make the head constant; `scores`: rows of a
+    query or a key that weigh one dimension of all heads, which can be removed only if they are zero in one of the
+    two."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """A dimension of the network made of removable units, with every layer it couples.
+    """A dimension of the network made of removable units, with all layers that it couples.
 
     In ``nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))`` the eight hidden neurons are one width: row k of
     layer 0 writes neuron k, column k of layer 2 reads it, and neither can lose it alone.
@@ -47,14 +48,15 @@ class Width:
     producers: tuple[Cut, ...]
     consumers: tuple[Cut, ...]
     carriers: tuple[Cut, ...] = ()
-    """What the units pass one by one, on its side `out`: normalisations, depthwise convolutions, scales, indices."""
+    """Layers that pass each unit on by itself, all on side `out`: normalisations, depthwise convolutions, scales,
+    indices."""
     exact: bool = True
-    """False where the units pass a normalisation over all of them: without some, the others change."""
+    """False if a normalisation runs over all the units: removing some changes the others."""
     layer: str = ""
-    """The part of the network that the width belongs to, such as ``layer.3``; empty if it belongs to no single one."""
+    """The part of the network that the width belongs to, such as ``layer.3``; empty if to the whole network."""
     crosses: bool = False
-    """Whether the units lie across those of other widths, as a dimension of all heads does: such units are not counted
-    twice, and `select` takes the width only when it is named."""
+    """Whether the units share weights with those of other widths, as a dimension of all heads does: such units are not
+    counted twice, and `select` takes the width only if it is named."""
 
     def __post_init__(self) -> None:
         if self.layer and not self.name.startswith(f"{self.layer}."):
@@ -62,7 +64,7 @@ class Width:
 
     @property
     def what(self) -> str:
-        """What the units are within their layer: ``ffn``, ``heads``, ``residual`` and so on."""
+        """Name of the units within their layer: ``ffn``, ``heads``, ``residual`` and so on."""
         return self.name.removeprefix(f"{self.layer}.") if self.layer else self.name
 
     def cuts(self, side: Side) -> tuple[Cut, ...]:
@@ -71,20 +73,20 @@ class Width:
 
     @property
     def everywhere(self) -> tuple[Cut, ...]:
-        """All that shrinks with the width."""
+        """All cuts that shrink with the width."""
         return self.producers + self.carriers + self.consumers
 
 
 class Family(Protocol):
-    """What the surgery asks of a file in `compressor.archs`."""
+    """The functions that surgery needs from a file in `compressor.archs`."""
 
     def widths(self, net: nn.Module) -> list[Width]:
-        """Every width that can be cut, at its present size, in an order that does not depend on the sizes."""
+        """Every width that can be cut, at its current size, in an order that does not depend on the sizes."""
 
     def resized_(self, net: nn.Module, width: Width, n_units: int) -> None:
         """Update the numbers that the network's own code keeps, such as a head count, after a cut to ``n_units``.
 
-        ``width`` describes the network before the cut. Layers of torch are up to date already.
+        ``width`` describes the network before the cut. Layers of torch are already updated.
         """
 
 
@@ -92,7 +94,7 @@ def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
     """Widths whose name matches any of the shell-style patterns, in their own order; a pattern without a match raises.
 
     A width that crosses others matches only a pattern that contains its `what`: ``layer.0.*`` selects the heads and the
-    neurons of a layer, not the dimensions that lie across its heads.
+    neurons of a layer, but not the dimensions of all its heads.
     """
     for pattern in patterns:
         if not is_match(widths, pattern):

@@ -1,4 +1,4 @@
-"""Tasks, a file for each: what a network of the task is called, reads, answers, learns and is judged by."""
+"""Tasks, one file each: the class name, inputs, outputs, loss and metrics of its networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,43 +13,43 @@ from compressor.tasks import _names
 
 
 class TaskFile(Protocol):
-    """A file of this folder; its name with hyphens is the task's.
+    """A file of this folder; its name, with hyphens, is that of the task.
 
-    A task that optimum has no auto class for brings one: ``auto_class() -> type``.
+    If optimum has no auto class for the task, the file defines one: ``auto_class() -> type``.
     """
 
     HEAD: str
     """End of the name of a network's class, such as `ForSequenceClassification`."""
     INPUTS: Inputs
-    """What the network reads."""
+    """Kind of input of the network."""
     OUTPUT_NAMES: tuple[str, ...]
-    """What is proved, compared and exported, as far as a network gives it; the first is what is judged."""
+    """Outputs that are proved equal, compared and exported, if a network has them; metrics are of the first."""
     SCORE: str
-    """Name of the metric that is judged."""
+    """Name of the main metric."""
 
     OPTIMUM: str
-    """Name of optimum's class that opens an exported folder; empty where there is none."""
+    """Name of optimum's class that opens an exported folder; empty if there is none."""
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-        """Give the loss of a network's outputs for a batch; ``weight`` is that of the labels."""
+        """Return the loss of a network's outputs for a batch; ``weight`` is that of the labels."""
 
     def metrics(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Judge the answers to a whole split."""
+        """Compute the metrics of the logits for a whole split."""
 
     def snippet(self, file: str) -> str:
-        """Write how the exported file is used, for the model card."""
+        """Return code that runs the exported file, for the model card."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network does, with the words and the preprocessing that belong to it."""
+    """The task of a network, with its labels and its preprocessing."""
 
     name: str
     labels: tuple[str, ...]
     processor: Any
     """Tokenizer or image processor; None for a table."""
     input_names: tuple[str, ...]
-    """In the order of `Inputs.NAMES`, as far as they are taken."""
+    """Inputs that the network takes, in the order of `Inputs.NAMES`."""
     features: tuple[str, ...] = ()
     """Names of the numbers in a row of a table, in order."""
     is_double: bool = False
@@ -62,23 +62,23 @@ class Task:
 
     @property
     def inputs(self) -> Inputs:
-        """What the network reads."""
+        """Kind of input of the network."""
         return self.file.INPUTS
 
 
 @cache
 def task_files() -> Mapping[str, TaskFile]:
-    """Give every task by its name."""
+    """Return the file of every task by its name."""
     from compressor import tasks
 
     return {name.replace("_", "-"): file for name, file in discover(tasks, TaskFile).items()}
 
 
-def known(name: str) -> str:
-    """Give the name of a task by any of its names, such as `sentiment-analysis`; ValueError names those there are."""
+def usual_name(name: str) -> str:
+    """Return the usual name of a task, given any of its names; ValueError lists the tasks for an unknown name."""
     if name in task_files():
         return name
-    if (usual := _names.canonical(name)) in task_files():
+    if (usual := _names.canonical(name)) in task_files():  # such as text-classification for sentiment-analysis
         return usual
     near = _names.nearest(name, task_files())
     hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(task_files())}"
@@ -86,16 +86,16 @@ def known(name: str) -> str:
 
 
 def task_file(name: str) -> TaskFile:
-    """Give the file of a task."""
+    """Return the file of a task."""
     return task_files()[name]
 
 
 def auto_class(name: str) -> Any:
-    """Give transformers' way from a config to the network: the task's own, or that of optimum's table."""
+    """Return the auto class of a task: its own, or the one in optimum's table."""
     own = getattr(task_file(name), "auto_class", None)
     return own() if own else _names.auto_class(name)
 
 
 def inputs_of(main_input_name: str) -> Inputs:
-    """Give what a network reads whose task is not known, by the name of its main input."""
+    """Return the kind of input of a network by the name of its main input, without knowing its task."""
     return next(file.INPUTS for file in task_files().values() if main_input_name in file.INPUTS.NAMES)

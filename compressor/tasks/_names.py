@@ -1,4 +1,4 @@
-"""Names of tasks by optimum's tables: one name for each, its auto class, and the task of a checkpoint."""
+"""Names of tasks by optimum's tables: the usual name, its auto class, and the task of a checkpoint."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 OURS = "tabular-"
-"""Start of the names of tasks that only this package knows; they are left as they are."""
+"""Start of the names of tasks that only this package has; they are left unchanged."""
 
 _ALIASES = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
-"""Other names of transformers' pipelines, as far as optimum lacks them; importing `transformers.pipelines` is slow."""
+"""Other names of transformers' pipelines that optimum lacks; importing `transformers.pipelines` is slow."""
 
 
 def canonical(name: str) -> str:
-    """Give the one name of a task that several are in use for; a name that nobody knows comes back unchanged.
+    """Return the usual name of a task, given any of its names; an unknown name is returned unchanged.
 
     Examples
     --------
@@ -24,24 +24,24 @@ def canonical(name: str) -> str:
     """
     if name.startswith(OURS):
         return name
-    found: str = _tasks_manager().map_from_synonym(_ALIASES.get(name, name))
-    return found
+    usual: str = _tasks_manager().map_from_synonym(_ALIASES.get(name, name))
+    return usual
 
 
 def auto_class(task: str, model_type: str = "") -> type:
-    """Give transformers' auto class for a task.
+    """Return transformers' auto class for a task.
 
     Parameters
     ----------
     task : str
-        Any name that `canonical` knows.
+        Any name that `canonical` accepts.
     model_type : str, optional
-        Of the config. Needed where a task has several auto classes, such as ``automatic-speech-recognition``.
+        That of the config. Needed if a task has several auto classes, such as ``automatic-speech-recognition``.
 
     Raises
     ------
     ValueError
-        If optimum knows no such task, or no auto class of it fits the model type.
+        If optimum has no such task, or none of its auto classes fits the model type.
 
     Examples
     --------
@@ -50,38 +50,38 @@ def auto_class(task: str, model_type: str = "") -> type:
     """
     manager = _tasks_manager()
     try:  # "" instead of optimum's own default None: with that it guesses, and prints a warning
-        found: type = manager.get_model_class_for_task(canonical(task), model_type=model_type)
+        auto: type = manager.get_model_class_for_task(canonical(task), model_type=model_type)
     except KeyError:
         near = nearest(task, manager.get_all_tasks())
         hint = f"did you mean {near!r}?" if near else "see the keys of optimum's TasksManager"
         raise ValueError(f"task: no auto class is known for {task!r}; {hint}") from None
     except ValueError as error:
         raise ValueError(f"task: no auto class for {task!r} takes model type {model_type!r}; name another") from error
-    return found
+    return auto
 
 
 def inferred(config: "PreTrainedConfig") -> str | None:
-    """Give the task of a checkpoint by the network that its config names; None if optimum knows no such network.
+    """Return the task of a checkpoint from the class that its config names; None if optimum does not list the class.
 
-    Nothing is loaded or looked up on the Hub. Where a network stands for several tasks, the first in optimum's table
-    is taken, but text-to-text for a network of encoder and decoder: BART's fills masks as well.
+    Nothing is loaded or looked up on the Hub. If a class serves several tasks, the first in optimum's table is taken,
+    except that an encoder-decoder is text-to-text: BART's class fills masks as well.
     """
     tables: dict[str, dict[str, Any]] = _tasks_manager()._TRANSFORMERS_TASKS_TO_MODEL_MAPPINGS
     named = set(config.architectures or ())
-    found = [task for task, nets in tables.items() if named.intersection(_several(nets.get(config.model_type)))]
-    if config.is_encoder_decoder and "text2text-generation" in found:
+    tasks = [task for task, nets in tables.items() if named.intersection(_several(nets.get(config.model_type)))]
+    if config.is_encoder_decoder and "text2text-generation" in tasks:
         return "text2text-generation"
-    return found[0] if found else None
+    return tasks[0] if tasks else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that a mistyped one resembles most; None if none does."""
+    """Return the known name closest to a mistyped one; None if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return close[0] if close else None
 
 
 def _several(nets: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Make one form of optimum's entries: most are a name, those of DeiT and Perceiver are several."""
+    """Turn an entry of optimum's table into a tuple: most are one name, those of DeiT and Perceiver are several."""
     return (nets,) if isinstance(nets, str) else tuple(nets or ())
 
 

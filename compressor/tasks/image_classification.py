@@ -1,11 +1,8 @@
 """One class for an image."""
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from compressor.inputs import image
-from compressor.numerics.classification import accuracy, cross_entropy
+from compressor.numerics.classification import loss as loss
+from compressor.numerics.classification import metrics as metrics
 
 HEAD = "ForImageClassification"
 INPUTS = image
@@ -14,19 +11,10 @@ SCORE = "accuracy"
 OPTIMUM = "ORTModelForImageClassification"
 
 
-def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-    """Give the weighted cross-entropy."""
-    return weight * cross_entropy(outputs["logits"], labels)
-
-
-def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Give the share of right answers."""
-    return {"accuracy": accuracy(logits, labels)}
-
-
 def snippet(file: str) -> str:
-    """Write how the exported file is used: with onnxruntime alone, or with optimum."""
+    """Return code that runs the exported file with onnxruntime."""
     return f"""import onnxruntime
+from transformers import AutoImageProcessor
 
 folder = "path/to/this/folder"
 inputs = AutoImageProcessor.from_pretrained(folder)([image], return_tensors="np")  # image: opened with pillow

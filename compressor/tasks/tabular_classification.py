@@ -7,7 +7,8 @@ from torch import Tensor
 
 from compressor.inputs import table
 from compressor.nets.tabular import AutoModelForTabularClassification
-from compressor.numerics.classification import accuracy, cross_entropy
+from compressor.numerics import classification
+from compressor.numerics.classification import metrics as metrics
 
 HEAD = "ForTabularClassification"
 INPUTS = table
@@ -17,31 +18,27 @@ OPTIMUM = ""
 
 
 def auto_class() -> Any:
-    """Give transformers' class for it."""
+    """Return the auto class, which transformers does not have."""
     return AutoModelForTabularClassification
 
 
 def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-    """Give the weighted cross-entropy, and what an autoencoder adds for its reconstruction."""
-    entropy = weight * cross_entropy(outputs["logits"], labels)
+    """Return the weighted cross-entropy, plus the reconstruction loss of an autoencoder."""
+    entropy = classification.loss(outputs, labels, weight)
     return entropy + outputs["reconstruction_loss"] if "reconstruction_loss" in outputs else entropy
 
 
-def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Give the share of right answers."""
-    return {"accuracy": accuracy(logits, labels)}
-
-
 def snippet(file: str) -> str:
-    """Write how the exported file is used."""
+    """Return code that runs the exported file with onnxruntime."""
     return f"""import json
+from pathlib import Path
 
 import onnxruntime
 
 folder = "path/to/this/folder"
-config = json.load(open(f"{{folder}}/config.json"))
+config = json.loads(Path(folder, "config.json").read_text())
 dtype = "float64" if config.get("feature_origins") else "float32"  # large numbers need float64
-rows = frame[config["feature_names"]].to_numpy(dtype)  # frame: a table of pandas with these columns, as they are
+rows = frame[config["feature_names"]].to_numpy(dtype)  # frame: a pandas DataFrame with these columns, not scaled
 session = onnxruntime.InferenceSession(f"{{folder}}/{file}")
 (logits,) = session.run(["logits"], {{"features": rows}})
 """

@@ -1,11 +1,8 @@
 """One class for a text, or for a pair of texts."""
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from compressor.inputs import text
-from compressor.numerics.classification import accuracy, cross_entropy
+from compressor.numerics.classification import loss as loss
+from compressor.numerics.classification import metrics as metrics
 
 HEAD = "ForSequenceClassification"
 INPUTS = text
@@ -14,19 +11,10 @@ SCORE = "accuracy"
 OPTIMUM = "ORTModelForSequenceClassification"
 
 
-def loss(outputs: Mapping[str, Tensor], labels: Tensor, weight: float = 1.0) -> Tensor:
-    """Give the weighted cross-entropy."""
-    return weight * cross_entropy(outputs["logits"], labels)
-
-
-def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Give the share of right answers."""
-    return {"accuracy": accuracy(logits, labels)}
-
-
 def snippet(file: str) -> str:
-    """Write how the exported file is used: with onnxruntime alone, or with optimum."""
+    """Return code that runs the exported file with onnxruntime."""
     return f"""import onnxruntime
+from transformers import AutoTokenizer
 
 folder = "path/to/this/folder"
 inputs = AutoTokenizer.from_pretrained(folder)(["some text"], truncation=True, return_tensors="np")

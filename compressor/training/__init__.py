@@ -1,1 +1,1 @@
-"""Training phases: what they learn from, how they resume, and what a stage sees of the run."""
+"""Training phases: their losses, how they resume, and the part of the run that a stage can use."""

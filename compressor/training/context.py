@@ -16,7 +16,7 @@ from compressor.training.trainer import DryTrainer, Trainer
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage is given beside its options: where it writes, what it trains on, and who trains."""
+    """The inputs of a stage besides its options: its folder, its data, and its trainer."""
 
     folder: Path
     """The stage's own folder."""
@@ -24,26 +24,26 @@ class Context:
     seed: int
     data: Data
     originals: Originals | None
-    """None until there is an original: before the first `finetune` of a network that starts untrained."""
+    """None if there is no original yet: before the first `finetune` of a network that starts untrained."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What goes into exported files: name, version, source and recipe digest."""
+    """Written into exported files: name, version, source and recipe digest."""
     is_dry: bool = False
-    """Nothing is trained, measured or written: `check` walks the stages like this."""
+    """If true, nothing is trained, measured or written; `check` runs the stages like this."""
     label: str = ""
 
     @cached_property
     def journal(self) -> Journal:
-        """What the stage leaves in its folder."""
+        """The log of the stage, and the files that it resumes from."""
         return (DryJournal if self.is_dry else Journal)(self.folder, self.key, self.label)
 
     @cached_property
     def trainer(self) -> Trainer:
-        """What trains and judges its models."""
+        """Trains and evaluates the models of the stage."""
         kind = DryTrainer if self.is_dry else Trainer
         return kind(self.data, self.originals, self.journal, self.seed)
 
     def rounds(self, model: Model, n_rounds: int) -> Iterator[int]:
-        """Yield the rounds that are not yet on disk, each with a generator that depends on nothing else."""
+        """Yield the rounds that are not yet on disk, each with its own random seed."""
         for round_ in self.journal.rounds(model, n_rounds):
             torch.manual_seed(self.trainer.seed_for("round"))
             yield round_

@@ -1,27 +1,32 @@
-"""What a stage leaves in its folder while it runs: rounds that resume, saved steps, and a log of numbers."""
+"""The files that a stage writes while it runs: rounds and steps to resume from, and a log of numbers."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compressor.files import read_json, replacing, write_json, write_text
+from compressor.files import file_digest, is_intact, read_sealed, replacing, write_json, write_sealed, write_text
 from compressor.model import Model
 from compressor.model.artifact import load_weights_, save_weights
 from compressor.progress import say
 
 SECONDS_BETWEEN_SAVES = 60.0
-LEFTOVERS = ("*.safetensors", "step.json", "round.json")  # what resuming needs, and a finished stage does not
+LEFTOVERS = (
+    "*.safetensors",
+    ".*.partial",
+    "step.json",
+    "round.json",
+)  # needed to resume, or left by a write that was cut short
 
 Tensors = Callable[[], dict[str, Tensor]]
 
 
 class Journal:
-    """The folder of one stage, as far as the stage must find its way back into a run that was stopped."""
+    """The log of one stage, and the files in its folder from which an interrupted run resumes."""
 
     def __init__(self, folder: Path, key: str, label: str) -> None:
         self.folder, self.key, self.label = folder, key, label
@@ -30,7 +35,7 @@ class Journal:
         self.round = 0
         self.n_rounds = 1
         self.n_fits = 0
-        """Training phases begun in this round."""
+        """Number of training phases started in this round."""
         self._lines: list[dict[str, Any]] = []
 
     def rounds(self, model: Model, n_rounds: int) -> Iterator[int]:
@@ -43,17 +48,17 @@ class Journal:
             self._save_round(model, self.round + 1)
 
     def log(self, **numbers: Any) -> None:
-        """Keep one line of numbers for the report and show it."""
+        """Log one line of numbers for the report, and show it."""
         self._lines.append(numbers)
         write_text(self.folder / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in self._lines))
         say(f"{self.label:<24} " + "  ".join(f"{name} {_short(value)}" for name, value in numbers.items()))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of the stage's own."""
+        """Write a JSON file into the stage's folder."""
         write_json(self.folder / name, value)
 
     def saver(self) -> Callable[[int, Tensors], None]:
-        """Give the function that saves a training phase now and then."""
+        """Return the function that saves a training phase from time to time."""
         last = time.monotonic()
         tag = self._tag()
 
@@ -64,15 +69,15 @@ class Journal:
             file = self.folder / f"step-{self.round}-{self.n_fits}-{step}.safetensors"
             with replacing(file) as beside:
                 save_file(tensors() | {f"state.{name}": tensor for name, tensor in self.state.items()}, beside)
-            write_json(self.folder / "step.json", {"phase": tag, "step": step, "file": file.name})
+            self._write_pointer("step.json", {"phase": tag, "step": step, "file": file.name}, file)
             self._remove("step-*.safetensors", keep=(file,))
             last = time.monotonic()
 
         return save
 
     def resume_step(self) -> tuple[int, dict[str, Tensor] | None]:
-        """Give the step that the present phase was saved at, and its tensors; 0 and None where it was not."""
-        pointer = read_json(self.folder / "step.json")
+        """Return the step at which the current phase was saved, and its tensors; 0 and None if it was not saved."""
+        pointer = self._pointer("step.json")
         if pointer is None or pointer["phase"] != self._tag():
             return 0, None
         saved = load_file(self.folder / pointer["file"])
@@ -81,7 +86,7 @@ class Journal:
         return int(pointer["step"]), saved
 
     def clear(self) -> None:
-        """Remove what only resuming needs."""
+        """Remove the files that only resuming needs."""
         for pattern in LEFTOVERS:
             self._remove(pattern)
 
@@ -94,19 +99,32 @@ class Journal:
             save_weights(model.net, beside)
         with replacing(state) as beside:
             save_file(self.state, beside)
-        pointer = {"key": self.key, "next": next_round, "weights": weights.name, "state": state.name}
-        write_json(self.folder / "round.json", {**pointer, "lines": self._lines})
+        pointer = {"next": next_round, "weights": weights.name, "state": state.name, "lines": self._lines}
+        self._write_pointer("round.json", pointer, weights, state)
         for pattern in ("round-*.safetensors", "state-*.safetensors", "step-*.safetensors"):
             self._remove(pattern, keep=(weights, state))
 
     def _resume_round(self, model: Model) -> int:
-        pointer = read_json(self.folder / "round.json")
+        pointer = self._pointer("round.json")
         if pointer is None:
             return 0
         load_weights_(model.net, self.folder / pointer["weights"])
         self.state |= load_file(self.folder / pointer["state"])
         self._lines = pointer["lines"]
         return int(pointer["next"])
+
+    def _write_pointer(self, name: str, pointer: Mapping[str, Any], *files: Path) -> None:
+        """Write from which files to resume, and their digests."""
+        write_sealed(self.folder / name, {**pointer, "files": {file.name: file_digest(file) for file in files}})
+
+    def _pointer(self, name: str) -> dict[str, Any] | None:
+        """Read what `_write_pointer` wrote; None if it is missing, or a file is not as it was written."""
+        pointer = read_sealed(self.folder / name)
+        if pointer and all(is_intact(self.folder / file, digest) for file, digest in pointer["files"].items()):
+            return pointer
+        if (self.folder / name).exists():
+            say(f"{self.label:<24} {name!r} or a file that it names is damaged, not resumed from there")
+        return None
 
     def _remove(self, pattern: str, keep: tuple[Path, ...] = ()) -> None:
         for file in self.folder.glob(pattern):
@@ -122,7 +140,7 @@ class DryJournal(Journal):
         yield from range(n_rounds)
 
     def log(self, **numbers: Any) -> None:
-        """Forget the numbers."""
+        """Log nothing."""
 
     def write_json(self, name: str, value: Any) -> None:
         """Write nothing."""

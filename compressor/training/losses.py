@@ -1,4 +1,4 @@
-"""The loss of a training step: the task's own, and what is distilled from the original model."""
+"""Distillation losses against the original model, and the outputs that they compare."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from compressor.model import Model
 from compressor.training.options import Distill
 
 Relations = dict[str, Tensor]
-_MASKED = -1e4  # a score whose share after softmax is zero, and which float16 can hold, as it cannot hold -1e9
+_MASKED = -1e4  # zero after the softmax, and in the range of float16, as -1e9 is not
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a network says of one batch, as far as a distillation asks."""
+    """The outputs of a network on one batch that a distillation compares."""
 
     logits: Tensor
     hidden_states: Sequence[Tensor]
@@ -30,7 +30,7 @@ class Answer:
 def distillation_loss(student: Answer, teacher: Answer, mask: Tensor | None, weights: Distill) -> Tensor:
     """Sum of the weighted losses against the teacher's answer; a term of weight zero is not computed.
 
-    ``mask``, shape (batch, length), is one where a token is real; None where all positions are.
+    ``mask``, shape (batch, length), is one at real tokens and zero at padding; None if there is no padding.
     """
     loss = student.logits.new_zeros((), dtype=torch.float32)
     if weights.logits:
@@ -49,9 +49,9 @@ def distillation_loss(student: Answer, teacher: Answer, mask: Tensor | None, wei
 
 def softened_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """KL divergence of softened logits, times the squared temperature (Hinton et al. 2015, arXiv:1503.02531)."""
-    ours = functional.log_softmax(student.float() / temperature, dim=-1)
-    theirs = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+    of_student = functional.log_softmax(student.float() / temperature, dim=-1)
+    of_teacher = functional.log_softmax(teacher.float() / temperature, dim=-1)
+    return functional.kl_div(of_student, of_teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
 def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
@@ -65,11 +65,11 @@ def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
 def relation_divergence(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     """KL divergence between the scaled dot-product relations of two layers' queries, keys or values.
 
-    All heads count as one, so that student and teacher may differ in their number
+    All heads are treated as one, so that student and teacher may differ in their number of heads
     (Wang et al., MiniLMv2, 2021, arXiv:2012.15828, with one relation head).
     """
-    ours, theirs = (_log_relation(x.float(), mask) for x in (student, teacher))
-    divergence = (theirs.exp() * (theirs - ours)).sum(dim=-1)
+    of_student, of_teacher = (_log_relation(x.float(), mask) for x in (student, teacher))
+    divergence = (of_teacher.exp() * (of_teacher - of_student)).sum(dim=-1)
     if mask is None or divergence.shape != mask.shape:
         return divergence.mean()
     return (divergence * mask).sum() / mask.sum()
@@ -83,11 +83,13 @@ def _log_relation(vectors: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def check_comparable(model: Model, wanted: Distill) -> None:
-    """Refuse to distill what a network does not have: layers that answer alike, or attention."""
+    """Refuse distillation losses for outputs that a network lacks: one state per layer, or attention."""
     family = model.net.config.model_type
     n_layers = len(model.arch.blocks(model.net))
     if wanted.hidden_states and (not n_layers or n_layers != getattr(model.net.config, "num_hidden_layers", None)):
-        raise RecipeError(f"retrain.distill.hidden_states: {family!r} shows no state for each layer; leave it out")
+        raise RecipeError(
+            f"retrain.distill.hidden_states: {family!r} does not output one state per layer; leave it out"
+        )
     if wanted.attention_relations and not any(width.what == "heads" for width in model.widths()):
         raise RecipeError(f"retrain.distill.attention_relations: {family!r} has no attention; leave it out")
 
@@ -99,7 +101,7 @@ def captured_relations(model: Model, is_wanted: bool) -> Iterator[Relations]:
     handles = []
     if is_wanted:
         last = [width for width in model.widths() if width.what == "heads"][-1]
-        for cut in last.producers:  # query, key, value, which one layer may hold together
+        for cut in last.producers:  # query, key and value, which may be parts of one layer
             hook = _keep(seen, f"{cut.module}.{cut.offset}", cut.offset, cut.repeat * last.size * cut.block)
             handles.append(model.net.get_submodule(cut.module).register_forward_hook(hook))
     try:

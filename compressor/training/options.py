@@ -1,6 +1,7 @@
 """Options of a training phase, which every stage that trains takes as `retrain`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -22,7 +23,7 @@ class Distill(Base):
 
     @property
     def has_weight(self) -> bool:
-        """Whether any of the losses counts."""
+        """Whether any of the losses has a weight above zero."""
         return any((self.logits, self.hidden_states, self.attention_relations))
 
 
@@ -68,10 +69,14 @@ class Retrain(Base):
 
 
 class StageOptions(Base):
-    """What the options of every stage have in common."""
+    """Options that all stages have in common."""
 
     stage: str
 
     def phases(self) -> Sequence[Retrain]:
-        """Give the training phases of the stage, in order."""
+        """Return the training phases of the stage, in order."""
+        return ()
+
+    def folders(self) -> Sequence[Path]:
+        """Give the checkpoints that the stage reads beside what it is given; their content belongs to its key."""
         return ()

@@ -29,7 +29,7 @@ Saved = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Phase:
-    """A training phase: what is trained, on what, how long, and against whom."""
+    """A training phase: the model, its data, the number of steps, and the teacher."""
 
     label: str
     model: Model
@@ -50,8 +50,8 @@ def fit(
 ) -> float:
     """Train from step ``start`` to the last and return the mean loss of the last tenth of the steps.
 
-    After each step but the last, ``save`` is called with the step and a function that gives all tensors of the phase;
-    what it wrote at step ``start`` comes back as ``saved``.
+    After each step but the last, ``save`` is called with the step and a function that returns all tensors of the phase;
+    ``saved`` holds the tensors that it wrote at step ``start``.
     """
     net, retrain = phase.model.net, phase.retrain
     accelerator = Accelerator()
@@ -61,11 +61,12 @@ def fit(
         net.to(accelerator.device).train()
         optimizer = _optimizer(net, retrain)
         torch.manual_seed(phase.seed)
+        watch = _Watch(phase)
         if saved is not None:
             _restore_(net, optimizer, saved)
+            watch.restore_(saved)
         loss_of = stack.enter_context(_losses(phase, accelerator.prepare(net)))
         progress = stack.enter_context(steps(phase.label, phase.n_steps))
-        watch = _Watch(phase)
         for step, indices in _order(phase, start):
             loss = loss_of(indices[accelerator.process_index :: accelerator.num_processes])
             accelerator.backward(loss)
@@ -79,19 +80,19 @@ def fit(
             hold()
             progress.show(step + 1, f"loss {watch.see(step, loss):.4f}")
             if step + 1 < phase.n_steps:
-                save(step + 1, lambda: _state(net, optimizer))
+                save(step + 1, lambda: _state(net, optimizer) | watch.state())
         net.eval().to("cpu")
         watch.check(net)
     return watch.final
 
 
 def observe(phase: Phase, n_batches: int) -> None:
-    """Run the forward and backward passes of some steps, for who looks at the gradients; no weight changes."""
+    """Run the forward and backward passes of some steps, so that gradients can be read; no weight changes."""
     with ExitStack() as stack:
         stack.enter_context(frozen(phase.model.net, phase.retrain.freeze))
         phase.model.net.train()
         for module in phase.model.net.modules():
-            if hasattr(module, "running_mean"):  # the statistics of a batch norm would move
+            if hasattr(module, "running_mean"):  # in training mode a batch norm would update its statistics
                 module.eval()
         torch.manual_seed(phase.seed)
         loss_of = stack.enter_context(_losses(phase, phase.model.net))
@@ -113,10 +114,10 @@ def lr_factor(step: int, n_steps: int, warmup: float) -> float:
 
 @torch.no_grad()
 def holding(model: Model) -> Callable[[], None]:
-    """Zero what writes dead units, and return the function that keeps it zero after an optimizer step.
+    """Zero the weights that write dead units, and return the function that zeroes them after an optimizer step.
 
-    Holding the layers that write a unit is enough: it emits a constant then, which `surgery.shrink_` folds,
-    whatever becomes of the weights that read it.
+    Holding the producers of a unit at zero is enough: it then emits a constant, which `surgery.shrink_` folds,
+    whatever values the weights that read it take.
     """
     held = [(hold, width) for width in model.widths() for hold in surgery.holds(model.net, width)]
 
@@ -130,7 +131,7 @@ def holding(model: Model) -> Callable[[], None]:
 
 
 class _Watch:
-    """Follows the loss: refuses NaN and divergence, remembers the mean of the last tenth."""
+    """Tracks the loss: refuses NaN and divergence, and averages the last tenth."""
 
     def __init__(self, phase: Phase) -> None:
         self.phase, self.first, self.smooth = phase, math.nan, math.nan
@@ -151,6 +152,13 @@ class _Watch:
             self.tail.append(value)
         return self.smooth
 
+    def state(self) -> dict[str, Tensor]:
+        """Give what is remembered, for a phase that goes on: its limit and its mean are those of the whole phase."""
+        return {"watch": torch.tensor([self.first, self.smooth, *self.tail], dtype=torch.float64)}
+
+    def restore_(self, saved: Saved) -> None:
+        self.first, self.smooth, *self.tail = saved["watch"].tolist()
+
     def check(self, net: nn.Module) -> None:
         """Refuse weights that the last step spoiled: no loss was computed with them."""
         if not all(parameter.isfinite().all() for parameter in net.parameters()):
@@ -165,7 +173,7 @@ class _Watch:
 
 @contextmanager
 def frozen(net: nn.Module, patterns: tuple[str, ...]) -> Iterator[None]:
-    """Take the parameters that match out of training while the context is open."""
+    """Exclude the parameters that match from training while the context is open."""
     names = [name for name, parameter in net.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -194,7 +202,7 @@ def _optimizer(net: nn.Module, retrain: Retrain) -> torch.optim.AdamW:
 
 
 def _order(phase: Phase, start: int) -> Iterator[tuple[int, Tensor]]:
-    """Give the steps that are left and the examples of each; the order depends on the seed alone."""
+    """Yield the remaining steps with their examples; the order depends on the seed alone."""
     generator = torch.Generator().manual_seed(phase.seed)
     step = 0
     while True:
@@ -208,7 +216,7 @@ def _order(phase: Phase, start: int) -> Iterator[tuple[int, Tensor]]:
 
 @contextmanager
 def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Give the function from examples to the loss of a step."""
+    """Provide the function that computes the loss of a step from its examples."""
     model, distill = phase.model, phase.retrain.distill
     chosen = precision.chosen(model.net, phase.retrain.precision)
     wants_states = bool(distill and distill.hidden_states)
@@ -221,16 +229,16 @@ def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]
                 output: Any = net(**batch, output_hidden_states=wants_states)
             loss = model.task.file.loss(output, labels, phase.retrain.labels)
             if distill is not None and phase.teacher is not None:
-                ours = Answer(output.logits, output.hidden_states[1:] if wants_states else [], relations)
-                theirs = phase.teacher.answer(batch, indices)
-                loss = loss + distillation_loss(ours, theirs, batch.get("attention_mask"), distill)
+                student = Answer(output.logits, output.hidden_states[1:] if wants_states else [], relations)
+                teacher = phase.teacher.answer(batch, indices)
+                loss = loss + distillation_loss(student, teacher, batch.get("attention_mask"), distill)
             return loss
 
         yield loss_of
 
 
 def _state(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything a phase needs to go on: weights, moments and the generator."""
+    """Everything needed to resume a phase: weights, moments and the state of the generator."""
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}

@@ -1,11 +1,11 @@
-"""Where bf16 autocast pays: the device computes in it, and the layers are wide enough."""
+"""When to use bf16 autocast: if the device computes in it, and the layers are wide enough."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
-NARROW = 256  # narrower than this, casting costs more than the products save
+NARROW = 256  # below this width, casting costs more than faster products save
 
 
 def chosen(net: nn.Module, wanted: str) -> str:
@@ -22,7 +22,7 @@ def _n_products(layer: nn.Linear | nn.Conv2d) -> int:
 
 
 def autocast(net: nn.Module, precision: str) -> AbstractContextManager[object]:
-    """Open the forward pass of a network in the given precision."""
+    """Return a context in which the forward pass of a network runs in the given precision."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(next(net.parameters()).device.type, dtype=torch.bfloat16)

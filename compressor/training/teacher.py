@@ -1,4 +1,4 @@
-"""What the original model says of the training examples, remembered where that fits in memory."""
+"""The original model's outputs on the training examples, cached if they fit in memory."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from compressor.training.losses import Answer, captured_relations
 from compressor.training.options import Distill, Retrain
 
 BATCH_SIZE = 128
-CACHE_SHARE = 0.4  # of the memory, for all remembered hidden states
+CACHE_SHARE = 0.4  # of the memory, for all cached hidden states
 
 
 class Teacher:
-    """The original model in evaluation mode, asked for what a distillation needs."""
+    """The original model in evaluation mode, with the outputs that a distillation needs."""
 
     def __init__(self, original: Model, layers: Sequence[int], wanted: Distill, precision: str) -> None:
         self.model, self.layers, self.wanted, self.precision = original, tuple(layers), wanted, precision
@@ -41,10 +41,10 @@ class Teacher:
 
 
 class RememberingTeacher:
-    """A teacher that has seen every example of a split once, in an order that depends on nothing else.
+    """A teacher that runs on every example of a split once, in a fixed order, and caches its outputs.
 
-    Costs one pass over the split; every later epoch is spared the original model's forward pass, which is most of a
-    training step once the student is small. Hidden states are kept in bfloat16.
+    This costs one pass over the split, and saves every epoch the original model's forward pass, which is most of a
+    training step once the student is small. Hidden states are cached in bfloat16.
     """
 
     def __init__(self, teacher: Teacher, split: Split, n_positions: int) -> None:
@@ -65,9 +65,9 @@ class RememberingTeacher:
                 progress.show(n_done, "")
 
     def answer(self, batch: Mapping[str, Tensor], indices: Tensor) -> Answer:
-        """Look up what the original model said of these examples."""
+        """Look up the original model's outputs on these examples."""
         lengths = self.lengths[indices, None]
-        position = torch.arange(int(lengths.max())).minimum(lengths - 1)  # padding repeats the last: masked anyway
+        position = torch.arange(int(lengths.max())).minimum(lengths - 1)  # padding repeats the last one, and is masked
         states = self.states[self.starts[indices, None] + position]
         device = next(iter(batch.values())).device
         return Answer(self.logits[indices].to(device), list(states.to(device).unbind(dim=2)), {})
@@ -86,7 +86,7 @@ def _packed(answer: Answer, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor
 def teacher_for(
     original: Model, layers: Sequence[int], wanted: Distill, precision: str, split: Split, n_examples: int
 ) -> Teacher | RememberingTeacher:
-    """Choose the teacher of a phase that sees ``n_examples``: one that remembers, where that is less work and fits."""
+    """Choose the teacher for ``n_examples``: one that caches its outputs if that is less work and fits in memory."""
     teacher = Teacher(original, layers, wanted, precision)
     if n_examples < len(split) or wanted.attention_relations:
         return teacher
@@ -98,20 +98,20 @@ def teacher_for(
 
 
 def _memory_bytes() -> int:
-    """Memory of this machine: all of it, not what is free, so that a resumed run decides alike."""
+    """Memory of this machine: all of it, not only what is free, so that a resumed run decides the same way."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Originals:
-    """The original model, and the teachers made of it: those that remember are shared by all stages."""
+    """The original model, and the teachers made from it, which all stages share."""
 
     def __init__(self, model: Model, data: Data, n_examples: int = 0) -> None:
-        """``n_examples``: how many the distillations of the whole run will ask about."""
+        """``n_examples``: number of examples that all distillations of the run process."""
         self.model, self.data, self.n_examples = model, data, n_examples
         self._teachers: dict[str, Teacher | RememberingTeacher] = {}
 
     def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
-        """Teacher for a student made of these layers."""
+        """Teacher for a student that has these layers."""
         assert retrain.distill is not None
         wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
         key = json.dumps([layers, wanted.hidden_states > 0, wanted.attention_relations > 0, chosen])

@@ -1,4 +1,4 @@
-"""What a stage does with a model: train it for a phase, look at it, and judge it on the held-out share."""
+"""Train a model for one phase, run it on some batches, and evaluate it on the held-out share."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ from compressor.training.options import Retrain
 from compressor.training.phase import Phase, fit, frozen, observe
 from compressor.training.teacher import Originals
 
-N_OBSERVED = 100  # batches that scores are taken from where no training has gone before
-N_JUDGED = 512  # examples of the held-out share, where many variants of a network are compared
+N_OBSERVED = 100  # batches for computing scores when no training came before
+N_JUDGED = 512  # examples of the held-out share used to compare many variants of a network
 BATCH_SIZE = 64  # of the held-out share
 
 
 class Trainer:
-    """Training and judging on the data of a run; every random choice depends on the stage, round and purpose alone."""
+    """Training and evaluation in a run; every random choice depends on the seed, stage, round and purpose alone."""
 
     def __init__(self, data: Data, originals: Originals | None, journal: Journal, seed: int) -> None:
         self.data, self.originals, self.journal, self.seed = data, originals, journal, seed
 
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
-        """Train for a short phase, or go on with it, and return its final loss; dead units are held at zero."""
+        """Run or resume a training phase and return its final loss; dead units are held at zero."""
         phase = self._phase(model, retrain, after_backward)
         start, saved = self.journal.resume_step()
         return fit(phase, start, saved, self.journal.saver())
@@ -37,17 +37,17 @@ class Trainer:
         observe(self._phase(model, retrain, after_backward), N_OBSERVED)
 
     def look(self, model: Model, batch_size: int) -> None:
-        """Run the network on some training batches, for who looks at its activations."""
+        """Run the network on some training batches, so that its activations can be read."""
         generator = torch.Generator().manual_seed(self.seed_for("look"))
         logits = logits_of(model)
         for indices in islice(batch_order(self.data.train, batch_size, generator), N_OBSERVED):
             logits(self.data.train.batch(indices))
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
-        """Judge on the held-out share, the only split on which choices are made."""
+        """Evaluate on the held-out share, the only split on which choices are made."""
         held_out = self.data.for_task(artifact.task).held_out
-        found = metrics(artifact.task, logits_of(artifact), held_out, BATCH_SIZE)
-        return {f"{name}_held_out": value for name, value in found.items()}
+        scores = metrics(artifact.task, logits_of(artifact), held_out, BATCH_SIZE)
+        return {f"{name}_held_out": value for name, value in scores.items()}
 
     def held_out_loss(self, model: Model) -> float:
         """Mean loss of the task on part of the held-out share."""
@@ -79,12 +79,12 @@ class Trainer:
 
 
 class DryTrainer(Trainer):
-    """Trains and judges nothing, but refuses what could not be trained."""
+    """Trains and evaluates nothing, but refuses phases that could not run."""
 
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
         """Check that the phase fits the network."""
-        if model.task.processor is not self.data.processor:  # the teacher and the training texts are in its words
-            raise ValueError("the vocabulary was trimmed before; put trim_vocabulary after the stages that train")
+        if model.task.processor is not self.data.processor:  # the teacher and the training texts use its tokens
+            raise ValueError("the vocabulary is already trimmed; put trim_vocabulary after the stages that train")
         if retrain.distill is not None:
             check_comparable(model, retrain.distill)
         with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
@@ -94,12 +94,12 @@ class DryTrainer(Trainer):
         """Observe nothing."""
 
     def look(self, model: Model, batch_size: int) -> None:
-        """Look at nothing."""
+        """Run nothing."""
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
-        """Judge nothing."""
+        """Evaluate nothing."""
         return {}
 
     def held_out_loss(self, model: Model) -> float:
-        """Call all networks equal."""
+        """Return the same loss for every network."""
         return 0.0

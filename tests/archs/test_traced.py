@@ -105,6 +105,6 @@ def test_what_cannot_be_traced_is_refused_in_a_line():
     net.forward = lambda **inputs: inputs["input_ids"].nonzero().tolist()
     with pytest.raises(
         InputError,
-        match=r"^model: no file knows the family 'strange'; MPNetForSequenceClassification: cannot be traced \(.*\)$",
+        match=r"^model: no file handles the family 'strange'; MPNetForSequenceClassification: cannot be traced \(.*\)$",
     ):
         traced.widths(net)

@@ -218,7 +218,8 @@ def test_every_block_opens_both_files_anew_also_when_they_are_one(tmp_path, monk
     monkeypatch.setattr(sessions, "open_session", open_session)
     files = dict.fromkeys(pairs.ROLES, file)
     for _ in range(2):
-        found = pairs.fresh(list(inputs), files, inputs, random.Random(0))
+        feeds = {shape: dict.fromkeys(pairs.ROLES, arrays) for shape, arrays in inputs.items()}
+        found = pairs.fresh(list(inputs), files, feeds, random.Random(0))
         assert found.keys() == inputs.keys()
     assert opened == 2 * [(file, 1), (file, 1), (file, 2), (file, 2)]
 
@@ -364,12 +365,12 @@ def test_arrays_of_other_names_and_files_that_hold_none(plan_file, tmp_path, cap
         assert capsys.readouterr().err == f"bench: {tmp_path / name}: {complaint}\n"
 
 
-def test_scores_that_are_no_numbers_are_never_right(tmp_path):
+def test_scores_that_are_no_numbers_have_no_accuracy(tmp_path):
     nodes = [helper.make_node("Log", ["features"], ["logits"])]
     save_graph(tmp_path / "a.onnx", nodes, [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 2])])
     features = np.array([[-1, -1], [2, 1], [-1, 2], [1, 2]], np.float32)  # log gives nan below zero
     inputs = Inputs(place="in.npz", arrays={"features": features}, labels=np.array([0, 0, 0, 1]))
-    assert accuracy.accuracy(tmp_path / "a.onnx", inputs) == 0.5
+    assert accuracy.accuracy(tmp_path / "a.onnx", inputs) == (None, 2)
 
 
 def test_an_emulated_processor_decides_nothing(plan_file, tmp_path, capsys, monkeypatch):

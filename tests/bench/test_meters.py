@@ -18,6 +18,21 @@ def add(zone: Path, uj: int) -> None:
     write(zone, energy_uj=(int((zone / "energy_uj").read_text()) + uj) % full)
 
 
+@pytest.mark.parametrize(
+    ("meter", "said"),
+    [
+        (hwmon_meter, "meter 'hwmon': no chip under /sys/class/hwmon has an energy counter"),
+        (ina2xx, "meter 'ina2xx': no INA219, INA226 or kin with power1_input under /sys/class/hwmon"),
+        (ina3221, "meter 'ina3221': no INA3221 with a connected rail under /sys/class/hwmon"),
+    ],
+)
+def test_a_chip_that_is_absent_is_told(tmp_path, meter, said):
+    hwmon(tmp_path, 0, "coretemp", temp1_input=40_000)
+    assert not meter.available(tmp_path)
+    with pytest.raises(InputError, match=said):
+        meter.open_meter(tmp_path)
+
+
 def test_rapl_adds_memory_that_is_counted_apart(tmp_path):
     package = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 10**9)
     memory = rapl_zone(tmp_path, "intel-rapl:0:1", "dram", 10**9)
@@ -26,6 +41,26 @@ def test_rapl_adds_memory_that_is_counted_apart(tmp_path):
         add(memory, 500_000)
         assert meter.joules() == pytest.approx(2.5)
         assert meter.scope == "cpu package and memory"
+
+
+@pytest.mark.parametrize("spoilt", ["hidden", "no name"])
+def test_rapl_that_cannot_be_read_leaves_auto_without_joules(tmp_path, spoilt):
+    """In a container, the zones are links into a folder that its runtime hides."""
+    if spoilt == "hidden":
+        zones = tmp_path / "sys/class/powercap"
+        zones.mkdir(parents=True)
+        for name in ("intel-rapl", "intel-rapl:0", "intel-rapl:0:0"):
+            (zones / name).symlink_to(f"../../devices/virtual/powercap/intel-rapl/{name}")
+        reason = "leads nowhere; container runtimes hide the counters"
+    else:
+        (rapl_zone(tmp_path, "intel-rapl:0", "package-0", 10**9) / "name").unlink()
+        reason = "name is missing or has vanished"
+    chosen, why = energy.choose("auto", tmp_path)
+    assert (chosen, reason in why) == (None, True)
+    with energy.chosen("auto", tmp_path) as (meter, reported):
+        assert (meter, reason in (reported or "")) == (None, True)
+    with pytest.raises(InputError, match=reason):
+        energy.choose("rapl", tmp_path)
 
 
 def test_rapl_counts_packages_once_and_each_wraps_by_itself(tmp_path):

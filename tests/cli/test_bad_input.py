@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from task_runs import measure_briefly
 
 from compressor import cli, rundir
 from compressor.errors import RunDirError
 from compressor.files import explained
-from compressor.measure import launch
 from compressor.training import phase
 
 RECIPE = """\
@@ -188,14 +188,14 @@ class TestInput:
         weights["classifier.weight"][0, 0] = torch.nan
         save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
         line = self.refused(capsys, "model.checkpoint", checkpoint)
-        said = "'classifier.weight' holds NaN or infinite weights; fetch or train it again"
+        said = "'classifier.weight' has NaN or infinite weights; fetch or train it again"
         assert line == f"model.checkpoint: {said}"
 
     def test_an_unsupported_architecture(self, capsys, checkpoint):
         config = json.loads((checkpoint / "config.json").read_text())
         (checkpoint / "config.json").write_text(json.dumps({**config, "model_type": "berd"}))
         line = self.refused(capsys, "model.checkpoint", checkpoint)
-        assert line == "model: transformers knows no family 'berd'; did you mean 'bert'?"
+        assert line == "model: transformers has no family 'berd'; did you mean 'bert'?"
 
     def test_a_pickle_is_never_opened(self, capsys, checkpoint, tmp_path):
         class Trap:
@@ -213,8 +213,8 @@ class TestInput:
     @pytest.mark.parametrize(
         ("header", "labels", "said"),
         [
-            ("sentence", "", "data.columns.label: no column looks like it, there are 'sentence'; "),
-            ("sentence,label", ",", "data.train_split: all rows of 'train' are without a label"),
+            ("sentence", "", "data.columns.label: no column fits, out of 'sentence'; "),
+            ("sentence,label", ",", "data.train_split: no row of 'train' has a label"),
             ("sentence,label", ",0 ,1 ,2", "data: 3 labels for a head of 2 outputs, the dataset has '0', '1', '2', "),
             ("sentence,label", ",a ,b", "data: the names of the labels differ, the dataset has 'a', 'b', the model "),
         ],
@@ -245,7 +245,7 @@ class TestInput:
         config = json.loads((checkpoint / "config.json").read_text())
         (checkpoint / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
         line = self.refused(capsys, "model.checkpoint", checkpoint)
-        assert line.endswith("; let the first stage be finetune, or give a fine-tuned checkpoint")
+        assert line.endswith("; make finetune the first stage, or give a fine-tuned checkpoint")
         change(recipe, "stage: project", "stage: finetune\n    retrain: {steps: 1, distill: {}}\n  - stage: project")
         exit_code, line = refused(capsys, "--set", f"model.checkpoint={checkpoint}")
         assert (exit_code, line.rpartition(": ")[0]) == (2, "stages[0] (finetune)")
@@ -341,14 +341,14 @@ class TestRounds:
 class TestRunDirectory:
     def test_read_only(self, capsys):
         RUN.chmod(0o555)
-        said = "runs/my: no run can be written there: it is read-only; choose another --run-dir"
+        said = "runs/my: cannot be written: it is read-only; choose another --run-dir"
         assert refused(capsys) == (8, said)
 
     @pytest.mark.parametrize("path", ["/proc/run", "/dev/null/run", "my.yaml", "my.yaml/run", "x" * 300])
     def test_a_place_where_nothing_can_be_made(self, capsys, path):
         exit_code, line = refused(capsys, "--run-dir", path)
         assert exit_code == 8
-        assert line.startswith(f"{path}: no run can be written there: ")
+        assert line.startswith(f"{path}: cannot be written: ")
         assert line.endswith("; choose another --run-dir")
 
     def test_a_second_process(self, capsys):
@@ -428,8 +428,7 @@ def test_a_disk_that_is_full_at_any_file(capsys, disk, finished):
 def exporting(recipe, monkeypatch):
     """Let the recipe go on to ONNX, and hurry the bench."""
     change(recipe, "bench:", "  - stage: export\n  - stage: quantize\nbench:")
-    measure = launch.measure
-    monkeypatch.setattr(launch, "measure", lambda plan: measure({**plan, "seconds": 0.1}))
+    measure_briefly(monkeypatch)
 
 
 @pytest.mark.slow

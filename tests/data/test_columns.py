@@ -45,14 +45,19 @@ def test_named_columns_win():
 @pytest.mark.parametrize(
     ("features", "columns", "task", "said"),
     [
-        ({"title": WORD, "body": WORD, "label": CLASS}, {}, TEXT, "columns.text: 'title', 'body' could all be it"),
-        ({"title": WORD, "body": WORD}, {}, TEXT, "columns.label: no column looks like it, there are 'title', 'body'"),
-        ({"text": WORD, "fine": CLASS, "coarse": CLASS}, {}, TEXT, "columns.label: 'fine', 'coarse' could all be it"),
+        ({"title": WORD, "body": WORD, "label": CLASS}, {}, TEXT, "columns.text: several columns fit, 'title', 'body'"),
+        ({"title": WORD, "body": WORD}, {}, TEXT, "columns.label: no column fits, out of 'title', 'body'"),
+        (
+            {"text": WORD, "fine": CLASS, "coarse": CLASS},
+            {},
+            TEXT,
+            "columns.label: several columns fit, 'fine', 'coarse'",
+        ),
         ({"text": WORD, "label": CLASS}, {"text": "txt"}, TEXT, "columns.text: no such column, got 'txt'"),
-        ({"text": NUMBER, "label": CLASS}, {}, TEXT, "'text' is no column for text-classification"),
-        ({"text": WORD, "label": CLASS}, {}, IMAGE, "columns.image: no column looks like it"),
-        ({"path": WORD, "label": CLASS}, {"image": "path"}, IMAGE, "'path' is no column for image-classification"),
-        ({"img": Image(), "label": CLASS}, {"text": "img"}, IMAGE, "columns.text: not read in image-classification"),
+        ({"text": NUMBER, "label": CLASS}, {}, TEXT, "'text' cannot be used for text-classification"),
+        ({"text": WORD, "label": CLASS}, {}, IMAGE, "columns.image: no column fits"),
+        ({"path": WORD, "label": CLASS}, {"image": "path"}, IMAGE, "'path' cannot be used for image-classification"),
+        ({"img": Image(), "label": CLASS}, {"text": "img"}, IMAGE, "columns.text: not used in image-classification"),
     ],
 )
 def test_doubt_is_an_error(features, columns, task, said):

@@ -85,14 +85,14 @@ def test_rows_without_a_label_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "options", "said"),
     [
-        ({"train": [-1, -1]}, {}, "data.train_split: all rows of 'train' are without a label"),
+        ({"train": [-1, -1]}, {}, "data.train_split: no row of 'train' has a label"),
         (
             {"train": [0, 1], "test": [-1]},
             {"report_split": "test"},
             "report_split: missing or without labels, got 'test'",
         ),
         ({"train": [0, 1]}, {"report_split": "dev"}, "got 'dev'; choose a labelled one from 'train'"),
-        ({"test": [0, 1]}, {}, "data.train_split: not there, got 'train'; choose from 'test'"),
+        ({"test": [0, 1]}, {}, "data.train_split: no such split, got 'train'; choose from 'test'"),
         ({"train": [0]}, {}, "1 labelled rows are too few"),
     ],
 )
@@ -102,7 +102,7 @@ def test_splits_that_cannot_serve_are_refused(tmp_path, splits, options, said):
 
 
 def test_the_report_is_not_trained_on():
-    with pytest.raises(ValueError, match="'report_split' is what is trained on"):
+    with pytest.raises(ValueError, match="'report_split' is the training split"):
         Dataset(dataset="reviews.csv", report_split="train")
 
 

@@ -61,7 +61,7 @@ def test_a_map_leads_to_names_or_to_positions():
 
 
 def test_a_map_must_name_every_label():
-    with pytest.raises(InputError, match=r"which are 'negative', 'positive', got 'negative'"):
+    with pytest.raises(InputError, match=r"labels 'negative', 'positive' once, got 'negative'"):
         rename(WORDS, {"negative": "bad"})
 
 

@@ -102,8 +102,8 @@ def test_a_network_reads_its_features_by_name(csv, table, tmp_path):
     ("changes", "said"),
     [
         ({"width": None}, "the network reads 'width', which the table lacks; it has 'income', 'always'"),
-        ({"height": [1.0] * N_ROWS}, "does not know 'height'; choose with data.columns.features"),
-        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' holds no finite number in"),
+        ({"height": [1.0] * N_ROWS}, "has no feature 'height'; choose with data.columns.features"),
+        ({"width": [1.0, None] * (N_ROWS // 2)}, "'width' has no finite number in"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, said):
@@ -117,17 +117,17 @@ def test_a_table_that_does_not_fit_is_refused(csv, table, tmp_path, changes, sai
 def test_lists_of_unlike_length_are_refused(tmp_path):
     rows = {"pixels": [[1.0], [1.0, 2.0]] * 10, "label": ["a", "b"] * 10}
     Rows.from_dict(rows).to_parquet(tmp_path / "lists.parquet")
-    with pytest.raises(InputError, match="lists of one length are needed in every row of 'pixels'"):
+    with pytest.raises(InputError, match="all rows of 'pixels' need lists of the same length"):
         opened(tmp_path / "lists.parquet")
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"features": ("remark",)}, "'remark' is no column for tabular-classification, it holds"),
-        ({"features": ("width", "label")}, "'label' is no column for tabular-classification, it is the label"),
+        ({"features": ("remark",)}, "'remark' cannot be used for tabular-classification, it contains"),
+        ({"features": ("width", "label")}, "'label' cannot be used for tabular-classification, it is the label"),
         ({"features": ("height",)}, "data.columns.features: no such column, got 'height'"),
-        ({"text": "remark"}, "data.columns.text: not read in tabular-classification, got 'remark'"),
+        ({"text": "remark"}, "data.columns.text: not used in tabular-classification, got 'remark'"),
     ],
 )
 def test_columns_that_are_no_features_are_refused(csv, columns, said):
@@ -151,7 +151,7 @@ def test_scikit_learn_has_no_other_datasets_here():
 
 
 def test_settings_that_are_the_datasets_are_refused(csv):
-    with pytest.raises(InputError, match="'feature_names' is no setting of MlpConfig; labels and features are"):
+    with pytest.raises(InputError, match="'feature_names' is not a setting of MlpConfig; labels and features come"):
         mlp(opened(csv), feature_names=["a"])
     with pytest.raises(ValueError, match="a table needs no 'processor'"):
         Source(config={"model_type": "mlp"}, processor="folder", task=TASK)
@@ -235,6 +235,7 @@ RECIPE: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
 def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, table):
     report = compressor.run({**RECIPE, "data": {"dataset": str(csv)}}, tmp_path / "run")
+    assert report["features"] is not None
     original, kept = report["features"]["original"], report["features"]["kept"]
     assert original == ["width", "income", "always"]
     assert len(kept) == 2
@@ -260,7 +261,7 @@ def test_a_run_on_a_table_ends_in_a_file_that_takes_whole_rows(csv, tmp_path, ta
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' shows no state for each layer"),
+        ({"hidden_states": 1.0}, "distill.hidden_states: 'autoencoder' does not output one state per layer"),
         ({"attention_relations": 1.0}, "distill.attention_relations: 'autoencoder' has no attention"),
     ],
 )

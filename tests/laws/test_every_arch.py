@@ -122,7 +122,6 @@ def test_zero_queries_and_keys_do_not_free_a_head(family):
     for width in arch_of(net).widths(net):
         routing = [cut for cut in width.producers if cut.role == "routes"]
         for cut in routing:
-            nn.init.zeros_(surgery.columns(net, width)[:0])  # keep the network as it is
             layers.weights(net, width, cut).zero_()
         if routing:
             assert not surgery.dead_units(net, width).any()
@@ -174,14 +173,14 @@ def test_a_sub_block_without_units_adds_a_constant(family, attention):
 
 
 @each_net
-def test_one_training_step_after_the_cut_changes_the_loss(family, attention):
+def test_training_after_the_cut_lowers_the_loss(family, attention):
     net = tiny.tiny(family, attention)
     tiny.make_ragged_(net)
     net.train()
     batch = {**inputs(net), "labels": torch.tensor([0, 1, 0])}
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     losses = []
-    for _ in range(2):
+    for _ in range(20):
         torch.manual_seed(0)  # the same dropout
         loss = net(**batch).loss
         losses.append(loss.item())
@@ -189,7 +188,7 @@ def test_one_training_step_after_the_cut_changes_the_loss(family, attention):
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-    assert losses[0] != losses[1]
+    assert min(losses[10:]) < 0.9 * losses[0]
 
 
 @each_family

@@ -7,17 +7,23 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import sklearn.datasets
 import torch
-from task_runs import RECIPES, labelled_rows
+from PIL import Image
+from task_runs import RECIPES, labelled_rows, measure_briefly
 
 import compressor
 from compressor.cli import main
-from compressor.measure import launch
 from compressor.model.checkpoint import has_head
-from compressor.tasks import TaskFile, inputs_of, known, task_file, task_files
+from compressor.tasks import TaskFile, inputs_of, task_file, task_files, usual_name
 
 TASKS = list(task_files())
 SIZES = [(1, 5), (3, 9)]
+USERS = {  # what a user has who runs the card's snippet
+    "text-classification": dict,
+    "image-classification": lambda: {"image": Image.new("L", (8, 8))},
+    "tabular-classification": lambda: {"frame": sklearn.datasets.load_wine(as_frame=True).data[:1]},
+}
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -25,9 +31,8 @@ def walked(request, tmp_path_factory, bert_folder, sentences_csv):
     """A finished run of the task: fine-tuned, projected, shrunk, exported, quantized, measured, reported."""
     folder = tmp_path_factory.mktemp("walk")
     recipe = RECIPES[request.param](bert_folder, sentences_csv)
-    measure = launch.measure
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "measure", lambda plan: measure({**plan, "seconds": 0.2, "meter": "none"}))
+        measure_briefly(patch)
         report = compressor.run(recipe, folder / "run")
     return request.param, folder / "run", report
 
@@ -37,7 +42,7 @@ def test_a_file_states_everything_that_the_protocol_asks_for(name):
     file: Any = task_file(name)  # a module
     stated = {word for word in (*TaskFile.__annotations__, *vars(TaskFile)) if not word.startswith("_")}
     assert {word for word in stated if not hasattr(file, word)} == set()
-    assert known(name) == name
+    assert usual_name(name) == name
     assert name.replace("-", "_") == file.__name__.rpartition(".")[2]
 
 
@@ -48,7 +53,7 @@ def test_its_main_input_leads_back_to_what_it_reads(name):
 
 def test_an_unknown_task_gets_the_nearest_name():
     with pytest.raises(ValueError, match="no such task; did you mean 'text-classification'"):
-        known("text-clasification")
+        usual_name("text-clasification")
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -99,8 +104,11 @@ def test_the_network_is_smaller_and_loads_back(walked):
 def test_the_card_says_how_the_file_is_used(walked):
     name, run, _ = walked
     card = (run / "04-quantize/README.md").read_text()
-    assert task_file(name).snippet("model.onnx") in card
-    compile(task_file(name).snippet("model.onnx"), "snippet", "exec")
+    code = task_file(name).snippet("model.onnx")
+    assert code in card
+    given = USERS[name]()
+    exec(code.replace("path/to/this/folder", str(run / "04-quantize")), given)
+    assert given["logits"].shape == (1, compressor.load(run / "02-shrink/model").config.num_labels)
     assert f"pipeline_tag: {name}" in card
 
 

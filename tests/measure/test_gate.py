@@ -25,7 +25,7 @@ def entry(verdict="pass", ratio=0.001, length=32, threads=1, difference=1e-6):
     return {
         "batch_size": 1, "length": length, "threads": threads, "n_blocks": 20, "new_cpu_ms": 10 * (1 + ratio),
         "baseline_cpu_ms": 10.0, "ratio": ratio, "low": ratio - 0.004, "high": ratio + 0.004, "verdict": verdict,
-        "output_difference": difference,
+        "output_difference": difference, "nonfinite_outputs": {"new": [], "baseline": []}, "other_outputs": [],
     }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def finds(monkeypatch):
             settings = {"seed": plan.get("seed", 0), "margin": plan["margin"], "budget_s": plan["budget_s"]}
             head = {"format": 1, "environment": {}, **settings}
             facts = {"peak_memory_bytes": peaks, "accuracy": accuracy, "n_examples": 200 if accuracy else None}
+            facts["n_nonfinite"] = {"new": 0, "baseline": 0} if accuracy else None
             return {**head, "verdict": verdict, **facts, "n_instructions": n_instructions, "shapes": entries}
 
         monkeypatch.setattr(launch, "gate", gate)
@@ -429,7 +430,7 @@ class TestBadInput:
         onnx.save(onnx.load("new.onnx"), "new.onnx", save_as_external_data=True, location="weights", size_threshold=0)
         Path("weights").unlink()
         assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
-        line = "compress: new.onnx: its weights are missing, 'weights' should lie beside it\n"
+        line = "compress: new.onnx: its weights are missing, 'weights' should be next to it\n"
         assert capsys.readouterr().err == line
 
     def test_external_data_that_lies_outside(self, capsys):
@@ -440,7 +441,7 @@ class TestBadInput:
         for place in ("../wei", "/weigh"):
             Path("new.onnx").write_bytes(content.replace(b"weights", place.encode().ljust(7, b"x")))
             assert main(["gate", "new.onnx", "--baseline", "old.onnx"]) == 3
-            line = f"compress: new.onnx: its weights should lie beside it, got {place.ljust(7, 'x')!r}\n"
+            line = f"compress: new.onnx: its weights should be next to it, got {place.ljust(7, 'x')!r}\n"
             assert capsys.readouterr().err == line
 
     def test_inputs_that_are_not_there(self, capsys, tmp_path):

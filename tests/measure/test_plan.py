@@ -88,9 +88,9 @@ def ragged() -> None:
 BAD = {
     "corrupt": (lambda: Path("model.onnx").write_bytes(b"no model"), [], 3, "model.onnx: not a readable ONNX file"),
     "empty": (lambda: Path("model.onnx").write_bytes(b""), [], 3, "model.onnx: not an ONNX file"),
-    "no weights": (lambda: external("gone"), [], 3, "model.onnx: its weights are missing, 'gone' should lie beside it"),
-    "outside": (lambda: external("../w"), [], 3, "model.onnx: its weights should lie beside it, got '../w'"),
-    "absolute": (lambda: external("/etc/w"), [], 3, "model.onnx: its weights should lie beside it, got '/etc/w'"),
+    "no weights": (lambda: external("gone"), [], 3, "model.onnx: its weights are missing, 'gone' should be next to it"),
+    "outside": (lambda: external("../w"), [], 3, "model.onnx: its weights should be next to it, got '../w'"),
+    "absolute": (lambda: external("/etc/w"), [], 3, "model.onnx: its weights should be next to it, got '/etc/w'"),
     "no inputs": (lambda: None, ["--inputs", "no.npz"], 3, "no.npz: not a readable .npz file of arrays: no such file"),
     "no meter": (lambda: None, ["--meter", "pmic"], 3, "meter 'pmic': "),
     "unknown meter": (lambda: None, ["--meter", "guess"], 2, "meter: no meter 'guess'; choose from auto, none, rapl"),

@@ -71,8 +71,8 @@ def test_a_head_makes_it_fine_tuned(folder):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "berd"}, "model: transformers knows no family 'berd'; did you mean 'bert'"),
-        ({"model_type": None}, "model: transformers knows no family None"),
+        ({"model_type": "berd"}, "model: transformers has no family 'berd'; did you mean 'bert'"),
+        ({"model_type": None}, "model: transformers has no family None"),
         ({"hidden_size": "wide"}, "config.json: not a usable config"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_damaged_or_missing_config_is_refused(folder):
     with pytest.raises(InputError, match=r"config.json: not a usable config"):
         read_config(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(InputError, match=r"no config.json there; give the folder of a checkpoint"):
+    with pytest.raises(InputError, match=r"no config.json in this folder; give the folder of a checkpoint"):
         read_config(folder)
 
 

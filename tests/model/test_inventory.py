@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from compressor import surgery
 from compressor.cli import main
 from compressor.errors import InputError
 from compressor.graphs import flops
-from compressor.model import Model, Task, inventory, pretrained
+from compressor.model import Model, Task, pretrained
 from compressor.report import text
 from compressor.stages import export
 
@@ -51,8 +52,13 @@ def bert_graph_file(tmp_path_factory):
     return export.run(model, export.Options(stage="export"), context).path
 
 
+def take(path) -> Any:
+    """What is found of a folder or a file, which have different keys."""
+    return take(path)
+
+
 def test_widths_now_and_originally(cut_folder):
-    found = inventory.take(cut_folder)
+    found = take(cut_folder)
     widths = {width["name"]: width for width in found["widths"]}
     assert widths["layer.0.ffn"] == {
         "name": "layer.0.ffn",
@@ -66,7 +72,7 @@ def test_widths_now_and_originally(cut_folder):
 
 
 def test_layers_add_up(cut_folder):
-    found = inventory.take(cut_folder)
+    found = take(cut_folder)
     assert sum(layer["n_params"] for layer in found["layers"]) == found["n_params"]
     assert sum(layer["n_flops"] for layer in found["layers"]) == found["n_flops"]
     assert sum(layer["size_bytes"] for layer in found["layers"]) == found["size_bytes"] == 4 * found["n_params"]
@@ -78,7 +84,7 @@ def test_layers_add_up(cut_folder):
 @pytest.mark.parametrize("family", ["t5", "gpt2", "resnet", "autoencoder", "albert", "deberta-v2"])
 def test_every_kind_of_network_can_be_looked_at(family, tmp_path):
     tiny(family).save_pretrained(tmp_path)
-    found = inventory.take(tmp_path)
+    found = take(tmp_path)
     assert found["family"] == family
     assert found["n_params"] == found["n_params_original"] > 0
     assert found["n_flops"] > 0
@@ -86,8 +92,8 @@ def test_every_kind_of_network_can_be_looked_at(family, tmp_path):
 
 
 def test_an_exported_file_shows_its_layers(bert_graph_file):
-    found = inventory.take(bert_graph_file)
-    assert found == inventory.take(bert_graph_file.parent)  # a folder that holds nothing else
+    found = take(bert_graph_file)
+    assert found == take(bert_graph_file.parent)  # a folder that holds nothing else
     assert found["opset"]["ai.onnx"] == 23
     assert [each["name"] for each in found["inputs"]] == ["input_ids", "attention_mask"]
     shape = ["batch", "length"]
@@ -121,19 +127,19 @@ def test_an_exported_file_shows_its_layers(bert_graph_file):
 def test_flops_are_counted_at_a_shape_that_the_file_takes(inputs, flops_at, tmp_path):
     text = f"g ({inputs}) => (y) {{ y = MatMul (v, w) }}"
     weights = {"v": np.zeros((3, 2), np.float32), "w": np.zeros((2, 5), np.float32)}
-    found = inventory.take(write(tmp_path / "graph.onnx", text, weights))
+    found = take(write(tmp_path / "graph.onnx", text, weights))
     assert (found["flops_at"], found["n_flops"]) == (flops_at, 2 * 3 * 2 * 5)
 
 
 def test_flops_are_counted_at_no_length_that_is_too_long(tmp_path):
-    found = inventory.take(write(tmp_path / "graph.onnx", SMALL, WEIGHTS))
+    found = take(write(tmp_path / "graph.onnx", SMALL, WEIGHTS))
     assert (found["max_length"], found["flops_at"], found["n_flops"]) == (9, "1x9", 2 * 9 * 2 * 5)
 
 
 def test_flops_that_are_unknown_are_said_to_be(tmp_path):
     file = write(tmp_path / "graph.onnx", "g (float[n, 3] x) => (y) { y = mine.Product (x, x) }")
-    assert inventory.take(file)["n_flops"] is None
-    assert "unknown FLOPs at batch 1\n" in text.inventory(inventory.take(file))
+    assert take(file)["n_flops"] is None
+    assert "unknown FLOPs at batch 1\n" in text.inventory(take(file))
 
 
 def test_the_command_prints_tables(bert_graph_file, cut_folder, capsys):
@@ -148,13 +154,13 @@ def test_the_command_prints_tables(bert_graph_file, cut_folder, capsys):
 
 def test_json_is_what_python_gives(cut_folder, capsys):
     assert main(["inspect", str(cut_folder), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == inventory.take(cut_folder)
+    assert json.loads(capsys.readouterr().out) == take(cut_folder)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no operation is in it"),
+        (b"", "it has no operations"),
         (b"no graph at all", "not a readable ONNX file"),
         (None, "neither a folder nor a"),
     ],
@@ -164,7 +170,7 @@ def test_files_that_are_no_graphs(tmp_path, content, said):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(InputError, match=said):
-        inventory.take(file)
+        take(file)
 
 
 def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
@@ -175,7 +181,7 @@ def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
         damaged = content[:index] + rng.bytes(1) + content[index + 1 :]
         (tmp_path / "graph.onnx").write_bytes(damaged)
         try:
-            inventory.take(tmp_path / "graph.onnx")
+            take(tmp_path / "graph.onnx")
         except InputError as error:
             lines.append(str(error))
     assert lines
@@ -185,7 +191,7 @@ def test_a_byte_that_is_wrong_ends_in_an_answer_or_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        (b"Gather", b"Gat\xffer", r"not a readable ONNX file \(a name in it is no text\)"),
+        (b"Gather", b"Gat\xffer", r"not a readable ONNX file \(a name in it is not text\)"),
         (b"\x10\x0bB\x05words", b"\x10\x63B\x05words", r"\('words' has no known type\)"),
     ],
 )
@@ -195,7 +201,7 @@ def test_names_and_types_that_are_none(before, after, said, tmp_path):
     assert content.count(before) == 1
     file.write_bytes(content.replace(before, after))
     with pytest.raises(InputError, match=said):
-        inventory.take(file)
+        take(file)
 
 
 def with_weights_at(place, file):
@@ -211,19 +217,19 @@ def with_weights_at(place, file):
 
 
 def test_weights_that_are_missing(tmp_path):
-    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should lie beside it"):
-        inventory.take(with_weights_at("net.data", tmp_path / "net.onnx"))
+    with pytest.raises(InputError, match=r"its weights are missing, 'net\.data' should be next to it"):
+        take(with_weights_at("net.data", tmp_path / "net.onnx"))
 
 
 @pytest.mark.parametrize("place", ["../net.data", "/net.data"])
 def test_weights_that_lie_outside_the_folder_of_the_file(tmp_path, place):
     (tmp_path / "net.data").write_bytes(bytes(4))
     (tmp_path / "in").mkdir()
-    with pytest.raises(InputError, match=rf"its weights should lie beside it, got '{place}'"):
-        inventory.take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
+    with pytest.raises(InputError, match=rf"its weights should be next to it, got '{place}'"):
+        take(with_weights_at(place, tmp_path / "in" / "net.onnx"))
 
 
-@pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should lie beside it"), ("gone", "are missing")])
+@pytest.mark.parametrize(("place", "complaint"), [("../net.data", "should be next to it"), ("gone", "are missing")])
 def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
     inner = onnx.load(with_weights_at(place, tmp_path / "inner.onnx"), load_external_data=False).graph
     inner.node[0].input[0] = "w"
@@ -233,9 +239,33 @@ def test_weights_of_a_branch_that_lie_elsewhere(tmp_path, place, complaint):
     graph = onnx.helper.make_graph([node], "g", [condition], list(inner.output))
     (tmp_path / "net.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(InputError, match=complaint):
-        inventory.take(tmp_path / "net.onnx")
+        take(tmp_path / "net.onnx")
 
 
 def test_a_folder_without_a_network(tmp_path):
-    with pytest.raises(InputError, match=r"no config\.json there"):
-        inventory.take(tmp_path)
+    with pytest.raises(InputError, match=r"no config\.json in this folder"):
+        take(tmp_path)
+
+
+def test_weights_in_operations_count_and_free_axes_have_no_size(tmp_path):
+    """As voice detectors are exported: a Constant, one in a branch, and numbers that are no weights."""
+    text_ = """g (float[batch, 3] x, bool c, float[?, 2] z) => (float[batch, 2] y, float[?, 2] same) {
+        w = Constant <value = float[3, 2] {1, 2, 3, 4, 5, 6}> ()
+        size = Constant <value = int64[2] {1, 2}> () unit = Constant <value = float {1}> ()
+        m = MatMul (x, w) s = Mul (m, unit) same = Identity (z)
+        y = If (c) <then_branch = a () => (t) { b = Constant <value = float[2] {7, 8}> () t = Add (s, b) },
+                    else_branch = e () => (u) { u = Identity (s) }>
+    }"""
+    found = take(write(tmp_path / "graph.onnx", text_))
+    assert found["n_params"] == 3 * 2 + 2 == sum(layer["n_params"] for layer in found["layers"])
+    assert sum(layer["size_bytes"] for layer in found["layers"]) == 4 * found["n_params"]
+    assert [each["shape"] for each in found["inputs"]] == [["batch", 3], [], [None, 2]]
+    shown = text.inventory(found)
+    assert "x float batchx3, c bool" in shown
+    assert "z float ?x2" in shown
+    for number in (-1, 0):
+        proto = onnx.load(tmp_path / "graph.onnx")
+        proto.graph.input[2].type.tensor_type.shape.dim[0].dim_value = number
+        onnx.save(proto, tmp_path / "minus.onnx")
+        inputs = take(tmp_path / "minus.onnx")["inputs"]
+        assert inputs[2]["shape"] == ([None, 2] if number else [0, 2])

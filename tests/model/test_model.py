@@ -3,8 +3,10 @@
 import json
 import shutil
 import socket
+from typing import Any
 
 import pytest
+import tiny
 import torch
 import transformers
 from PIL import Image
@@ -18,16 +20,7 @@ from compressor.model.artifact import load_weights_, save_weights
 from compressor.model.outputs import logits_of, n_flops
 
 TEXT, IMAGE = "text-classification", "image-classification"
-VIT = {
-    "model_type": "vit",
-    "image_size": 8,
-    "patch_size": 4,
-    "num_channels": 1,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 24,
-}
+VIT = {"model_type": "vit", **tiny.VIT}
 INPUTS = {
     "input_ids": torch.tensor([[2, 7, 8, 11, 13, 3], [2, 9, 14, 3, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),
@@ -109,9 +102,9 @@ def test_a_config_gives_random_weights_from_the_seed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "no_such"}, "model: transformers knows no family 'no_such'"),
-        ({"hiden_size": 8}, "model.config: 'hiden_size' is no setting of ViTConfig"),
-        ({"num_labels": 3}, "model.config: 'num_labels' is no setting"),
+        ({"model_type": "no_such"}, "model: transformers has no family 'no_such'"),
+        ({"hiden_size": 8}, "model.config: 'hiden_size' is not a setting of ViTConfig"),
+        ({"num_labels": 3}, "model.config: 'num_labels' is not a setting"),
         ({"hidden_act": "nothing"}, "model.config: cannot be built"),
         ({"hidden_size": "wide"}, "model.config: cannot be built"),
     ],
@@ -254,7 +247,7 @@ BLOCK = {"format": 1, "layers": [0, 1]}
         (config_with(intermediate_size=8), "the weights do not fit config.json"),
         (config_with(compressor={**BLOCK, "format": 2}), "format 2 of another version"),
         (config_with(compressor={**BLOCK, "widths": {"layer.9.ffn": 4}}), "no width 'layer.9.ffn'"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor that loads"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no tokenizer or image processor can be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors, found no weights"),
     ],
 )
@@ -279,7 +272,7 @@ def test_load_opens_the_class_that_the_config_names(folder):
 
 @pytest.mark.parametrize("named", [["NoSuchNet"], ["pipeline"], ["BertConfig"], [], None])
 def test_load_refuses_what_is_no_network(folder, tmp_path, named):
-    with pytest.raises(InputError, match=r"no config.json there"):
+    with pytest.raises(InputError, match=r"no config.json in this folder"):
         load(tmp_path / "nowhere")
     config_with(architectures=named)(folder)
     with pytest.raises(InputError, match=r"no network of transformers, config.json names"):
@@ -350,7 +343,8 @@ def test_real_checkpoint_of_sst2(shared):
 
 
 def test_a_network_made_to_write_pads_with_the_end_of_a_text(bert_folder):
-    sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3, "bos_token_id": 3}
+    sizes: dict[str, Any] = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 22, "eos_token_id": 3}
+    sizes["bos_token_id"] = 3
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert_folder)
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     config = transformers.GPT2Config(**sizes)

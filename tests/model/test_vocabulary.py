@@ -157,5 +157,5 @@ def test_the_least_likely_piece_stays_for_the_score_of_the_unknown():
     ],
 )
 def test_other_kinds_are_refused(model, name):
-    with pytest.raises(ValueError, match=f"WordPiece, BPE and Unigram, not out of {name}; leave it out"):
+    with pytest.raises(ValueError, match=f"WordPiece, BPE and Unigram, not from {name}; leave it out"):
         trim(Tokenizer(model), [])

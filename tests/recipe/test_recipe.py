@@ -116,7 +116,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file():
         (3, "data: {dataset: a, labels: {a: []}}", "data.labels.a: should be"),
         (10, "? [a]", "a key should be text, got a list or a mapping; name it"),
         (5, "  - stages: project", "stages[0]: has no key 'stage'; add it"),
-        (5, "  - 3", "is not YAML"),
+        (5, "  - 3", "invalid YAML"),
         (6, "    column_sparsity: {'*.ffn': 30}", "stages[0].column_sparsity.*.ffn: should be less than 1, got 30"),
         (
             6,
@@ -133,14 +133,14 @@ def test_all_problems_come_at_once_in_the_order_of_the_file():
         (7, "    retrain: {steps: 1, lr: .inf}", "stages[0].retrain.lr: should be a valid number, got '.inf'"),
         (7, "    retrain: {steps: 1, lr: 1e999}", "stages[0].retrain.lr: should be a finite number, got inf"),
         (7, "    retrain:", "stages[0].retrain: should be a mapping, got None"),
-        (8, "    <<: {rounds: 3}", "stages[0]: merge keys are refused, got '<<'; write the keys out"),
-        (9, "  - stage: !!str export", "tags are refused, got '!!str'; write the value out"),
-        (9, "  - &export", "anchors are refused, got '&export'; write the value out"),
-        (9, "  - *export", "aliases are refused, got '*export'; write the value out"),
-        (9, "  - [", "is not YAML"),
-        (9, "\t- stage: export", "is not YAML, found character '\\t' that cannot start any token; mend it"),
-        (9, "  - stage: \a", "is not YAML, holds a control character; remove it"),
-        (9, "--- {}", "is not YAML, found another document; mend it"),
+        (8, "    <<: {rounds: 3}", "stages[0]: merge keys are not allowed, got '<<'; write the keys out"),
+        (9, "  - stage: !!str export", "tags are not allowed, got '!!str'; write the value out"),
+        (9, "  - &export", "anchors are not allowed, got '&export'; write the value out"),
+        (9, "  - *export", "aliases are not allowed, got '*export'; write the value out"),
+        (9, "  - [", "invalid YAML"),
+        (9, "\t- stage: export", "invalid YAML, found character '\\t' that cannot start any token; fix it"),
+        (9, "  - stage: \a", "invalid YAML, it contains a control character; remove it"),
+        (9, "--- {}", "invalid YAML, found another document; fix it"),
         (10, "  - stage: hash", "stages[3]: unknown stage 'hash'; choose from"),
         (10, "benhc: {}", "benhc: unknown key; did you mean 'bench'?"),
         (10, "bench: {threads: []}", "bench.threads: is empty; give at least one entry"),
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_text_is_refused():
 
 
 def test_an_alias_that_holds_itself_is_refused():
-    assert "my.yaml:1: aliases are refused, got '*a'; write the value out" in problems("stages: &a [*a]")
+    assert "my.yaml:1: aliases are not allowed, got '*a'; write the value out" in problems("stages: &a [*a]")
 
 
 @given(text=st.text(alphabet=st.sampled_from("ab:-[]{}?!&*<|>'\"#,%@` \n\t0.~é\x00\ud800"), max_size=30))
@@ -238,15 +238,15 @@ class TestOverrides:
         [
             ("sede=1", "sede: unknown key; did you mean 'seed'?"),
             ("seed=one", "seed: should be a valid integer, got 'one'"),
-            ("seed", "is no setting; write KEY=VALUE, such as stages.0.retrain.steps=5"),
-            ("=3", "is no setting; write KEY=VALUE, such as stages.0.retrain.steps=5"),
-            ("stages.4.stage=export", "stages has 4 entries, counted from 0, got '4'; name one of them"),
-            ("stages.-1.stage=export", "stages has 4 entries, counted from 0, got '-1'; name one of them"),
-            ("stages.last.stage=export", "stages has 4 entries, counted from 0, got 'last'; name one of them"),
-            ("seed.x=1", "seed holds no keys, it is 0; set it whole"),
-            ("seed=[", "is not YAML, expected the node content, but found '<stream end>'; mend it"),
-            ("seed=!!int 1", "tags are refused, got '!!int'; write the value out"),
-            ("seed=*a", "aliases are refused, got '*a'; write the value out"),
+            ("seed", "is not a setting; write KEY=VALUE, such as stages.0.retrain.steps=5"),
+            ("=3", "is not a setting; write KEY=VALUE, such as stages.0.retrain.steps=5"),
+            ("stages.4.stage=export", "stages has 4 entries, counted from 0, got '4'; use an existing index"),
+            ("stages.-1.stage=export", "stages has 4 entries, counted from 0, got '-1'; use an existing index"),
+            ("stages.last.stage=export", "stages has 4 entries, counted from 0, got 'last'; use an existing index"),
+            ("seed.x=1", "seed has no keys, it is 0; set it as a whole"),
+            ("seed=[", "invalid YAML, expected the node content, but found '<stream end>'; fix it"),
+            ("seed=!!int 1", "tags are not allowed, got '!!int'; write the value out"),
+            ("seed=*a", "aliases are not allowed, got '*a'; write the value out"),
             ("gates={a: 1, a: 2}", "gates.a: duplicate key, first given at --set gates={a: 1, a: 2}; keep one"),
             ("stages.0.retrain={}", "stages[0].retrain: give either 'steps' or 'epochs'"),
             ("stages.1.stage=shirnk", "stages[1]: unknown stage 'shirnk'; did you mean 'shrink'?"),

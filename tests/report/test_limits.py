@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from compressor.report import limits
+from compressor.report.document import Verdict
 
 UNAVAILABLE = {"kind": "unavailable", "net_j": None}
 
@@ -33,7 +34,7 @@ def report() -> dict[str, Any]:
     }
 
 
-def one(report: dict[str, Any], name: str, limit: float) -> dict[str, Any]:
+def one(report: dict[str, Any], name: str, limit: float) -> Verdict:
     (found,) = limits.verdicts(report, {name: limit})
     assert (found["name"], found["limit"]) == (name, limit)
     return found

@@ -13,7 +13,7 @@ from fake_run import ACCURACY, board, emulated, finished_run, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.bench.result import PRECISIONS
+from compressor.bench.result import PRECISIONS, Variant
 from compressor.bench.shape import Shape
 from compressor.report import card, compare, figures, limits, measured, page, spread, words
 from compressor.tasks import text_classification
@@ -156,7 +156,7 @@ def test_every_precision_has_a_colour():
 )
 @settings(max_examples=40, deadline=None)
 def test_kinds_of_joules_share_neither_a_chart_nor_a_ratio(kinds):
-    facts = [
+    facts: list[Any] = [
         {"precision": name.split()[1], "kind": "original" if "original" in name else "result"} for name in ACCURACY
     ]
     variants = measured.completed(board(kinds))["variants"]
@@ -244,7 +244,7 @@ class TestCharts:
     def dots(self, chart: str) -> list[float]:
         return [float(x) for x in re.findall(r'class="point [^"]*" cx="([\d.]+)"', chart)]
 
-    def variants(self, **energy: Any) -> list[dict[str, Any]]:
+    def variants(self, **energy: Any) -> list[Variant]:
         found = measured.completed(board())["variants"]
         for each in found:
             each |= {"precision": "fp32", "kind": "original"}

@@ -176,7 +176,7 @@ def test_axes_have_round_ticks():
 def test_charts_survive_equal_numbers(finished):
     report = gather(finished)
     for each in report["variants"]:
-        each.update(accuracy=1.0, n_examples=0)
+        each |= {"accuracy": 1.0, "n_examples": 0}
     assert len(figures.accuracy_against_latency(report["variants"])) == 2
     assert figures.rounds([{"round": 0, "loss": 1.0}, {"round": 1, "loss": 1.0}])
     assert figures.rounds([{"round": 0, "loss": 1.0}]) == []

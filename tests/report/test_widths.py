@@ -16,7 +16,7 @@ from compressor.report import widths
 )
 def test_a_name_has_a_layer_and_says_what_is_counted(name, layer, what, is_numbered):
     parts = widths.split(name)
-    assert parts == (layer, what)
+    assert (parts.layer, parts.what) == (layer, what)
     assert parts.is_of_numbered_layer == is_numbered
 
 

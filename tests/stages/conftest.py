@@ -1,7 +1,7 @@
 """Fixtures of the stages: a tiny model, and its exported graph."""
 
 import pytest
-from tiny import bare_context
+from tiny import VIT, bare_context
 
 from compressor.model import Source, load_model
 from compressor.stages import export
@@ -35,6 +35,6 @@ def bert_graph(bert, context, tmp_path_factory):
 @pytest.fixture
 def vit():
     """Tiny ViT of one layer, new for each test."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
-    config = {"model_type": "vit", "image_size": 8, "patch_size": 4, "num_channels": 1, **sizes}
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    config = {"model_type": "vit", **VIT, **sizes}
     return load_model(Source(config=config, task="image-classification"), ("no", "yes"))

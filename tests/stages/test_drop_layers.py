@@ -1,10 +1,12 @@
 """What is left of any family after `drop_layers` is an ordinary checkpoint, or the stage refuses the family."""
 
+import re
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from pydantic import ValidationError
 from tiny import arch_of, inputs, logits
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
@@ -74,6 +76,24 @@ def test_a_layer_that_scales_by_its_place_keeps_it(keep, tmp_path):
 def test_layers_that_a_config_cannot_count_are_refused(family):
     with pytest.raises(RecipeError, match=f"the layers of '{family}' are shared, or are in several stages"):
         run(model_of(family), keep=(0,))
+
+
+@pytest.mark.parametrize("given", [{}, {"keep": (0,), "n_layers": 1}])
+def test_layers_are_named_or_counted(given):
+    with pytest.raises(ValidationError, match="give either 'keep' or 'n_layers'"):
+        drop_layers.Options(stage="drop_layers", **given)
+
+
+@pytest.mark.parametrize("keep", [(), (1, 0), (0, 0)])
+def test_layers_are_named_once_and_in_order(keep):
+    said = f"'keep' must list each layer once, in increasing order, got {list(keep)}"
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        drop_layers.Options(stage="drop_layers", keep=keep)
+
+
+def test_more_layers_than_there_are_are_refused():
+    with pytest.raises(RecipeError, match="the network has 2 layers, counted from 0, got 3"):
+        run(model_of("bert"), n_layers=3)
 
 
 def test_a_layer_that_is_not_there_is_refused():

@@ -1,8 +1,10 @@
 import copy
 import dataclasses
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -17,6 +19,8 @@ from compressor import surgery
 from compressor.errors import InputError, ParityError
 from compressor.model import Model, OnnxGraph, Source, Task, load_model, logits_of, outputs_of
 from compressor.stages import export, quantize
+
+PAGE = Path(__file__).parents[2] / "docs/explanation/export.md"
 
 
 def options(**settings):
@@ -184,3 +188,14 @@ def test_a_network_without_attention_exports_at_any_opset(context, tmp_path):
 def test_opsets_that_are_not_written_are_refused(opset):
     with pytest.raises(ValidationError, match="opset"):
         options(opset=opset)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+def test_the_python_in_the_guide_runs(block, bert, bert_graph):
+    """On a folder of this test in place of the flagship's."""
+    found: dict[str, Any] = {}
+    assert 'folder = "runs/sst2_l1inf/05-quantize"' in block
+    exec(block.replace("runs/sst2_l1inf/05-quantize", str(bert_graph.path.parent)), found)
+    assert tuple(found["logits"].shape) == (1, 2)
+    expected = logits_of(bert)({name: torch.as_tensor(value) for name, value in found["rows"].items()})
+    torch.testing.assert_close(torch.as_tensor(found["logits"]), expected, rtol=0, atol=1e-5)

@@ -1,17 +1,18 @@
 """The stage `shrink`: widths of a kind go together, by as many forward calls at any depth; an error names one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
+from tiny import bare_context
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from compressor import surgery
 from compressor.errors import NumericsError
 from compressor.model import Model, Task
 from compressor.stages import shrink
-from compressor.training.context import Context
 
 
 def model_of(n_layers):
@@ -29,7 +30,7 @@ def kill_(model, side):
 
 
 def run(model):
-    return shrink.run(model, shrink.Options(stage="shrink"), Context(Path(), "", 0, None, None, is_dry=True))
+    return shrink.run(model, shrink.Options(stage="shrink"), bare_context(Path(), is_dry=True))
 
 
 @pytest.mark.parametrize("side", ["producer", "consumer", "both"])
@@ -55,7 +56,7 @@ def test_the_number_of_forward_calls_does_not_grow_with_depth():
 
 
 def test_a_unit_that_reads_dead_units_only_goes_with_them():
-    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 3), torch.nn.ReLU())
+    net: Any = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 3), torch.nn.ReLU())
     net.append(torch.nn.Linear(3, 2))
     with torch.no_grad():
         net[0].weight[0] = 0.0

@@ -133,7 +133,7 @@ def test_a_sum_that_is_normalised_over_is_found_but_not_exact():
         (nn.Sequential(nn.Softmax(1), nn.Conv2d(8, 4, 1)), "the operator 'softmax' runs over it"),
         (nn.ConvTranspose2d(8, 4, 1), "no rule for the operator 'conv_transpose2d'"),
         (nn.LayerNorm((8, 16, 16)), "normalised together with other axes"),
-        (nn.Flatten(0, 1), "flattened behind another axis"),
+        (nn.Flatten(0, 1), "flattened after another axis"),
         (nn.Unflatten(1, (2, 4)), "split by a reshape"),
         (nn.ZeroPad3d((0, 0, 0, 0, 1, 1)), "padded"),
         (nn.ReLU(), "leaves the network"),
@@ -212,7 +212,7 @@ class Fixed(nn.Module):
     [
         ("view", "the network fails without one of them: "),
         ("slice", "taken from by index"),
-        ("scale", "'scale' cannot be cut there"),
+        ("scale", "'scale' cannot be cut"),
         ("split", "split at a fixed place"),
     ],
 )

@@ -274,7 +274,7 @@ def test_a_layer_that_reads_nothing_any_more_is_a_constant(example, has_bias):
 
 def test_constants_need_an_example(net, example):
     surgery.zero_units_(net, HIDDEN, mask(0), "producer")
-    with pytest.raises(ValueError, match="hidden: 1 removed units emit constants; give an example"):
+    with pytest.raises(ValueError, match="hidden: 1 removed units emit constants; pass an example"):
         surgery.shrink_(net, HIDDEN, mask(1, 2, 3), None)
     assert net[0].out_features == 4, "nothing was cut"
 
@@ -316,7 +316,7 @@ def test_a_padded_convolution_takes_no_constant():
     with pytest.raises(ValueError, match="channels: removed units emit constants, which '3' pads with zeros"):
         surgery.shrink_(net, CHANNELS, mask(0, 2, 3), {"input": torch.randn(1, 2, 6, 6)})
     nn.init.zeros_(net[1].bias)
-    with pytest.raises(ValueError, match="channels: '3' would read nothing any more; keep a unit"):
+    with pytest.raises(ValueError, match="channels: '3' would have no inputs left; keep a unit"):
         surgery.shrink_(net, CHANNELS, mask(), {"input": torch.zeros(1, 2, 6, 6)})
     assert net[0].out_channels == net[3].in_channels == 4, "nothing was cut"
 

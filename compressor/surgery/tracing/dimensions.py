@@ -1,6 +1,6 @@
-"""What each operator of a traced graph says of the axes of its inputs and outputs: which entries go together.
+"""Rules for the operators of a traced graph: which entries of their inputs and outputs can only be removed together.
 
-Of an operator without a rule, all axes keep their size.
+All axes of an operator without a rule keep their size.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from compressor.surgery.tracing.rearranging import concatenate, gate, item, noth
 
 
 def links_of(graph: Graph) -> Links:
-    """Walk a graph, and let every operator enter what it says."""
+    """Walk a graph, and add the links of every operator."""
     links = Links()
     for node in graph.nodes:
         if node.op == "call_function":
@@ -27,7 +27,7 @@ def _unknown(node: Node, links: Links) -> None:
 
 
 def _pointwise(node: Node, links: Links) -> None:
-    """Link from the right; a dimension of 1 is repeated along the other."""
+    """Link axes from the right; an axis of size 1 is broadcast."""
     shape = shape_of(node)
     for tensor in inputs_of(node):
         offset = len(shape) - len(shape_of(tensor))
@@ -62,7 +62,7 @@ def _embedding(node: Node, links: Links) -> None:
 
 
 def _convolution(node: Node, links: Links) -> None:
-    """Link each output channel with its row of the weight; a group of channels goes whole, inputs and outputs."""
+    """Link each output channel with its row of the weight; the inputs and outputs of a group can only go together."""
     inputs, weight, *bias = inputs_of(node)
     if len(shape_of(inputs)) != len(shape_of(weight)):  # one image without a batch
         return _unknown(node, links)
@@ -93,7 +93,7 @@ def _same(node: Node, links: Links) -> None:
 
 
 def _per_channel_weight(node: Node, links: Links) -> None:
-    """Pass all axes; a weight has one entry for each channel, or one for all."""
+    """Link all axes; a weight has one entry for each channel, or one for all."""
     _same(node, links)
     weight = inputs_of(node)[1]
     if shape_of(weight)[0] > 1:
@@ -111,7 +111,7 @@ def _pool(node: Node, links: Links) -> None:
 
 
 def _reduce(node: Node, links: Links) -> None:
-    """Fix the axes that a mean or a softmax runs over; the others pass, in their order."""
+    """Fix the axes that a mean or a softmax runs over; link the others, in their order."""
     (inputs,) = inputs_of(node)
     n_axes, given = len(shape_of(inputs)), argument(node)
     if given is None:
@@ -125,7 +125,7 @@ def _reduce(node: Node, links: Links) -> None:
 
 
 def _layer_norm(node: Node, links: Links) -> None:
-    """Pass all axes, and note that the last one is normalised over, with its weight; more than one are fixed."""
+    """Link all axes, and record that the last one is normalised over, with its weight; if several are, fix them."""
     _same(node, links)
     last = len(shape_of(node)) - 1
     if len(argument(node)) > 1:

@@ -1,4 +1,4 @@
-"""Find the widths of any network by tracing one forward pass, and tell why other units must stay."""
+"""Find the widths of any network by tracing one forward pass, and the reasons why other units must stay."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from compressor.surgery.tracing.dimensions import POINTWISE, VIEWS, links_of
 from compressor.surgery.tracing.layout import Axis, Placed, after_cuts, layout
 from compressor.surgery.tracing.links import Dim, Entries, Links
 from compressor.surgery.tracing.nodes import name_of, shape_of
-from compressor.surgery.tracing.trial import why_not
+from compressor.surgery.tracing.trial import failures
 from compressor.surgery.units import Example
 from compressor.surgery.widths import Cut, Kind, Width
 
@@ -28,17 +28,17 @@ _KINDS: dict[str, Kind] = {
     "channels": "channel",
     "ffn": "neuron",
 }
-"""Last words of names, in the order in which one layer is enough to choose them."""
-_CROSSING = ("residual", "embedding")  # their units are read and written across those of many layers
+"""Last words of names; the first that any of the layers has is taken."""
+_CROSSING = ("residual", "embedding")  # their units share weights with those of many layers
 
 
 def find_widths(module: nn.Module, example: Example) -> list[Width]:
     """Find the widths of a network by tracing one forward pass: neurons, channels, and sums that blocks add to.
 
-    A unit is what linear layers, convolutions or embeddings write and others read. The entries of all tensors are
+    Units are written by linear layers, convolutions or embeddings and read by others. The entries of all tensors are
     followed through the graph of `torch.export`: through additions, gates, concatenations, flattening, and depthwise
-    and grouped convolutions (there a unit is a whole group). What is returned has been tried: a copy of the network
-    runs without one unit of each width.
+    and grouped convolutions (there a unit is a whole group). The returned widths have been tried: a copy of the
+    network runs without one unit of each.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def find_widths(module: nn.Module, example: Example) -> list[Width]:
         In the order of the layers. A name is the path of the first layer that writes the units and ``ffn`` (only
         linear layers write them), ``channels``, ``groups`` (of a grouped convolution), ``embedding`` or ``residual``:
         the last are normalised over, so that a cut of them is not exact. Find the widths again between two cuts: a
-        cut moves what lies behind it in a concatenation.
+        cut moves the entries that follow it in a concatenation.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def find_widths(module: nn.Module, example: Example) -> list[Width]:
 
     See Also
     --------
-    left_out : Why what other layers write cannot be cut.
+    left_out : Why the outputs of other layers cannot be cut.
 
     Examples
     --------
@@ -74,18 +74,18 @@ def find_widths(module: nn.Module, example: Example) -> list[Width]:
     >>> left_out(net, example)
     {'5': 'leaves the network'}
     """
-    return [each.width for each in trace(module, example).placed]
+    return [placed.width for placed in trace(module, example).placed]
 
 
 def left_out(module: nn.Module, example: Example) -> dict[str, str]:
-    """Tell why `find_widths` leaves out what layers write: the path of the first layer that writes it, and the reason.
+    """Map each layer whose outputs `find_widths` leaves out to the reason; of several layers, only the first is listed.
 
-    Linear layers, convolutions and embeddings are looked at; no others are ever cut.
+    Only linear layers, convolutions and embeddings are considered; no others are ever cut.
 
     Parameters
     ----------
     module, example
-        As of `find_widths`.
+        As for `find_widths`.
 
     Returns
     -------
@@ -103,15 +103,15 @@ def left_out(module: nn.Module, example: Example) -> dict[str, str]:
 
 @dataclass
 class Traced:
-    """What was found in a network when it was traced."""
+    """The widths that were found in a network when it was traced."""
 
     placed: list[Placed]
     left_out: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
-    """Of the parameters and buffers."""
+    """Shapes of the parameters and buffers."""
 
     def widths(self, net: nn.Module) -> list[Width]:
-        """List the widths at the sizes they have now."""
+        """List the widths at their current sizes."""
         return after_cuts(self.placed, self.shapes, net)
 
 
@@ -126,42 +126,42 @@ def trace(module: nn.Module, example: Example) -> Traced:
         links.fix("leaves the network", node)
 
     traced = Traced([], {}, {name: shape_of(node) for node, name in names.items()})
-    for units, reason, is_exact in _alike(links, names):
-        _enter_(traced, _gather(module, names, units, reason), is_exact)
-    for width, reason in why_not(module, example, [each.width for each in traced.placed]).items():
-        traced.placed = [each for each in traced.placed if each.width is not width]
+    for units, reason, is_exact in _unit_groups(links, names):
+        _add_(traced, _gather(module, names, units, reason), is_exact)
+    for width, reason in failures(module, example, [placed.width for placed in traced.placed]).items():
+        traced.placed = [placed for placed in traced.placed if placed.width is not width]
         traced.left_out.setdefault(width.producers[0].module, reason)
     return traced
 
 
 def _program(module: nn.Module, example: Example) -> ExportedProgram:
     """Trace a network in eval mode."""
-    modes = [(each, each.training) for each in module.modules()]
+    modes = [(inner, inner.training) for inner in module.modules()]
     named = dict(example) if isinstance(example, Mapping) else None
     positional = () if named is not None else (example,) if isinstance(example, Tensor) else tuple(example)
     try:
         return torch.export.export(module.eval(), positional, kwargs=named, strict=False)
-    except Exception as error:  # the exporter's own share no base
+    except Exception as error:  # the exporter's exceptions share no base
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{type(module).__name__}: cannot be traced ({reason})") from error
     finally:
-        for each, mode in modes:
-            each.training = mode
+        for inner, mode in modes:
+            inner.training = mode
 
 
 def _parameters(program: ExportedProgram) -> dict[Node, str]:
-    """Map what stands for parameters and buffers in the graph to their names in the network."""
+    """Map the nodes of parameters and buffers in the graph to their names in the network."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     return {node: names[node.name] for node in program.graph.nodes if node.name in names}
 
 
 Units = dict[Dim, Entries]
-"""Units that the same axes of the same parameters hold: the entries of each axis, one row a unit."""
+"""Units along the same axes of the same parameters: their entries on each axis, one row per unit."""
 
 
-def _alike(links: Links, parameters: Iterable[Node]) -> Iterator[tuple[Units, str | None, bool]]:
-    """Group units that the same axes hold; with the reason why they must stay, and whether a cut of them is exact."""
+def _unit_groups(links: Links, parameters: Iterable[Node]) -> Iterator[tuple[Units, str | None, bool]]:
+    """Group units along the same axes, with the reason why they must stay, and whether a cut of them is exact."""
     dims = [(node, axis) for node in parameters for axis in range(len(shape_of(node)))]
     numbers = [links.entries(*dim) for dim in dims]
     units = links.units()
@@ -171,61 +171,66 @@ def _alike(links: Links, parameters: Iterable[Node]) -> Iterator[tuple[Units, st
             held[unit][dim].append(position)
 
     reasons, inexact = links.reasons(units), links.inexact(units)
-    alike: dict[Hashable, list[int]] = defaultdict(list)
+    groups: dict[Hashable, list[int]] = defaultdict(list)
     for unit, axes in held.items():
         counts = tuple((dim, len(positions)) for dim, positions in axes.items())
-        alike[counts, reasons.get(unit), unit in inexact].append(unit)
-    for found in alike.values():
-        first = found[0]
-        tables = {dim: np.array([held[unit][dim] for unit in found]) for dim in held[first]}
+        groups[counts, reasons.get(unit), unit in inexact].append(unit)
+    for group in groups.values():
+        first = group[0]
+        tables = {dim: np.array([held[unit][dim] for unit in group]) for dim in held[first]}
         yield tables, reasons.get(first), first not in inexact
 
 
 @dataclass
 class _Gathered:
-    """The cuts of units by what they do, each with its axis, and why the units must stay."""
+    """The cuts of units by their role, each with its axis, and the reason why the units must stay."""
 
     n_units: int
     reason: str | None
     writers: dict[Cut, Axis] = field(default_factory=dict)
     tokens: dict[Cut, Axis] = field(default_factory=dict)
-    """Tensors of no layer that are added to what the writers write, such as positions."""
+    """Tensors outside any layer that are added to the outputs of the writers, such as positions."""
     readers: dict[Cut, Axis] = field(default_factory=dict)
     carriers: dict[Cut, Axis] = field(default_factory=dict)
     suffixes: set[str] = field(default_factory=set)
 
 
 def _gather(net: nn.Module, names: Mapping[Node, str], units: Units, reason: str | None) -> _Gathered:
-    """Turn the axes that hold units into cuts."""
-    found = _Gathered(len(next(iter(units.values()))), reason)
+    """Turn the axes of units into cuts."""
+    gathered = _Gathered(len(next(iter(units.values()))), reason)
     for (node, axis), entries in units.items():
         name = names[node]
         path, _, tensor = name.rpartition(".")
         layer = net.get_submodule(path)
         role = layers.role(layer, tensor, axis)
-        sides = {"writes": found.writers, "reads": found.readers, "carries": found.carriers, "adds": found.tokens}
+        sides = {
+            "writes": gathered.writers,
+            "reads": gathered.readers,
+            "carries": gathered.carriers,
+            "adds": gathered.tokens,
+        }
         side = sides.get(role or _role_of_tensor(node, axis) or "")
         place = layout(entries)
         if side is None or place is None:
-            why = "cannot be cut there" if side is None else "holds them in no order that a cut can take"
-            found.reason = found.reason or f"{name!r} {why}"
+            why = "cannot be cut" if side is None else "has them in an order that cannot be cut"
+            gathered.reason = gathered.reason or f"{name!r} {why}"
             continue
         cut = Cut(path if role else name, "in" if role == "reads" else "out", *place)
-        side.setdefault(cut, (name, axis))  # a bias goes with its weight
+        side.setdefault(cut, (name, axis))  # a bias is cut with its weight
         if role in ("writes", "carries"):
-            found.suffixes.add(_suffix(layer, cut))
-    return found
+            gathered.suffixes.add(_suffix(layer, cut))
+    return gathered
 
 
 def _suffix(layer: nn.Module, cut: Cut) -> str:
-    """Choose the last word of a width's name by one of its layers."""
+    """Choose the last word of a width's name from one of its layers."""
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return "groups" if layer.groups > 1 and cut.block > 1 else "channels"
     return "embedding" if isinstance(layer, nn.Embedding) else "ffn"
 
 
 def _role_of_tensor(node: Node, axis: int) -> str | None:
-    """Tell whether a tensor of no layer is added to the units along its last axis or scales them."""
+    """Whether a tensor outside any layer is added to the units along its last axis, or scales them; None if neither."""
     users, used = [*node.users], set()
     while users:
         user = users.pop()
@@ -238,20 +243,20 @@ def _role_of_tensor(node: Node, axis: int) -> str | None:
     return "adds" if used & {*_ADDING} else "carries"
 
 
-def _enter_(traced: Traced, found: _Gathered, is_exact: bool) -> None:
-    """Add units to the widths, or to what is left out; those that no layer writes are inputs of the network."""
-    if not found.writers:
+def _add_(traced: Traced, gathered: _Gathered, is_exact: bool) -> None:
+    """Add units to the widths, or to those left out; units that no layer writes are inputs of the network."""
+    if not gathered.writers:
         return
-    first = next(iter(found.writers)).module
-    reason = found.reason or (None if found.readers else "no layer reads it")
+    first = next(iter(gathered.writers)).module
+    reason = gathered.reason or (None if gathered.readers else "no layer reads it")
     if reason:
         traced.left_out.setdefault(first, reason)
         return
-    suffix = next(word for word in _KINDS if word in found.suffixes) if is_exact else "residual"
-    part = sum(each.width.producers[0].module == first for each in traced.placed)
+    suffix = next(word for word in _KINDS if word in gathered.suffixes) if is_exact else "residual"
+    part = sum(placed.width.producers[0].module == first for placed in traced.placed)
     layer = f"{first}.part_{part}" if part else first
-    sides = ((*found.writers, *found.tokens), tuple(found.readers), tuple(found.carriers))
+    sides = ((*gathered.writers, *gathered.tokens), tuple(gathered.readers), tuple(gathered.carriers))
     kind, crosses = _KINDS[suffix], suffix in _CROSSING
-    width = Width(f"{layer}.{suffix}", kind, found.n_units, *sides, exact=is_exact, layer=layer, crosses=crosses)
-    axes = found.writers | found.tokens | found.readers | found.carriers
+    width = Width(f"{layer}.{suffix}", kind, gathered.n_units, *sides, exact=is_exact, layer=layer, crosses=crosses)
+    axes = gathered.writers | gathered.tokens | gathered.readers | gathered.carriers
     traced.placed.append(Placed(width, axes))

@@ -1,4 +1,4 @@
-"""Where in the parameters the units of traced widths lie: when they were traced, and after cuts."""
+"""Positions of the units of traced widths in the parameters: when they were traced, and after cuts."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ Axis = tuple[str, int]
 
 @dataclass(frozen=True)
 class Placed:
-    """A width, and the axis that each of its cuts takes."""
+    """A width, and the axis of each of its cuts."""
 
     width: Width
     axes: Mapping[Cut, Axis]
 
 
 def layout(entries: Entries) -> tuple[int, int, int] | None:
-    """Describe the entries of units, one row a unit, as block, offset, repeat of a `Cut`; None where none fits.
+    """Describe the entries of units, one row per unit, as block, offset, repeat of a `Cut`; None if none fits.
 
     Examples
     --------
@@ -41,22 +41,22 @@ def layout(entries: Entries) -> tuple[int, int, int] | None:
 
 
 def after_cuts(placed: Sequence[Placed], shapes: Mapping[str, Sequence[int]], net: nn.Module) -> list[Width]:
-    """List widths at the sizes they have now, where ``shapes`` are those of the parameters when they were traced.
+    """List widths at their current sizes, given the ``shapes`` of the parameters when they were traced.
 
-    The length of each axis has changed by what its widths have lost, so that the losses solve a linear system. A cut
-    starts earlier by what was lost in front of it.
+    The length of each axis has changed by the sum of its widths' losses, so that the losses solve a linear system. A
+    cut starts earlier by the number of entries lost before it.
     """
     stretches = _stretches(placed)
     tensors = dict(chain(net.named_parameters(remove_duplicate=False), net.named_buffers(remove_duplicate=False)))
     matrix = np.zeros((len(stretches), len(placed)))
-    for row, found in enumerate(stretches.values()):
-        for _, index, block in found:
+    for row, on_axis in enumerate(stretches.values()):
+        for _, index, block in on_axis:
             matrix[row, index] += block
     lost = [shapes[name][axis] - tensors[name].shape[axis] for name, axis in stretches]
     losses = np.linalg.lstsq(matrix, np.array(lost, float))[0].round().astype(int).tolist() if any(lost) else None
     if losses is None:
-        return [each.width for each in placed]
-    return [_moved(each, loss, stretches, losses) for each, loss in zip(placed, losses, strict=True)]
+        return [one.width for one in placed]
+    return [_moved(one, loss, stretches, losses) for one, loss in zip(placed, losses, strict=True)]
 
 
 Stretches = dict[Axis, list[tuple[int, int, int]]]
@@ -64,16 +64,16 @@ Stretches = dict[Axis, list[tuple[int, int, int]]]
 
 
 def _stretches(placed: Sequence[Placed]) -> Stretches:
-    found: Stretches = defaultdict(list)
-    for index, each in enumerate(placed):
-        for cut, axis in each.axes.items():
+    stretches: Stretches = defaultdict(list)
+    for index, one in enumerate(placed):
+        for cut, axis in one.axes.items():
             for repeat in range(cut.repeat):
-                found[axis].append((cut.offset + repeat * each.width.size * cut.block, index, cut.block))
-    return found
+                stretches[axis].append((cut.offset + repeat * one.width.size * cut.block, index, cut.block))
+    return stretches
 
 
 def _moved(placed: Placed, loss: int, stretches: Stretches, losses: Sequence[int]) -> Width:
-    """Shrink a width, and move its cuts by what was lost in front of them."""
+    """Shrink a width, and move its cuts by the number of entries lost before them."""
 
     def moved(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
         return tuple(replace(cut, offset=cut.offset - lost_before(cut)) for cut in cuts)

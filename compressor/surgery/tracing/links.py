@@ -13,14 +13,14 @@ from compressor.surgery.tracing.nodes import shape_of
 Dim = tuple[Node, int]
 """A tensor of the graph, and one of its axes."""
 Entries = NDArray[np.int64]
-"""Numbers of entries along axes, unique over the whole graph."""
+"""Ids of entries along axes, unique in the whole graph."""
 
 
 class Links:
-    """Entries of all axes of all tensors, linked in pairs where one cannot go without the other.
+    """Entries of all axes of all tensors, linked in pairs if one cannot be removed without the other.
 
     Channel 3 of a convolution's output is linked with row 3 of its weight, with entry 3 of the batch norm that
-    follows, and behind a concatenation with entry ``offset + 3`` of the sum of the parts.
+    follows, and after a concatenation with entry ``offset + 3`` of the joined parts.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Links:
         self._normalised: list[Entries] = []
 
     def entries(self, node: Node, axis: int) -> Entries:
-        """Give the numbers of the entries along an axis of a tensor."""
+        """Return the ids of the entries along an axis of a tensor."""
         size = shape_of(node)[axis]
         if (node, axis) not in self._first:
             self._first[node, axis] = self._n_entries
@@ -40,7 +40,7 @@ class Links:
         return np.arange(first, first + size)
 
     def link(self, one: Entries, other: Entries) -> None:
-        """Let entries go together pair by pair; shapes are broadcast."""
+        """Link entries pair by pair; shapes are broadcast."""
         one, other = np.broadcast_arrays(one, other)
         self._pairs.append((one.ravel(), other.ravel()))
 
@@ -50,16 +50,16 @@ class Links:
             self.link(self.entries(*one), self.entries(*other))
 
     def fix(self, reason: str, node: Node, *axes: int) -> None:
-        """Keep axes of a tensor, all by default, at their size."""
+        """Fix the size of axes of a tensor, all by default."""
         for axis in axes or range(len(shape_of(node))):
             self._fixed.append((self.entries(node, axis), reason))
 
     def normalise(self, node: Node, axis: int) -> None:
-        """Note that the entries along an axis are normalised over: without some, the others change."""
+        """Record that the entries along an axis are normalised over: removing some changes the others."""
         self._normalised.append(self.entries(node, axis))
 
     def units(self) -> Entries:
-        """Give each entry the number of its unit: entries that are linked, directly or through others, share one."""
+        """Return the number of each entry's unit: entries that are linked, directly or through others, share one."""
         nothing = np.zeros(0, np.int64)
         one, other = (np.concatenate([nothing, *(pair[side] for pair in self._pairs)]) for side in (0, 1))
         graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(self._n_entries,) * 2)
@@ -67,12 +67,12 @@ class Links:
         return units
 
     def reasons(self, units: Entries) -> dict[int, str]:
-        """Tell why units must stay; of several reasons, the first of the graph."""
-        found: dict[int, str] = {}
+        """Return the reasons why units must stay; of several, the first in the graph."""
+        first: dict[int, str] = {}
         for entries, reason in self._fixed:
             for unit in np.unique(units[entries]).tolist():
-                found.setdefault(unit, reason)
-        return found
+                first.setdefault(unit, reason)
+        return first
 
     def inexact(self, units: Entries) -> set[int]:
         """Collect the units that are normalised over."""

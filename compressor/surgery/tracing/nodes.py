@@ -8,13 +8,13 @@ from torch.fx import Node
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Shape of a tensor; a node that stands for something else has none."""
+    """Shape of a tensor; empty for a node that is something else."""
     value = node.meta.get("val")
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
 def name_of(node: Node) -> str:
-    """Name the operator, `add` for its variants that change a tensor in place too."""
+    """Name of the operator; `add` also for its variants that change a tensor in place."""
     if node.target is operator.getitem:
         return "getitem"
     return str(getattr(node.target, "_opname", node.target)).rstrip("_")
@@ -26,10 +26,10 @@ def inputs_of(node: Node) -> list[Node]:
 
 
 def argument(node: Node, index: int = 1) -> Any:
-    """Give an argument that is no tensor; None where it was left out."""
+    """Return an argument that is not a tensor; None if it was left out."""
     return node.args[index] if len(node.args) > index else None
 
 
 def axis_argument(node: Node, index: int, n_axes: int) -> int:
-    """Give an argument that is an axis, counted from the left; the first one by default."""
+    """Return an argument that is an axis, counted from the left; the first one by default."""
     return int(argument(node, index) or 0) % n_axes

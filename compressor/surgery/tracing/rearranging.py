@@ -1,4 +1,4 @@
-"""Operators that rearrange: which entries of what they take become which entries of what they give."""
+"""Rules for operators that rearrange entries: which entries of their inputs become which entries of their output."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -11,7 +11,7 @@ from compressor.surgery.tracing.nodes import argument, axis_argument, inputs_of,
 
 
 def rows(entries: Entries, n_rows: int) -> Entries:
-    """Lay entries out in rows."""
+    """Arrange entries in rows."""
     return entries.reshape(n_rows, -1)
 
 
@@ -37,14 +37,14 @@ def reshape(node: Node, links: Links) -> None:
         elif len(after) == 1:
             first = links.entries(inputs, before[0])
             links.link(first[:, None], rows(links.entries(node, after[0]), len(first)))
-            links.fix("flattened behind another axis", inputs, *before[1:])
+            links.fix("flattened after another axis", inputs, *before[1:])
         else:
             for tensor, axes in ((inputs, before), (node, after)):
                 links.fix("split by a reshape", tensor, *axes)
 
 
 def _regrouped(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
-    """Pair the shortest runs of axes that hold the same number of entries; axes of size 1 are left out."""
+    """Pair the shortest runs of axes that have the same number of entries; axes of size 1 are left out."""
     left, right = ([axis for axis, size in enumerate(shape) if size != 1] for shape in (before, after))
     while left or right:
         run = ([left.pop(0)], [right.pop(0)])
@@ -57,7 +57,7 @@ def _regrouped(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[li
 
 
 def concatenate(node: Node, links: Links) -> None:
-    """Link each part with its stretch of the whole."""
+    """Link each part with its section of the whole."""
     parts: Any = node.args[0]
     axis, start = axis_argument(node, 1, len(shape_of(node))), 0
     for part in parts:
@@ -70,7 +70,7 @@ def concatenate(node: Node, links: Links) -> None:
 
 
 def item(node: Node, links: Links) -> None:
-    """Take a part of what an operator cut in pieces; its rule has nothing but the pieces to enter."""
+    """Link one of the pieces into which an operator split its input; the operator's own rule links nothing."""
     pieces: Any = node.args[0]
     if name_of(pieces) not in ("chunk", "split", "split_with_sizes"):
         return links.fix(f"no rule for the operator {name_of(pieces)!r}", node)
@@ -87,7 +87,7 @@ def item(node: Node, links: Links) -> None:
 
 
 def select(node: Node, links: Links) -> None:
-    """Fix the axis that an index or a slice takes entries of; the others pass."""
+    """Fix the axis from which an index or a slice takes entries; link the others."""
     (inputs,) = inputs_of(node)
     n_axes = len(shape_of(inputs))
     axis = axis_argument(node, 1, n_axes)
@@ -114,11 +114,11 @@ def gate(node: Node, links: Links) -> None:
 
 
 def nothing(node: Node, links: Links) -> None:
-    """Have nothing to enter: pieces enter what they are, an assertion gives nothing."""
+    """Link nothing: pieces are linked where they are taken, and an assertion has no output."""
 
 
 def pad(node: Node, links: Links) -> None:
-    """Fix the axes that grow; the others pass."""
+    """Fix the axes that grow; link the others."""
     (inputs,) = inputs_of(node)
     amounts: Any = argument(node)
     n_axes = len(shape_of(node))

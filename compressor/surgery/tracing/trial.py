@@ -12,8 +12,8 @@ from compressor.surgery.units import Example, forward
 from compressor.surgery.widths import Width
 
 
-def why_not(net: nn.Module, example: Example, widths: Sequence[Width]) -> dict[Width, str]:
-    """Tell for which widths the network fails without one of their units, because its code names a size, and how."""
+def failures(net: nn.Module, example: Example, widths: Sequence[Width]) -> dict[Width, str]:
+    """Map the widths without one of whose units the network fails, because its code names a size, to the error."""
     if any(tensor.is_meta for tensor in net.parameters()) or _error(net, example, widths) is None:
         return {}  # on the meta device nothing runs
     errors = ((width, _error(net, example, [width])) for width in widths)
@@ -22,7 +22,7 @@ def why_not(net: nn.Module, example: Example, widths: Sequence[Width]) -> dict[W
 
 @torch.no_grad()
 def _error(net: nn.Module, example: Example, widths: Sequence[Width]) -> str | None:
-    """Cut the last unit of each width off a copy, and run it; what it says if it fails."""
+    """Cut the last unit of each width from a copy, and run it; return the first line of the error if it fails."""
     shared = {id(tensor): tensor for tensor in chain(net.parameters(), net.buffers())}
     copy = deepcopy(net, shared).eval()
     cut_(copy, [(width, torch.arange(width.size, device="cpu") < max(1, width.size - 1)) for width in widths])

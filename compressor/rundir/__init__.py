@@ -1,4 +1,4 @@
-"""A run directory: the names and documents of its files, its lock, the keys of its steps, and which are done."""
+"""A run directory: the names and documents of its files, its lock, and the keys of its steps."""
 
 import contextlib
 import errno
@@ -6,34 +6,37 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from compressor.bench.result import Cpu, Precision
 from compressor.errors import RunDirError
-from compressor.files import explained, read_json, write_json
+from compressor.files import explained, file_digest, first_changed, read_json, read_sealed, write_json, write_sealed
+from compressor.progress import say
+from compressor.rundir import owned
 
-FORMAT = 2  # of what steps leave in their folders; part of every key, so that another format is not resumed
+FORMAT = 3  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"
-KEY = "key.json"  # of what a step's folder holds, finished or not
+KEY = "key.json"  # the key under which a step's folder was written, finished or not
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
 
 
 class Environment(TypedDict):
-    """Where a run is made."""
+    """The environment of a run."""
 
     versions: dict[str, str]
     cpu: Cpu
     n_cores: int | None
+    n_threads: NotRequired[int]
+    """Of torch; missing in runs of earlier versions."""
     seed: int
     git_commit: str | None
     date: str
 
 
 class RunRecord(TypedDict):
-    """``run.json``: where a run comes from."""
+    """``run.json``: the provenance of a run."""
 
     format: int
     version: str
@@ -44,7 +47,7 @@ class RunRecord(TypedDict):
 
 
 class Metrics(TypedDict):
-    """How a file is judged on the reported split; a task's other metrics become keys here."""
+    """Metrics of a file on the reported split; a task's other metrics become keys here."""
 
     accuracy: float
 
@@ -56,17 +59,17 @@ class HeldOut(TypedDict):
 
 
 class FileRecord(Metrics):
-    """What is recorded of an ONNX file."""
+    """The record of an ONNX file."""
 
     n_examples: int
     split: str
     size_bytes: int
     precision: NotRequired[Precision]
-    """Missing in files of earlier versions; `precision_of` knows."""
+    """Missing in files of earlier versions; `precision_of` fills it in."""
 
 
 class StepRecord(TypedDict):
-    """The ``facts`` of a step: its model, or the file that was made of the model."""
+    """The ``facts`` of a step: its model, or the file exported from it."""
 
     n_params: int
     n_flops: dict[str, int]
@@ -81,14 +84,22 @@ class StepRecord(TypedDict):
     features: NotRequired[list[str]]
     accuracy_held_out: NotRequired[float]
     has_own_processor: NotRequired[bool]
-    """Whether a step changed the tokenizer, which then lies beside its model."""
+    """Whether a step changed the tokenizer, which is then saved with its model."""
     file: NotRequired[str]
     accuracy: NotRequired[float]
     n_examples: NotRequired[int]
     split: NotRequired[str]
     precision: NotRequired[Precision]
     files: NotRequired[dict[str, FileRecord]]
-    """Of the original: its ONNX files by name."""
+    """For the original: its ONNX files by name."""
+
+
+class Cost(TypedDict):
+    """What a stage took."""
+
+    stage: str
+    seconds: float
+    n_threads: int
 
 
 class Done(TypedDict):
@@ -97,7 +108,10 @@ class Done(TypedDict):
     key: str
     stage: NotRequired[str]
     seconds: NotRequired[float]
+    n_threads: NotRequired[int]
     facts: StepRecord
+    files: NotRequired[dict[str, str]]
+    """Digests of the files that the step wrote; missing in runs of earlier versions."""
 
 
 class ParityCheck(TypedDict):
@@ -109,7 +123,7 @@ class ParityCheck(TypedDict):
 
 
 class Parity(TypedDict):
-    """``parity.json``: how far ONNX and torch differ."""
+    """``parity.json``: the differences between ONNX and torch."""
 
     opset: int
     attention: str
@@ -118,7 +132,7 @@ class Parity(TypedDict):
 
 
 class RunDir:
-    """The folder of one run, and the right to write in it while it is open."""
+    """The folder of one run, locked for writing while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -134,22 +148,42 @@ class RunDir:
         """Folder of a stage, numbered in recipe order."""
         return self.path / f"{index:02d}-{name}"
 
+    def is_measured(self, key: str) -> bool:
+        """Whether the files of this key were measured, and the measurements are as they were written."""
+        mark = read_sealed(self.bench_key)
+        if mark is None or mark["key"] != key:
+            return False
+        changed = first_changed(self.path, mark["files"])
+        if changed:
+            say(f"{'bench':<24} {changed!r} is missing or not as it was written, measuring again")
+        return changed is None
+
+    def mark_measured(self, key: str) -> None:
+        """Note for which files the measurements are; written last."""
+        files = {file.name: file_digest(file) for file in (self.bench_plan, self.bench)}
+        write_sealed(self.bench_key, {"key": key, "files": files})
+
     def forget_bench(self) -> None:
-        """Remove what was measured, because it belongs to other files; the key goes first."""
+        """Remove the measurements, since they are of other files; the key is removed first."""
         for file in (self.bench_key, self.bench_plan, self.bench):
             file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def open_run(path: Path) -> Iterator[RunDir]:
-    """Create the run directory if need be and hold its lock; a second process is refused."""
+    """Create the run directory if need be and hold its lock.
+
+    A second process is refused, and so is a folder with files that no run wrote. Files that a killed run left half
+    written are removed.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if not path.stat().st_mode & 0o222:  # root may write anyway, but somebody took the bits away on purpose
+        owned.require_ours(path)
+        if not path.stat().st_mode & 0o222:  # root may write anyway, but someone removed the bits on purpose
             raise PermissionError(errno.EACCES, "it is read-only")
-        lock = (path / "lock").open("a+")
+        lock = (path / owned.LOCK).open("a+")
     except OSError as error:
-        raise RunDirError(f"{path}: no run can be written there: {error.strerror}; choose another --run-dir") from error
+        raise RunDirError(f"{path}: cannot be written: {error.strerror}; choose another --run-dir") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,9 +192,17 @@ def open_run(path: Path) -> Iterator[RunDir]:
             holder = lock.read().strip() or "another process"
             raise RunDirError(f"{path}: in use by {holder}; wait for it, or choose another --run-dir") from None
         lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
+        lock.write(f"{owned.HOLDER}{os.getpid()}")
         lock.flush()
-        yield RunDir(path)
+        home = RunDir(path)
+        try:
+            with explained(path):
+                owned.clean(path)
+            yield home
+        except BaseException:
+            if not home.record.exists():
+                lock.truncate(0)  # nothing was written yet, so the lock must not mark the folder as a run's
+            raise
 
 
 def chain(previous: str, *parts: object) -> str:
@@ -175,16 +217,10 @@ def read_done(folder: Path) -> Done | None:
     return done
 
 
-def record_if_done(folder: Path, key: str) -> StepRecord | None:
-    """Return the record of a finished step, if it was finished under this very key."""
-    done = read_done(folder)
-    return done["facts"] if done is not None and done["key"] == key else None
-
-
 def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
-    """Give the precision of a recorded file.
+    """Return the precision of a recorded file.
 
-    Records of earlier versions lack it: there, only `quantize` gave something other than fp32.
+    Records of earlier versions lack it: in these, only the files of `quantize` are not fp32.
 
     Parameters
     ----------
@@ -194,32 +230,6 @@ def precision_of(record: StepRecord | FileRecord, origin: str) -> Precision:
         Name of the stage, or of the original's file.
     """
     return record.get("precision") or ("int8" if origin in ("quantize", "model-int8.onnx") else "fp32")
-
-
-def start(folder: Path, key: str, rounds_key: str = "") -> None:
-    """Prepare a step's folder: what this key left there is resumed, what another key left there goes.
-
-    Rounds stay if retraining diverged after them and the step is now to retrain in another way.
-    """
-    with explained(folder):
-        if read_json(folder / KEY) != key and read_json(folder / DIVERGED) != rounds_key:
-            remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / KEY, key)
-    (folder / DIVERGED).unlink(missing_ok=True)
-
-
-def remove(folder: Path) -> None:
-    """Remove a step's folder; the mark goes first, so that what a crash leaves of it never looks done."""
-    (folder / DONE).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def finish(folder: Path, key: str, record: StepRecord, stage: str = "", seconds: float = 0.0) -> None:
-    """Mark a step as done; written last. The original is no stage, and has neither name nor time."""
-    done: Done = {"key": key, "stage": stage, "seconds": seconds, "facts": record}
-    write_json(folder / DONE, done if stage else {"key": key, "facts": record})
 
 
 def write_run_record(run: RunDir, record: RunRecord) -> None:
