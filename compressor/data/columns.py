@@ -24,7 +24,7 @@ def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tupl
     columns = inputs.find_columns(rows.remove_columns(label), named)
     for name in columns:
         if name == label or not inputs.is_column(features[name]):
-            what = "is the label" if name == label else f"holds {features[name]}"
+            what = "is the label" if name == label else f"contains {features[name]}"
             raise InputError(f"data.columns: {name!r} cannot be used for {task_name}, it {what}")
     return columns, label
 

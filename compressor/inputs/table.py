@@ -143,7 +143,7 @@ def _stacked(column: Sequence[Sequence[float]], name: str) -> np.ndarray:
     try:
         return np.stack([np.asarray(values, np.float64) for values in column])
     except (TypeError, ValueError) as error:
-        raise InputError(f"data: lists of one length are needed in every row of {name!r} ({error})") from error
+        raise InputError(f"data: all rows of {name!r} need lists of the same length ({error})") from error
 
 
 def _origins(config: PreTrainedConfig) -> Tensor:
