@@ -15,7 +15,7 @@ from compressor import surgery
 from compressor.cli import main
 from compressor.errors import InputError
 from compressor.graphs import flops
-from compressor.model import Model, Task, pretrained
+from compressor.model import Model, Task, inventory, pretrained
 from compressor.report import text
 from compressor.stages import export
 
@@ -54,7 +54,7 @@ def bert_graph_file(tmp_path_factory):
 
 def take(path) -> Any:
     """What is found of a folder or a file, which have different keys."""
-    return take(path)
+    return inventory.take(path)
 
 
 def test_widths_now_and_originally(cut_folder):
