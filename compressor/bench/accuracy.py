@@ -41,7 +41,7 @@ def accuracy(file: Path, inputs: Inputs) -> Answered:
         If the labels are no class indices, or no output holds scores.
     """
     labels = inputs.labels
-    if labels is None or not len(labels) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+    if labels is None or labels.ndim != 1 or not len(labels) or labels.dtype.kind not in "iu":
         found = "none" if labels is None else f"{labels.dtype} of shape {list(labels.shape)}"
         raise InputError(f"{inputs.place}: 'labels' should be one class index for each example, got {found}")
     session = sessions.open_session(file, 1)

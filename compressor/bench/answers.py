@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import sessions
-from .inputs import Inputs, read_arrays, read_inputs
+from .inputs import Inputs, axes_of, read_arrays, read_inputs
 from .plan import Plan
 from .shape import Shape
 
@@ -94,7 +94,7 @@ def _gap(new: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _outputs(file: Path, plan: Plan, inputs: Inputs) -> dict[str, dict[str, object]]:
     session = sessions.open_session(file, min(plan.threads))
-    lengths = plan.lengths if sessions.has_free_length(session) else [None]
+    lengths = plan.lengths if axes_of(session).has_free_length(plan.inputs) else [None]
     return {
         Shape(batch_size, length).name: sessions.run_once(session, inputs.at(session, batch_size, length), file)
         for batch_size, length in product(plan.batch_sizes, lengths)

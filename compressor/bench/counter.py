@@ -71,7 +71,7 @@ def count(
     counts = {}
     for batch_size, length in sizes:
         say(f"counting instructions of {name} at {Shape(batch_size, length).name}, slow under valgrind")
-        job = {"file": str(file.resolve()), "batch_size": batch_size, "length": length, **inputs}
+        job = {"file": str(file.absolute()), "batch_size": batch_size, "length": length, **inputs}
         counts[batch_size, length] = _count(file, job)
     return counts
 

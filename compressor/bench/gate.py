@@ -19,7 +19,7 @@ from .answers import largest_difference, nonfinite, not_alike, numbers
 from .decision import MIN_BLOCKS, Decision, decide, worst
 from .errors import InputError, PlanError
 from .gate_result import Counts, GateDocument, GateEntry, GateResult, MaybeBoth, Names
-from .inputs import Inputs, read_inputs
+from .inputs import Inputs, axes_of, read_inputs
 from .plan import Feed, Points, check_counter, check_seconds, check_shapes, read_content
 from .result import FORMAT
 from .shape import Shape
@@ -126,7 +126,7 @@ def _answers(plan: GatePlan, inputs: Mapping[str, Inputs]) -> tuple[dict[Shape, 
     """Make the inputs of each shape, run both files on them, and compare their outputs."""
     opened = {role: sessions.open_session(plan.files[role], min(plan.threads)) for role in pairs.ROLES}
     _check_inputs(plan, opened["new"], opened["baseline"])
-    lengths = plan.lengths if sessions.has_free_length(opened["new"]) else [None]
+    lengths = plan.lengths if axes_of(opened["new"]).has_free_length(plan.inputs) else [None]
     feeds: dict[Shape, pairs.Feeds] = {}
     compared = {}
     for shape in map(Shape._make, product(plan.batch_sizes, lengths, plan.threads)):

@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from . import answers, counter, energy, estimate, host, load, metering, sessions, sharing
 from .errors import InputError, PlanError
-from .inputs import read_inputs
+from .inputs import axes_of, read_inputs
 from .latency import Tally, interleave, no_garbage_collection, summary
 from .plan import Plan, scenario
 from .result import FORMAT, Energy, Entry, Load, PlannedVariant, Result, Times, Variant
@@ -154,7 +154,7 @@ def _tallies(
 
 def _lengths(plan: Plan, opened: list[ort.InferenceSession]) -> list[int | None]:
     """Lengths to measure: none for images and for files of one fixed length."""
-    free = {sessions.has_free_length(session) for session in opened}
+    free = {axes_of(session).has_free_length(plan.inputs) for session in opened}
     if len(free) > 1:
         raise PlanError("variants: some have a free length and some have not; measure them apart")
     return list(plan.lengths) if free == {True} else [None]

@@ -48,7 +48,7 @@ class Points:
     @property
     def fed(self) -> Feed:
         """What another process needs to make the same inputs."""
-        arrays = str((self.folder / self.inputs_file).resolve()) if self.inputs_file else None
+        arrays = str((self.folder / self.inputs_file).absolute()) if self.inputs_file else None
         return {"inputs": self.inputs, "inputs_file": arrays, "seed": self.seed}
 
     @property

@@ -19,8 +19,8 @@ class InputFacts(TypedDict, total=False):
 
     below: int
     """Bound of random ids."""
-    shape: list[int]
-    """Where the file leaves more axes open than batch and length."""
+    shape: list[int | None]
+    """Sizes of free axes; that of the batch does not matter."""
 
 
 class PlanVariant(TypedDict):

@@ -25,11 +25,6 @@ def open_session(file: Path, n_threads: int) -> ort.InferenceSession:
         raise InputError(f"{file}: onnxruntime cannot open it: {_first_line(error)}") from error
 
 
-def has_free_length(session: ort.InferenceSession) -> bool:
-    """Tell whether inputs have a sequence axis of free length: a second axis beside the batch, ids or masks."""
-    return any(len(declared.shape) == 2 and not isinstance(declared.shape[1], int) for declared in session.get_inputs())
-
-
 def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], file: Path) -> dict[str, object]:
     """Run the first inference, where inputs that do not fit are found, and give the outputs by name."""
     try:

@@ -43,6 +43,20 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS_S[match[2]]
 
 
+def input_shape(text: str) -> tuple[str, list[int]]:
+    """Read the shape of an input.
+
+    Examples
+    --------
+    >>> input_shape("images=1x3x320x320"), input_shape("input_ids:0=1x16")
+    (('images', [1, 3, 320, 320]), ('input_ids:0', [1, 16]))
+    """
+    name, _, sizes = text.rpartition("=")
+    if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", sizes):
+        raise click.BadParameter(f"should be NAME=1x3x320x320, got {text!r}")
+    return name, [int(size) for size in sizes.split("x")]
+
+
 class Finite(click.FloatRange):
     """A number within bounds that is neither infinite nor nan."""
 

@@ -23,6 +23,7 @@ class PlanRequest:
     batch_sizes: tuple[int, ...]
     lengths: tuple[int, ...]
     threads: tuple[int, ...]
+    shapes: tuple[tuple[str, list[int]], ...]
     inputs_file: Path | None
     seconds: float | None
     meter: str | None
@@ -43,8 +44,9 @@ class PlanRequest:
         }
         given = {
             **{key: list(value) for key, value in numbers.items() if value},
-            **{key: str(file.resolve()) for key, file in files.items() if file},
+            **{key: str(file.absolute()) for key, file in files.items() if file},
             **{key: value for key, value in others.items() if value},
+            **({"inputs": {name: {"shape": shape} for name, shape in self.shapes}} if self.shapes else {}),
         }
         return cast(PlanSettings, given)
 

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import click
 
+from compressor.cli.amounts import input_shape
+
 
 @dataclass
 class Call:
@@ -42,6 +44,14 @@ set_option = click.option(
 def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say at which points to measure."""
     for option in (
+        click.option(
+            "shapes",
+            "--shape",
+            multiple=True,
+            type=input_shape,
+            metavar="NAME=1x3x320x320",
+            help="Shape of an input whose axes the file leaves free. Repeatable.",
+        ),
         click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable."),
         click.option(
             "lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable."

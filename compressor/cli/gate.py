@@ -34,6 +34,7 @@ class GateRequest:
     batch_sizes: tuple[int, ...]
     lengths: tuple[int, ...]
     threads: tuple[int, ...]
+    shapes: tuple[tuple[str, list[int]], ...]
     counter: str | None
     accuracy: float | None
     bytes: float | None
@@ -100,6 +101,8 @@ class GateRequest:
             settings["lengths"] = list(self.lengths)
         if self.threads:
             settings["threads"] = list(self.threads)
+        if self.shapes:
+            settings["inputs"] = {name: {"shape": [*shape]} for name, shape in self.shapes}
         if self.inputs:
             settings["inputs_file"] = str(self.inputs.absolute())
         if self.baseline_inputs:

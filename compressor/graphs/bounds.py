@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from compressor.bench.inputs import is_mask, is_segment
 from compressor.bench.result import InputFacts
 from compressor.graphs import shapes
 from compressor.graphs.shapes import Step, Value
@@ -106,7 +107,7 @@ def _rows(proto: onnx.ModelProto) -> dict[str, int]:
 
 
 def _max_length(proto: onnx.ModelProto) -> int | None:
-    if not shapes.has_free_length(proto):
+    if not shapes.axes(proto).has_free_length({}):
         return None
     rows = _rows(proto)
     two, three = _reads(proto, rows, 2), _reads(proto, rows, 3)
@@ -153,7 +154,7 @@ def _filled(name: str, value: Value, rows: Mapping[str, int]) -> Value:
     if value.shape is None or dtype.kind not in "iub":
         return value
     id_ = min(PLAIN_ID, rows.get(name, PLAIN_ID + 1) - 1)
-    number = 1 if name.endswith("mask") else 0 if name == "token_type_ids" else id_
+    number = 1 if is_mask(name) else 0 if is_segment(name) else id_
     return replace(value, array=np.full(value.shape, number, dtype))
 
 

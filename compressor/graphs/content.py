@@ -76,6 +76,11 @@ def read(file: Path) -> onnx.ModelProto:
     return proto
 
 
+def size(axis: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    """Give the size of an axis; of a free one, which some write as -1, its name, if it has one."""
+    return axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else axis.dim_param or None
+
+
 def layer_of(name: str) -> str:
     """Name of the layer of a parameter: up to its number and that of a block in it, or else the parameter's module.
 
@@ -156,8 +161,5 @@ def _layer(layers: dict[str, GraphLayer], name: str) -> GraphLayer:
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:
     tensor = value.type.tensor_type
-    shape = [
-        axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else axis.dim_param or None
-        for axis in tensor.shape.dim
-    ]
+    shape = [size(axis) for axis in tensor.shape.dim]
     return {"name": value.name, "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "shape": shape}

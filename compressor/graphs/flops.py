@@ -1,12 +1,13 @@
 """FLOPs of an ONNX graph at a shape: two for each multiply-accumulate of its products."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from onnx import AttributeProto, GraphProto
 
+from compressor.bench.result import InputFacts
 from compressor.graphs import shapes
 from compressor.graphs.shapes import Step, Value
 
@@ -19,7 +20,7 @@ class NotKnownError(Exception):
     """The shape of a factor, or the products of an operation, are not known."""
 
 
-def count(file: Path, batch_size: int, length: int | None) -> int | None:
+def count(file: Path, batch_size: int, length: int | None, facts: Mapping[str, InputFacts] | None = None) -> int | None:
     """Count the floating-point operations of one inference, as `model.n_flops` counts those of a network.
 
     Two for each multiply-accumulate of products, convolutions, recurrent layers and attention, including those of
@@ -33,6 +34,8 @@ def count(file: Path, batch_size: int, length: int | None) -> int | None:
         First axis of the inputs, if the file leaves it free.
     length : int, >= 1, optional
         Second axis of inputs that have two, if the file leaves it free.
+    facts : mapping from name to mapping, optional
+        ``shape`` of inputs, as in a plan of the bench, if the file leaves more axes free.
 
     Returns
     -------
@@ -46,8 +49,8 @@ def count(file: Path, batch_size: int, length: int | None) -> int | None:
         If the file is damaged, or its weights are missing.
     """
     proto = shapes.skeleton(file)
-    inputs = shapes.at(proto, batch_size, length)
-    if not all(value.shape is not None and value.shape[:1] in ((), (batch_size,)) for value in inputs.values()):
+    inputs = shapes.at(proto, batch_size, length, facts)
+    if shapes.axes(proto).misfit(batch_size) or any(value.shape is None for value in inputs.values()):
         return None
     try:
         return 2 * sum(_multiplications(step) for step in shapes.walk(proto, inputs))

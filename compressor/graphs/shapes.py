@@ -13,7 +13,6 @@ from onnx import (
     NodeProto,
     OperatorSetIdProto,
     TensorProto,
-    TensorShapeProto,
     TypeProto,
     defs,
     helper,
@@ -25,11 +24,16 @@ from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
+from compressor.bench.axes import Axes, Declared
+from compressor.bench.result import InputFacts
 from compressor.errors import InputError, first_line
 from compressor.graphs import content, contrib
 
 MOST_WHOLE = 2**16  # entries of an array that is computed: shapes, positions, the mask of a text
 MOST_OTHER = 16  # if they are not integers: scales of an axis
+WHOLE = {TensorProto.DataType.Value(f"{sign}INT{n_bits}") for sign in ("", "U") for n_bits in (8, 16, 32, 64)} | {
+    TensorProto.BOOL
+}
 PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
@@ -97,25 +101,31 @@ def skeleton(file: Path) -> onnx.ModelProto:
         raise InputError(f"{file}: its functions cannot be inlined ({first_line(error)})") from error
 
 
-def at(proto: onnx.ModelProto, batch_size: int, length: int | None) -> dict[str, Value]:
-    """Set the free axes of the inputs as the bench does: the first to the batch, the second of two to the length."""
-    values = {}
+def at(
+    proto: onnx.ModelProto, batch_size: int, length: int | None, facts: Mapping[str, InputFacts] | None = None
+) -> dict[str, Value]:
+    """Set the free axes of the inputs as the bench does, with its facts about the inputs."""
+    sizes = axes(proto).sizes(batch_size, length, facts or {})
+    found = {}
     for declared in _inputs(proto):
         tensor = declared.type.tensor_type
-        shape = [_size(axis) for axis in tensor.shape.dim]
-        if shape and shape[0] is None:
-            shape[0] = batch_size
-        if len(shape) == 2 and shape[1] is None:
-            shape[1] = length
-        kind = helper.make_tensor_type_proto(tensor.elem_type, shape if tensor.HasField("shape") else None)
-        values[declared.name] = Value(kind)
-    return values
+        shape = sizes[declared.name] if tensor.HasField("shape") else None
+        found[declared.name] = Value(helper.make_tensor_type_proto(tensor.elem_type, shape))
+    return found
 
 
-def has_free_length(proto: onnx.ModelProto) -> bool:
-    """Whether an input has two axes of which the second is free."""
-    axes = [declared.type.tensor_type.shape.dim for declared in _inputs(proto)]
-    return any(len(each) == 2 and _size(each[1]) is None for each in axes)
+def axes(proto: onnx.ModelProto) -> Axes:
+    """Return the axes of the inputs."""
+    return Axes(
+        tuple(
+            Declared(
+                each.name,
+                tuple(content.size(axis) for axis in each.type.tensor_type.shape.dim),
+                each.type.tensor_type.elem_type in WHOLE,
+            )
+            for each in _inputs(proto)
+        )
+    )
 
 
 def walk(proto: onnx.ModelProto, inputs: Mapping[str, Value]) -> Iterator[Step]:
@@ -137,11 +147,6 @@ def walk(proto: onnx.ModelProto, inputs: Mapping[str, Value]) -> Iterator[Step]:
     values = {each.name: _weight(each) for each in proto.graph.initializer} | dict(inputs)
     opsets = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in proto.opset_import}
     yield from _through(proto.graph.node, values, opsets)
-
-
-def _size(axis: TensorShapeProto.Dimension) -> int | None:
-    """Size of an axis; None if it is free, which some write as -1."""
-    return axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else None
 
 
 def _inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

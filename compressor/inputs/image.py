@@ -153,7 +153,7 @@ def sizes(config: PreTrainedConfig) -> dict[str, int]:
 
 def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
-    size = getattr(config, SIZE_IN_USE, config.image_size)
+    size = getattr(config, SIZE_IN_USE, None) or config.image_size
     height, width = (size, size) if isinstance(size, int) else size
     if config.model_type == "timm_wrapper":  # its config has timm's arguments, and timm takes three by default
         return (config.model_args or {}).get("in_chans", 3), height, width

@@ -7,12 +7,11 @@ from typing import Literal
 
 from compressor.bench.decision import worst
 from compressor.bench.gate_result import Counts, GateDocument, GateEntry, GateResult, GateSettings
-from compressor.bench.inputs import LABELS, read_arrays
 from compressor.bench.result import FORMAT
 from compressor.bench.shape import Shape
-from compressor.errors import InputError, RecipeError
-from compressor.graphs import bounds, content, flops
-from compressor.measure import launch, plan
+from compressor.errors import RecipeError
+from compressor.graphs import content, flops
+from compressor.measure import comparable, launch, plan
 from compressor.numerics import binomial
 from compressor.progress import say
 from compressor.report.gate_result import Amount, Check, Comparison, Limits, SelfTest, Spread
@@ -68,17 +67,16 @@ def check(
     if not baseline.is_file():
         raise RecipeError(f"{baseline}: no such baseline; give the ONNX file to compare with")
     ours, theirs = content.describe(new), content.describe(baseline)
-    if limits.get("accuracy") is not None:
-        _require_labels(settings.get("inputs_file"))
-    _require_same_ids(new, baseline, settings, limits)
-    result = launch.gate(_plan(new, baseline, settings))
+    comparable.require(new, baseline, settings, limits)
+    plan_ = _plan(new, baseline, settings)
+    result = launch.gate(plan_)
     memory, sizes = result["peak_memory_bytes"], _sizes(result["shapes"])
     checks = [
         *(_latency(entry, result["margin"]) for entry in result["shapes"]),
         *(_instructions(counts, limits.get("instructions")) for counts in result["n_instructions"] or ()),
         *(_outputs(entry, limits.get("outputs"), allowed) for entry in sizes),
         *_accuracy(result, limits.get("accuracy"), allowed),
-        *(_flops(new, baseline, Shape.of(entry).size, limits.get("flops")) for entry in sizes),
+        *(_flops(plan_, Shape.of(entry).size, limits.get("flops")) for entry in sizes),
         _growth("bytes", ours["size_bytes"], theirs["size_bytes"], limits.get("bytes")),
         _growth("parameters", ours["n_params"], theirs["n_params"], limits.get("parameters")),
         _growth("memory", memory["new"], memory["baseline"], limits.get("memory")),
@@ -139,36 +137,11 @@ def _plan(new: Path, baseline: Path, settings: GateSettings) -> GateDocument:
     feed = plan.feeding([new, baseline], settings)
     return {
         "format": FORMAT,
-        "new": str(new.resolve()),
-        "baseline": str(baseline.resolve()),
+        "new": str(new.absolute()),
+        "baseline": str(baseline.absolute()),
         **settings,
         **feed,
     }
-
-
-def _require_labels(file: str | None) -> None:
-    """Find out before minutes of measuring that accuracies cannot be compared."""
-    if file is None:
-        raise RecipeError(f"--max-accuracy-drop: needs inputs with an array {LABELS!r}; give --inputs FILE.npz")
-    if LABELS not in read_arrays(Path(file)):
-        raise InputError(f"{file}: no array {LABELS!r}; add one with the right class of each example")
-
-
-def _require_same_ids(new: Path, baseline: Path, settings: GateSettings, limits: Limits) -> None:
-    """Refuse to compare answers to other words: after a vocabulary was trimmed, an id is another word."""
-    file = settings.get("inputs_file")
-    has_labels = file is not None and LABELS in read_arrays(Path(file))
-    is_judged = has_labels or any(limits.get(name) is not None for name in ("accuracy", "outputs"))
-    if settings.get("baseline_inputs_file") or not is_judged:
-        return
-    ours, theirs = bounds.input_facts(new), bounds.input_facts(baseline)
-    for name in ours.keys() & theirs.keys():
-        if ours[name]["below"] != theirs[name]["below"]:
-            raise RecipeError(
-                f"{baseline}: the baseline reads other ids, {name!r} is below {theirs[name]['below']:,} there and "
-                f"below {ours[name]['below']:,} in the new file; give the same examples in the baseline's ids with "
-                "--baseline-inputs FILE.npz"
-            )
 
 
 def _latency(entry: GateEntry, margin: float) -> Check:
@@ -203,8 +176,9 @@ def _instructions(counts: Counts, limit: float | None) -> Check:
     return _growth("instructions", counts["new"], counts["baseline"], limit, size)
 
 
-def _flops(new: Path, baseline: Path, size: Shape, limit: float | None) -> Check:
-    ours, theirs = (flops.count(file, size.batch_size, size.length) for file in (new, baseline))
+def _flops(plan_: GateDocument, size: Shape, limit: float | None) -> Check:
+    files = (Path(plan_["new"]), Path(plan_["baseline"]))
+    ours, theirs = (flops.count(file, size.batch_size, size.length, plan_["inputs"]) for file in files)
     return _growth("flops", ours, theirs, limit, size)
 
 

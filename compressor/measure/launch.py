@@ -88,7 +88,7 @@ def measure_run(files: RunDir, variants: Sequence[PlannedVariant], settings: Pla
     if not variants:
         return
     absolute: list[PlannedVariant] = [
-        {**variant, "file": str((files.path / variant["file"]).resolve())} for variant in variants
+        {**variant, "file": str((files.path / variant["file"]).absolute())} for variant in variants
     ]
     result = measure({**plan, "variants": absolute})
     name_files_(result, variants)

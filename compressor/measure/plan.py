@@ -1,11 +1,12 @@
 """What is measured: the files of a run, or any ONNX files with what can be known about them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TypedDict
 
-from compressor.bench.inputs import own_lengths
+from compressor.bench.axes import Axes, open_axes
+from compressor.bench.inputs import read_arrays
 from compressor.bench.plan import Points
 from compressor.bench.result import FORMAT, InputFacts, Kind, PlanDocument, PlannedVariant, PlanSettings, PointsDocument
 from compressor.bench.shape import Shape
@@ -44,7 +45,8 @@ def plan(targets: Sequence[Path], settings: PlanSettings) -> PlanDocument:
         If a length is more than a file can read.
     """
     if len(targets) == 1 and targets[0].is_dir():
-        return {**_of_run(targets[0]), **settings}
+        document = _of_run(targets[0])
+        return {**document, **settings, "inputs": _merged(document.get("inputs", {}), settings.get("inputs", {}))}
     twice = next((file for file in targets if targets.count(file) > 1), None)
     if twice:
         raise RecipeError(f"{twice}: given twice; compress gate {twice} --self-test measures a file against itself")
@@ -57,21 +59,79 @@ def feeding(files: Sequence[Path], settings: PointsDocument) -> Feeding:
     asked = settings.get("lengths")
     if asked and longest and max(asked) > longest:
         raise RecipeError(f"--length {max(asked)}: the files read at most {longest}")
+    axes = shapes.axes(shapes.skeleton(files[0]))
+    given = settings.get("inputs", {})
+    _check_given(axes, given)
     inputs_file = settings.get("inputs_file")
-    if inputs_file and not asked:
-        names = {declared["name"] for file in files for declared in content.describe(file)["inputs"]}
-        asked = own_lengths(Path(inputs_file), names)
+    if inputs_file:
+        lengths, own = _own_shapes(axes, Path(inputs_file), has_length=bool(asked))
+        given, asked = {**own, **given}, asked or lengths
     fitting = [length for length in DEFAULT.lengths if not longest or length <= longest]
-    batch_sizes = settings.get("batch_sizes") or _fixed_batches(files) or DEFAULT.batch_sizes
     shortest = [longest] if longest else DEFAULT.lengths
-    return {"batch_sizes": batch_sizes, "inputs": bounds.input_facts(*files), "lengths": asked or fitting or shortest}
+    feed: Feeding = {
+        "batch_sizes": settings.get("batch_sizes") or _batches(axes, settings.get("inputs", {})),
+        "inputs": _merged(bounds.input_facts(*files), given),
+        "lengths": asked or fitting or shortest,
+    }
+    _require_closed(files[0], axes, feed, has_length=bool(asked))
+    return feed
 
 
-def _fixed_batches(files: Sequence[Path]) -> list[int]:
-    """Give the batch size that the files fix; none if they fix none, or different ones."""
-    inputs = [declared["shape"] for file in files for declared in content.describe(file)["inputs"]]
-    fixed = {shape[0] for shape in inputs if shape and isinstance(shape[0], int) and shape[0] > 0}
-    return sorted(fixed) if len(fixed) == 1 else []
+def _check_given(axes: Axes, given: Mapping[str, InputFacts]) -> None:
+    """Refuse a shape of an input that is not there, or of other fixed sizes."""
+    declared = {each.name: each for each in axes.declared}
+    for name, facts in given.items():
+        shape, each = facts.get("shape", []), declared.get(name)
+        asked = f"--shape {name}={'x'.join(map(str, shape))}"
+        if each is None:
+            raise RecipeError(f"{asked}: no input {name!r}; the file takes {', '.join(declared)}")
+        sizes = zip(shape, each.shape, strict=False)
+        if len(shape) != len(each.shape) or any(isinstance(size, int) and has != size for has, size in sizes):
+            takes = "x".join("?" if size is None else str(size) for size in each.shape)
+            raise RecipeError(f"{asked}: the file takes {takes}")
+
+
+def _own_shapes(axes: Axes, file: Path, *, has_length: bool) -> tuple[list[int], dict[str, InputFacts]]:
+    """Give the length of all sequences of an inputs file, and the shapes that its arrays give other free axes.
+
+    Sequences of several lengths have shapes of their own, as those of an encoder and a decoder.
+    """
+    arrays = read_arrays(file)
+    known = [(each, arrays[each.name].shape) for each in axes.declared if each.name in arrays]
+    fitting = [(each, shape) for each, shape in known if len(shape) == len(each.shape)]
+    lengths: set[int] = set()
+    for each, shape in fitting:
+        lengths |= {size for axis, size in enumerate(shape) if axes.is_length(each, axis)}
+    is_one = has_length or len(lengths) == 1
+    own: dict[str, InputFacts] = {}
+    for each, shape in fitting:
+        taken = [axis for axis in range(len(shape)) if not (is_one and axes.is_length(each, axis))]
+        if any(not isinstance(each.shape[axis], int) and axes.batch_axis(each) != axis for axis in taken):
+            own[each.name] = {"shape": [size if axis in taken else None for axis, size in enumerate(shape)]}
+    return sorted(lengths) if is_one else [], own
+
+
+def _batches(axes: Axes, given: Mapping[str, InputFacts]) -> list[int]:
+    """Give the batch size of the shapes that were asked for, or that the file fixes, or one."""
+    places = [(given.get(each.name, {}).get("shape", []), axes.batch_axis(each)) for each in axes.declared]
+    sizes = {shape[axis] for shape, axis in places if axis is not None and axis < len(shape)}
+    asked = [size for size in sizes if size is not None]
+    if len(asked) > 1:
+        raise RecipeError(f"--shape: every input should have as many examples, got {sorted(asked)}")
+    return asked or ([axes.fixed_batch] if axes.fixed_batch else DEFAULT.batch_sizes)
+
+
+def _merged(found: Mapping[str, InputFacts], given: Mapping[str, InputFacts]) -> dict[str, InputFacts]:
+    return {name: {**found.get(name, {}), **given.get(name, {})} for name in [*found, *(set(given) - set(found))]}
+
+
+def _require_closed(file: Path, axes: Axes, feed: Feeding, *, has_length: bool) -> None:
+    """Refuse a file whose free axes nothing fills; a number of features is never made up, as a length may be."""
+    is_filled = has_length or axes.has_text()
+    sizes = axes.sizes(1, feed["lengths"][0] if is_filled else None, feed["inputs"])
+    for each in axes.declared:
+        if None in sizes[each.name]:
+            raise RecipeError(f"{file}: {open_axes(each, sizes[each.name])}")
 
 
 def _of_run(run: Path) -> PlanDocument:
@@ -80,7 +140,7 @@ def _of_run(run: Path) -> PlanDocument:
     if document is None:
         raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
     variants: list[PlannedVariant] = [
-        {**variant, "file": str((run / variant["file"]).resolve())} for variant in document["variants"]
+        {**variant, "file": str((run / variant["file"]).absolute())} for variant in document["variants"]
     ]
     return {**document, "variants": variants}
 
@@ -96,7 +156,7 @@ def _variant(file: Path, kind: Kind, feed: Feeding) -> PlannedVariant:
     return {
         "name": str(file),
         "kind": kind,
-        "file": str(file.resolve()),
+        "file": str(file.absolute()),
         "weights": content.external_files(file),
         "precision": None,
         "accuracy": None,
@@ -109,6 +169,6 @@ def _variant(file: Path, kind: Kind, feed: Feeding) -> PlannedVariant:
 
 def _n_flops(file: Path, feed: Feeding) -> dict[str, int | None]:
     """Count the FLOPs of a file at each size of a plan, by the name of the shape."""
-    is_text = shapes.has_free_length(shapes.skeleton(file))
-    sizes = product(feed["batch_sizes"], feed["lengths"] if is_text else [None])
-    return {Shape(*size).name: flops.count(file, *size) for size in sizes}
+    is_free = shapes.axes(shapes.skeleton(file)).has_free_length(feed["inputs"])
+    sizes = product(feed["batch_sizes"], feed["lengths"] if is_free else [None])
+    return {Shape(*size).name: flops.count(file, *size, feed["inputs"]) for size in sizes}

@@ -6,10 +6,10 @@ from pathlib import Path
 from torch import nn
 
 from compressor import surgery
+from compressor.bench.axes import Declared
 from compressor.bench.shape import Shape
 from compressor.errors import InputError
-from compressor.graphs import bounds, content, flops
-from compressor.graphs.description import Declared
+from compressor.graphs import bounds, content, flops, shapes
 from compressor.model import pretrained
 from compressor.model.artifact import load
 from compressor.model.checkpoint import WEIGHTS, arch_of
@@ -51,7 +51,7 @@ def _graph(file: Path) -> GraphInventory:
     """Describe an ONNX file: its content, and the facts that follow from it."""
     description = content.describe(file)
     rows, longest = bounds.input_facts(file), bounds.max_length(file)
-    batch_size, length = _own_shape(description["inputs"], min(LENGTH, longest or LENGTH))
+    batch_size, length = _own_shape(file, min(LENGTH, longest or LENGTH))
     return {
         **description,
         "inputs": [
@@ -63,21 +63,19 @@ def _graph(file: Path) -> GraphInventory:
     }
 
 
-def _own_shape(inputs: Iterable[Declared], length: int) -> tuple[int, int | None]:
+def _own_shape(file: Path, length: int) -> tuple[int, int | None]:
     """Return the batch size and the length that a file fixes; by default a batch of one, and the given length.
 
     Only inputs of two axes have a length, and those whose second axis counts features have none.
     """
-    shapes = [declared["shape"] for declared in inputs]
-    fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int) and shape[0]]
-    texts = [declared["shape"][1] for declared in inputs if len(declared["shape"]) == 2 and _is_text(declared)]
-    lengths = [size if isinstance(size, int) and size else length for size in texts]
-    return max(fixed, default=1), max(lengths, default=None)
+    axes = shapes.axes(shapes.skeleton(file))
+    texts = [each.shape[1] for each in axes.declared if len(each.shape) == 2 and _is_text(each)]
+    lengths = [size if isinstance(size, int) else length for size in texts]
+    return axes.fixed_batch or 1, max(lengths, default=None)
 
 
-def _is_text(declared: Declared) -> bool:
-    second = declared["shape"][1]
-    return "int" in declared["type"] or not (isinstance(second, int) and second)
+def _is_text(each: Declared) -> bool:
+    return each.is_whole or not isinstance(each.shape[1], int)
 
 
 def _network(folder: Path) -> NetworkInventory:
