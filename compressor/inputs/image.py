@@ -82,7 +82,7 @@ def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     A ResNet takes any size; a DINOv2 has position embeddings for one size and takes others as well.
     """
     config = net.config
-    n_channels = config.num_channels if hasattr(config, "num_channels") else shape(config)[0]
+    n_channels = _n_config_channels(config)
     _mean_for_each_(processor, n_channels)
     made = [_made(processor, n_channels, size, place) for size in ((256, 256), (256, 200))]
     if made[0] != made[1]:
@@ -155,9 +155,14 @@ def shape(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network takes."""
     size = getattr(config, SIZE_IN_USE, None) or config.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    if config.model_type == "timm_wrapper":  # its config has timm's arguments, and timm takes three by default
-        return (config.model_args or {}).get("in_chans", 3), height, width
-    return config.num_channels, height, width
+    return _n_config_channels(config), height, width
+
+
+def _n_config_channels(config: PreTrainedConfig) -> int:
+    """Count the channels that a network takes; timm takes three by default."""
+    if config.model_type == "timm_wrapper":
+        return int((config.model_args or {}).get("in_chans", 3))
+    return int(config.num_channels)
 
 
 def example(
