@@ -125,17 +125,6 @@ def test_a_spoiled_run_is_healed(run, finished, how, capsys):
         assert rundir.RunDir(run).report.joinpath("report.json").is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("no_bench")
-@pytest.mark.parametrize("how", ["cut", "bit", "removed"])
-def test_any_spoiled_file_is_healed(run, finished, how, capsys):
-    for file in files_of(finished):
-        spoil(run / file.relative_to(finished), how)
-        code, answer, _ = resume(run, finished, capsys)
-        assert code == 0, (file, answer)
-        assert healed(run, finished) == [], file
-
-
 def test_an_untouched_run_is_done_before(run, finished, capsys):
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")}
     code, _, said = resume(run, finished, capsys)
