@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -11,15 +11,16 @@ from compressor.bench.gate_result import GateSettings
 from compressor.cli.amounts import Finite, percent, seconds
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import GateMissed, Inconclusive, InputError
+from compressor.report.gate_result import Limits
 
 if TYPE_CHECKING:
     from compressor.measure.gate import Allowed
-    from compressor.report.gate_result import Comparison, Limits, SelfTest
+    from compressor.report.gate_result import Comparison, SelfTest
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateRequest:
-    """What the command line asks of the gate; the limits go by the names that they have in its checks."""
+    """What the command line asks of the gate."""
 
     new: Path
     baseline: Path | None
@@ -36,14 +37,7 @@ class GateRequest:
     threads: tuple[int, ...]
     shapes: tuple[tuple[str, list[int]], ...]
     counter: str | None
-    accuracy: float | None
-    bytes: float | None
-    parameters: float | None
-    memory: float | None
-    flops: float | None
-    operations: float | None
-    outputs: float | None
-    instructions: float | None
+    limits: Limits
     junit: Path | None
     markdown: Path | None
 
@@ -61,7 +55,7 @@ class GateRequest:
         is_comparison |= self.baseline_inputs is not None or bool(self.allowed)
         if self.is_self_test and is_comparison:
             raise click.UsageError("--self-test takes only --margin, --budget, --inputs and the shapes")
-        if not self.counter and self.instructions is not None:
+        if not self.counter and self.limits.get("instructions") is not None:
             raise click.UsageError("--max-instructions needs --counter callgrind")
         if self.baseline_inputs and not self.inputs:
             raise click.UsageError("--baseline-inputs needs --inputs, the same examples for the new file")
@@ -76,20 +70,6 @@ class GateRequest:
             ("other outputs", self.allow_other_outputs),
         )
         return [fault for fault, is_allowed in given if is_allowed]
-
-    @property
-    def limits(self) -> "Limits":
-        """How much each number may grow or differ; None where no limit was given."""
-        return {
-            "accuracy": self.accuracy,
-            "bytes": self.bytes,
-            "parameters": self.parameters,
-            "memory": self.memory,
-            "flops": self.flops,
-            "operations": self.operations,
-            "outputs": self.outputs,
-            "instructions": self.instructions,
-        }
 
     @property
     def settings(self) -> GateSettings:
@@ -155,7 +135,8 @@ def gate_command(call: Call, /, **options: Any) -> int:
 
     Exit code 6 is a regression, 7 no answer within the budget.
     """
-    request = GateRequest(**options)
+    limits = cast(Limits, {name: options.pop(name) for name in Limits.__annotations__})
+    request = GateRequest(limits=limits, **options)
     request.check()
     return _self_test(call, request) if request.baseline is None else _compare(call, request, request.baseline)
 
