@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compressor.data.dataset import Dataset, Raw, parted
 from compressor.data.labels import match
+from compressor.errors import RecipeError
 from compressor.inputs import Encode
 from compressor.inputs.text import Tokens
 from compressor.model.outputs import Logits
@@ -74,6 +75,8 @@ def prepare(raw: Raw, options: Dataset, task: Task, seed: int) -> Data:
 
     real = split(train)
     if options.mirror:
+        if task.inputs.mirrored is None:
+            raise RecipeError("data.mirror: works on images only; leave it out")
         both = task.inputs.mirrored(real.encode, len(real))
         real = Split(both, real.lengths * 2, real.labels.repeat(2))
     read_again = cache(lambda other: prepare(raw, options, other, seed))

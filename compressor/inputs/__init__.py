@@ -49,6 +49,8 @@ class Inputs(Protocol):
     """Whether the processor of a new network must be given, is made from its config, or does not exist."""
     SKLEARN: tuple[str, ...]
     """Datasets of scikit-learn of this kind."""
+    mirrored: Callable[[Encode, int], Encode] | None
+    """Adds the mirror image of each of so many examples after all of them; None where there is no such thing."""
 
     def find_columns(self, rows: datasets.Dataset, named: Columns) -> tuple[str, ...]:
         """Return the columns to read: those that the recipe names, or the only ones that fit."""
@@ -72,9 +74,6 @@ class Inputs(Protocol):
         self, rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int
     ) -> tuple[Encode, list[int]]:
         """Encode rows: return the function that makes batches, and the length of each example."""
-
-    def mirrored(self, encode: Encode, n_examples: int) -> Encode:
-        """Append the mirror image of each example, or refuse to."""
 
     def features(self, rows: datasets.Dataset, columns: Sequence[str]) -> Features | None:
         """Measure the columns for a new network; None if it needs nothing."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from compressor.errors import InputError, RecipeError, listed
+from compressor.errors import InputError, listed
 from compressor.inputs import Encode, Reader
 from compressor.inputs.columns import Columns, cells, is_list, is_number, is_text, only
 from compressor.nets.tabular import Features
@@ -23,6 +23,7 @@ HAS_LENGTH = False
 COARSE = 1e-3  # steps of float32 in standard deviations of a feature, from which on float64 is read
 MOST_ORIGIN = 2.0**62  # origins are int64
 SKLEARN = ("breast_cancer", "digits", "iris", "wine")
+mirrored = None
 
 
 def is_column(feature: Any) -> bool:
@@ -89,11 +90,6 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
     table = torch.from_numpy(values[:, [names.index(name) for name in wanted]])
     table = table if reader.is_double else table.float()
     return lambda indices: {"features": table[indices]}, [1] * len(rows)
-
-
-def mirrored(encode: Encode, n_examples: int) -> Encode:
-    """Refuse."""
-    raise RecipeError("data.mirror: works on images only; leave it out")
 
 
 def sizes(config: PreTrainedConfig) -> dict[str, int]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from compressor.errors import InputError, RecipeError
-from compressor.inputs import Encode, Reader
+from compressor.errors import InputError
+from compressor.inputs import Reader
 from compressor.inputs.columns import Columns, is_text, only
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -20,6 +20,7 @@ FREE_AXES = {0: "batch", 1: "length"}
 PROCESSOR: Literal["needed", "made", "none"] = "needed"
 HAS_LENGTH = True
 SKLEARN: tuple[str, ...] = ()
+mirrored = None
 PADDINGS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")  # of tokenizers that do not say which token pads
 PAIRS = (("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence"))
 
@@ -72,7 +73,7 @@ def read_processor(folder: str, **settings: Any) -> Any:
 
 def new_processor(config: PreTrainedConfig) -> Any:
     """Refuse: no tokenizer can be made from a config."""
-    raise NotImplementedError
+    raise InputError(f"model.processor: {type(config).__name__} needs a tokenizer; give its hub id or folder")
 
 
 def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
@@ -149,11 +150,6 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
     return Tokens(flat, torch.tensor(n_tokens), reader.input_names, padding, n_readable), n_tokens
 
 
-def mirrored(encode: Encode, n_examples: int) -> Encode:
-    """Refuse."""
-    raise RecipeError("data.mirror: works on images only; leave it out")
-
-
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> None:
     """Measure nothing: a network reads tokens."""
 
@@ -197,5 +193,5 @@ def plain(config: PreTrainedConfig, batch_size: int, length: int) -> dict[str, T
 
 
 def from_sklearn(bunch: Any) -> tuple[dict[str, Any], datasets.Features]:
-    """Refuse: `SKLEARN` is empty."""
-    raise NotImplementedError
+    """Refuse: scikit-learn brings no texts."""
+    raise InputError("data.dataset: scikit-learn has no dataset of texts; give a hub id, folder or file")
