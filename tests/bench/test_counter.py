@@ -181,9 +181,9 @@ class TestReally:
         assert 1 < (counts[96] - counts[48]) / 48 / n_steps < 2
 
     def test_it_is_the_same_again(self, counts, count, monkeypatch):
-        """Also with a longer environment, in which the stack begins elsewhere."""
+        """Also with a longer environment, in which the stack begins elsewhere; the allocator differs a little."""
         monkeypatch.setenv("PATH", os.environ["PATH"] + ":/" + 1000 * "x")
-        assert count(24) == pytest.approx(counts[24], rel=200e-6)
+        assert count(24) == pytest.approx(counts[24], abs=3_000)
 
     def test_a_wider_layer_takes_more(self, counts, count):
         assert count(24, n_hidden=N_WIDE + 16) > 1.02 * counts[24]
