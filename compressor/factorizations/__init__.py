@@ -31,7 +31,8 @@ class Equation:
     terms: tuple[tuple[str, ...], ...]
     """Of each term the letters of each factor's axes."""
     axes: tuple[str, ...]
-    """Letters of each axis of the tensor: several where an axis is divided, the slowest first."""
+    """Letters of each axis of the tensor: several where an axis is divided, the slowest first. The letters are lower
+    case; one that rows and columns share stands for a block diagonal."""
     sparse: tuple[int, ...] = field(default=())
     """Indices of factors whose zeros are a pattern that training must keep."""
 
@@ -51,15 +52,17 @@ class Equation:
 
     def rebuild(self, factors: Sequence[Tensor]) -> Tensor:
         """Compute the tensor, shape (*batch, *axes); the factors share their batch dimensions."""
-        rest, terms = list(factors), []
+        sizes, rest, terms = self.sizes(factors), list(factors), []
+        twins = {letter: letter.upper() for letter in self.axes[0] if letter in "".join(self.axes[1:])}
+        result = self.axes[0] + "".join(twins.get(letter, letter) for letter in "".join(self.axes[1:]))
+        eyes = [torch.eye(sizes[letter], dtype=rest[0].dtype, device=rest[0].device) for letter in twins]
         for term in self.terms:
             own, rest = rest[: len(term)], rest[len(term) :]
-            inputs = ",".join(f"...{letters}" for letters in term)
-            terms.append(torch.einsum(f"{inputs}->...{''.join(self.axes)}", *own))
+            inputs = ",".join([f"...{letters}" for letters in term] + [letter + twin for letter, twin in twins.items()])
+            terms.append(torch.einsum(f"{inputs}->...{result}", *own, *eyes))
         tensor = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
-        sizes = self.sizes(factors)
         shape = [_product(sizes, letters) for letters in self.axes]
-        return tensor.reshape(*tensor.shape[: tensor.ndim - sum(map(len, self.axes))], *shape)
+        return tensor.reshape(*tensor.shape[: tensor.ndim - len(result)], *shape)
 
     def as_matrix(self, n_rows: int) -> "Equation":
         """Join the axes to two: the first ``n_rows`` of them are the rows."""

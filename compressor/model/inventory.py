@@ -103,7 +103,7 @@ def _network(folder: Path) -> NetworkInventory:
                 "n_units_original": sizes_before[width.name],
                 "n_dead": int(surgery.dead_units(net, width).sum()),
             }
-            for width in arch.widths(net)
+            for width in surgery.cuttable(net, arch.widths(net))
         ],
         "layers": [
             {
