@@ -6,8 +6,17 @@ from typing import Any
 from compressor.nn.convolution import FactorizedConv2d
 from compressor.nn.embedding import FactorizedEmbedding
 from compressor.nn.linear import FactorizedLinear
+from compressor.nn.operation import Operation
 
-__all__ = ["FACTORIZED", "Factorized", "FactorizedConv2d", "FactorizedEmbedding", "FactorizedLinear", "from_spec"]
+__all__ = [
+    "FACTORIZED",
+    "Factorized",
+    "FactorizedConv2d",
+    "FactorizedEmbedding",
+    "FactorizedLinear",
+    "Operation",
+    "from_spec",
+]
 
 Factorized = FactorizedLinear | FactorizedConv2d | FactorizedEmbedding
 FACTORIZED = (FactorizedLinear, FactorizedConv2d, FactorizedEmbedding)  # the same, as tests of types take it

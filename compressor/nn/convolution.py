@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
+from compressor.nn.operation import Operation
 
 AXES = ("o", "i", "h", "w")  # of a kernel: output and input channels, height, width
 PLACES = "hw"
+Sizes = tuple[int, ...]
 
 
 class FactorizedConv2d(nn.Module):
@@ -124,6 +126,23 @@ class FactorizedConv2d(nn.Module):
         """Padding of the dense convolution."""
         return self.settings["padding"]
 
+    def operations(self, height: int, width: int) -> list[Operation]:
+        """List the convolutions of an image of this size."""
+        found: list[Operation] = []
+        shape: Sizes = (1, self.in_channels, height, width)
+        for name, step in zip(self._names(), self.steps, strict=True):
+            weight = self.get_parameter(name)
+            groups = len(weight) if step.batch else 1
+            found.append(_operation(shape, tuple(weight.shape), groups, self._moves(step)))
+            shape = _convolved(shape, tuple(weight.shape), self._moves(step))
+        return found
+
+    def dense_operations(self, height: int, width: int) -> list[Operation]:
+        """List the operations of the dense layer: one."""
+        sizes = self.sizes()
+        kernel = tuple(sizes[axis] for axis in AXES)
+        return [_operation((1, self.in_channels, height, width), kernel, 1, self.settings)]
+
     @torch.no_grad()
     def fold(self) -> nn.Conv2d:
         """Make the dense convolution that computes the same."""
@@ -179,6 +198,34 @@ class FactorizedConv2d(nn.Module):
     def extra_repr(self) -> str:
         """Name the method and the sizes."""
         return f"{self.method}, {self.sizes()}, {self.settings}, bias={self.bias is not None}"
+
+
+def _operation(shape: Sizes, weight: Sizes, groups: int, moves: Mapping[str, Any]) -> Operation:
+    stride, dilation = tuple(moves["stride"]), tuple(moves["dilation"])
+    before, after = zip(*_pads(weight[2:], moves), strict=True)
+    settings = (("strides", stride), ("pads", (*before, *after)), ("dilations", dilation), ("group", (groups,)))
+    return Operation("Conv", shape, weight, settings)
+
+
+def _pads(kernel: Sizes, moves: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Give the padding before and after each axis."""
+    if moves["padding"] == "valid":
+        return [(0, 0) for _ in kernel]
+    if moves["padding"] == "same":
+        totals = [dilation * (size - 1) for dilation, size in zip(moves["dilation"], kernel, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(pad, pad) for pad in moves["padding"]]
+
+
+def _convolved(shape: Sizes, weight: Sizes, moves: Mapping[str, Any]) -> Sizes:
+    """Shape of what a convolution gives."""
+    places = [
+        (size + sum(pads) - dilation * (kernel - 1) - 1) // stride + 1
+        for size, pads, dilation, kernel, stride in zip(
+            shape[2:], _pads(weight[2:], moves), moves["dilation"], weight[2:], moves["stride"], strict=True
+        )
+    ]
+    return (shape[0], weight[0], *places)
 
 
 def _steps(equation: Equation, sizes: Mapping[str, int]) -> list[Step]:

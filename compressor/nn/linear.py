@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
+from compressor.nn.operation import Operation
 
 TOKENS = "*"  # stands for the two axes of the inputs before the last, batch and length
 
@@ -116,6 +117,30 @@ class FactorizedLinear(nn.Module):
         """Count the floating-point operations for a number of tokens, two for each multiply-accumulate."""
         sizes = self.sizes()
         return 2 * n_tokens * sum(step.n_multiplications(sizes) for step in self._steps())
+
+    def operations(self, n_tokens: int) -> list[Operation]:
+        """List the operations for a number of tokens, without reshapes, which move nothing."""
+        sizes, found = self.sizes(), []
+        rows, columns = self.equation.axes
+        for steps in self.terms:
+            letters = TOKENS + columns
+            for step in steps:
+                before = step.batch + TOKENS + step.kept + step.summed
+                found += _transposed(letters, before, sizes, n_tokens)
+                shape = [math.prod(_shape(group, sizes, n_tokens)) for group in (step.batch, TOKENS + step.kept)]
+                groups = [math.prod(sizes[letter] for letter in group) for group in (step.summed, step.new)]
+                batch = tuple(shape[:1]) if step.batch else ()
+                found.append(Operation("MatMul", (*batch, shape[1], groups[0]), (*batch, *groups)))
+                letters = step.batch + TOKENS + step.kept + step.new
+            found += _transposed(letters, TOKENS + rows, sizes, n_tokens)
+        n_sums = len(self.terms) - (self.bias is None)
+        return found + n_sums * [Operation("Add", (n_tokens, self.out_features), (self.out_features,))]
+
+    def dense_operations(self, n_tokens: int) -> list[Operation]:
+        """List the operations of the dense layer."""
+        product = Operation("MatMul", (n_tokens, self.in_features), (self.in_features, self.out_features))
+        n_sums = int(self.bias is not None)
+        return [product, *n_sums * [Operation("Add", (n_tokens, self.out_features), (self.out_features,))]]
 
     @torch.no_grad()
     def fold(self) -> nn.Linear:
@@ -233,6 +258,18 @@ def _joined(state: Tensor, n_axes: int) -> Tensor:
     if n_axes == 1:
         return state
     return state.flatten(-n_axes) if n_axes else state.reshape(*state.shape, 1)
+
+
+def _shape(letters: str, sizes: Mapping[str, int], n_tokens: int) -> list[int]:
+    return [n_tokens if letter == TOKENS else sizes[letter] for letter in letters]
+
+
+def _transposed(letters: str, order: str, sizes: Mapping[str, int], n_tokens: int) -> list[Operation]:
+    """List the transpose from one order of letters to another; none if it moves nothing."""
+    if letters == order:
+        return []
+    perm = tuple(letters.index(letter) for letter in order)
+    return [Operation("Transpose", tuple(_shape(letters, sizes, n_tokens)), settings=(("perm", perm),))]
 
 
 def _permuted(state: Tensor, letters: str, order: str) -> Tensor:
