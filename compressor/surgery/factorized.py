@@ -44,7 +44,12 @@ def restore_(net: nn.Module, specs: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _ends(layer: Any) -> tuple[int, ...]:
     """Numbers of what a layer takes and gives."""
-    pairs = (("num_embeddings", "embedding_dim"), ("in_channels", "out_channels"), ("in_features", "out_features"))
+    pairs = (
+        ("num_embeddings", "embedding_dim"),
+        ("in_channels", "out_channels"),
+        ("in_features", "out_features"),
+        ("nx", "nf"),  # of transformers' Conv1D
+    )
     for names in pairs:
         if hasattr(layer, names[0]):
             return tuple(getattr(layer, name) for name in names)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.nn import FactorizedConv2d, FactorizedEmbedding
+
 
 @dataclass
 class Moments:
@@ -18,9 +20,10 @@ class Moments:
     """Sum of the vectors, shape (n_in,), float64."""
     products: Tensor
     """Sum of their outer products, shape (n_in, n_in), float64."""
-    n_calls: int = 0
     n_rows: int = 0
-    """Number of examples, summed over the calls."""
+    """Number of examples."""
+    places: tuple[int, ...] = ()
+    """Height and width of what a convolution read last."""
 
     @property
     def mean(self) -> Tensor:
@@ -47,7 +50,8 @@ def recording(net: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[dict[
     net : nn.Module
         The network; an ``attention_mask`` of shape (batch, length) among its keyword arguments marks padding.
     layers : mapping of str to nn.Module
-        Layers of the network that read vectors along their last axis.
+        Layers of the network: linear layers, convolutions, of which only the size of the image is recorded, and tables
+        of embeddings, of which `total` counts how often each row is looked up.
 
     Yields
     ------
@@ -66,10 +70,19 @@ def recording(net: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[dict[
         for name, layer in layers.items():
 
             def see(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                _add_(found, name, inputs[0].detach(), real[0])
+                _see_(found, name, layers[name], inputs[0].detach(), real[0])
 
             stack.callback(layer.register_forward_pre_hook(see).remove)
         yield found
+
+
+def _see_(found: dict[str, Moments], name: str, layer: nn.Module, seen: Tensor, real: Tensor | None) -> None:
+    if isinstance(layer, nn.Embedding | FactorizedEmbedding):
+        _count_(found, name, layer.num_embeddings, seen, real)
+    elif isinstance(layer, nn.Conv2d | FactorizedConv2d):
+        found[name] = Moments(0, seen.new_zeros(0), seen.new_zeros(0, 0), 0, tuple(seen.shape[2:]))
+    else:
+        _add_(found, name, seen, real)
 
 
 @torch.no_grad()
@@ -81,5 +94,13 @@ def _add_(found: dict[str, Moments], name: str, inputs: Tensor, real: Tensor | N
     moments.n_vectors += len(vectors)
     moments.total += vectors.sum(dim=0)
     moments.products += vectors.T @ vectors
-    moments.n_calls += 1
     moments.n_rows += len(inputs)
+
+
+def _count_(found: dict[str, Moments], name: str, n_rows: int, indices: Tensor, real: Tensor | None) -> None:
+    looked_up = indices[real] if real is not None and indices.shape == real.shape else indices.flatten()
+    counts = torch.bincount(looked_up.cpu(), minlength=n_rows).double()
+    moments = found.setdefault(name, Moments(0, torch.zeros(n_rows, dtype=torch.float64), torch.zeros(0, 0)))
+    moments.total += counts
+    moments.n_vectors += int(counts.sum())
+    moments.n_rows += len(indices)
