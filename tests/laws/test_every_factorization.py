@@ -1,5 +1,7 @@
 """Laws that every file in compressor/factorizations obeys; a new one is found, but needs a case here."""
 
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import pytest
@@ -12,10 +14,16 @@ from compressor.plugins import discover
 FILES: dict[str, Any] = discover(factorizations, Factorization)
 MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
+    "kronecker": [(MATRIX, {"shape": (4, 9)}), (MATRIX, {"shape": (6, 6)}), ((7, 3), {"shape": (1, 3)})],
+    "monarch": [(MATRIX, {"blocks": (2, 3)}), (MATRIX, {"blocks": (1, 4)}), (MATRIX, {"blocks": (1, 1)})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {}  # of methods whose rank is a tuple
-CLOSED = {"svd": min}  # closed forms, with their full rank for a shape
+CLOSED: dict[str, Any] = {  # closed forms, with their full rank for a shape and their arguments
+    "kronecker": lambda sizes, shape: min(prod(shape), prod(sizes) // prod(shape)),
+    "monarch": lambda sizes, blocks: min(sizes[0] // blocks[0], sizes[1] // blocks[1]),
+    "svd": min,
+}
 every_case = pytest.mark.parametrize(
     ("name", "shape", "form"), [(name, *case) for name, cases in CASES.items() for case in cases]
 )
@@ -83,7 +91,7 @@ def test_a_rank_of_zero_and_nan_are_refused(name, shape, form):
 def test_the_full_rank_is_exact(name):
     for shape, form in CASES[name]:
         file, tensor = FILES[name], random(shape)
-        rebuilt = file.rebuild(file.factor(tensor, rank=CLOSED[name](shape), **form))
+        rebuilt = file.rebuild(file.factor(tensor, rank=CLOSED[name](shape, **form), **form))
         torch.testing.assert_close(rebuilt, tensor, rtol=0, atol=1e-10 * float(tensor.norm()))
 
 
@@ -103,3 +111,58 @@ def test_the_whitened_svd_is_the_best_of_its_rank_under_each_metric(metric):
     if metric == "moment":  # the norm is that of the layer's outputs
         gap = ((FILES["svd"].rebuild(factors) - weight) @ inputs.T).norm() / (weight @ inputs.T).norm()
         assert float(gap) == pytest.approx(best, rel=1e-6)
+
+
+closed_cases = pytest.mark.parametrize(
+    ("name", "shape", "form"), [(name, *case) for name in CLOSED for case in CASES[name]]
+)
+
+
+@closed_cases
+def test_the_error_of_a_closed_form_falls_with_the_rank(name, shape, form):
+    file, tensor, most = FILES[name], random(shape), CLOSED[name](shape, **form)
+    fitting = [rank for rank in range(1, most + 1) if fits(file, shape, rank, form)]
+    errors = [float((file.rebuild(file.factor(tensor, rank=rank, **form)) - tensor).norm()) for rank in fitting]
+    assert all(later < earlier for earlier, later in pairwise(errors))
+
+
+@closed_cases
+def test_what_was_factorized_is_found_again(name, shape, form):
+    file, rank = FILES[name], 1
+    planted = file.rebuild(file.factor(random(shape), rank=rank, **form))
+    found = file.rebuild(file.factor(planted, rank=rank, **form))
+    torch.testing.assert_close(found, planted, rtol=0, atol=1e-10 * float(planted.norm()))
+
+
+@closed_cases
+def test_a_batch_is_many_at_once(name, shape, form):
+    """Also in single precision: computed in double, given back in the dtype of the weights."""
+    file = FILES[name]
+    batch = torch.stack([random(shape, seed) for seed in range(6)]).unflatten(0, (2, 3))
+    rebuilt = file.rebuild(file.factor(batch, rank=1, **form))
+    single = file.rebuild(file.factor(batch.float(), rank=1, **form))
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single, rebuilt.float(), rtol=0, atol=1e-5 * float(batch.abs().max()))
+    for i in range(6):
+        alone = file.rebuild(file.factor(batch[i // 3, i % 3], rank=1, **form))
+        torch.testing.assert_close(rebuilt[i // 3, i % 3], alone, rtol=0, atol=1e-10)
+
+
+def metrics(shape):
+    inputs = random((200, shape[1]), seed=1) @ random((shape[1],) * 2, seed=2)
+    return {
+        "moment": second_moment(inputs.T @ inputs / len(inputs)),
+        "diagonal": diagonal(inputs.abs().mean(dim=0)),
+        "fisher": fisher(random(shape[:1], seed=3).square()),
+    }
+
+
+@every_case
+@pytest.mark.parametrize("metric", ["moment", "diagonal", "fisher"])
+def test_a_metric_lowers_the_error_in_its_norm(name, shape, form, metric):
+    file, weight = FILES[name], random(shape)
+    if len(shape) == 2:
+        own, rank = metrics(shape)[metric], SMALLEST.get(name, 1)
+        plain, fitted = (file.factor(weight, rank=rank, metric=each, **form) for each in (None, own))
+        assert own.error(weight, file.rebuild(fitted)) <= own.error(weight, file.rebuild(plain)) * (1 + 1e-9) + 1e-12
+        assert {factor.dtype for factor in fitted} == {factor.dtype for factor in plain}
