@@ -1,7 +1,7 @@
 """Laws that every file in compressor/factorizations obeys; a new one is found, but needs a case here."""
 
 from itertools import pairwise
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import pytest
@@ -14,12 +14,16 @@ from compressor.plugins import discover
 FILES: dict[str, Any] = discover(factorizations, Factorization)
 MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
+    "block_diagonal": [(MATRIX, {}), ((8, 8), {}), ((7, 3), {})],
+    "interpolative": [(MATRIX, {}), ((36, 24), {}), ((7, 1), {})],
     "kronecker": [(MATRIX, {"shape": (4, 9)}), (MATRIX, {"shape": (6, 6)}), ((7, 3), {"shape": (1, 3)})],
     "monarch": [(MATRIX, {"blocks": (2, 3)}), (MATRIX, {"blocks": (1, 4)}), (MATRIX, {"blocks": (1, 1)})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {}  # of methods whose rank is a tuple
 CLOSED: dict[str, Any] = {  # closed forms, with their full rank for a shape and their arguments
+    "block_diagonal": lambda sizes: gcd(*sizes),
+    "interpolative": min,
     "kronecker": lambda sizes, shape: min(prod(shape), prod(sizes) // prod(shape)),
     "monarch": lambda sizes, blocks: min(sizes[0] // blocks[0], sizes[1] // blocks[1]),
     "svd": min,
@@ -74,8 +78,9 @@ def test_factors_have_the_counted_numbers_and_rebuild_the_shape(name, shape, for
     factors = file.factor(tensor, rank=rank, **form)
     assert sum(factor.numel() for factor in factors) == file.n_params(shape, rank=rank, **form)
     assert file.rebuild(factors).shape == tensor.shape
-    torch.testing.assert_close(file.equation(factors).rebuild(factors), file.rebuild(factors))
-    assert {factor.dtype for factor in factors} == {tensor.dtype}
+    operands = factorizations.expanded(file, factors)
+    torch.testing.assert_close(file.equation(factors).rebuild(operands), file.rebuild(factors))
+    assert {factor.dtype for factor in factors} <= {tensor.dtype, torch.int64}  # indices
 
 
 @every_case
