@@ -18,9 +18,10 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     "interpolative": [(MATRIX, {}), ((36, 24), {}), ((7, 1), {})],
     "kronecker": [(MATRIX, {"shape": (4, 9)}), (MATRIX, {"shape": (6, 6)}), ((7, 3), {"shape": (1, 3)})],
     "monarch": [(MATRIX, {"blocks": (2, 3)}), (MATRIX, {"blocks": (1, 4)}), (MATRIX, {"blocks": (1, 1)})],
+    "sparse_plus_low_rank": [(MATRIX, {}), ((9, 5), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
 }
-SMALLEST: dict[str, tuple[int, ...]] = {}  # of methods whose rank is a tuple
+SMALLEST: dict[str, tuple[int, ...]] = {"sparse_plus_low_rank": (1, 1)}  # of methods whose rank is a tuple
 CLOSED: dict[str, Any] = {  # closed forms, with their full rank for a shape and their arguments
     "block_diagonal": lambda sizes: gcd(*sizes),
     "interpolative": min,
@@ -71,12 +72,18 @@ def fits(file, shape, rank, form):
     return True
 
 
+def n_numbers(file, factors):
+    """Numbers in the factors; of a sparse one those that are not zero, and an index for each."""
+    sparse = file.equation(factors).sparse
+    return sum(2 * int((factor != 0).sum()) if i in sparse else factor.numel() for i, factor in enumerate(factors))
+
+
 @every_case
 def test_factors_have_the_counted_numbers_and_rebuild_the_shape(name, shape, form):
     file, tensor = FILES[name], random(shape)
     rank = file.rank_for(shape, budget=1.0 if len(shape) == 2 and min(shape) > 1 else 2.0, **form)
     factors = file.factor(tensor, rank=rank, **form)
-    assert sum(factor.numel() for factor in factors) == file.n_params(shape, rank=rank, **form)
+    assert n_numbers(file, factors) == file.n_params(shape, rank=rank, **form)
     assert file.rebuild(factors).shape == tensor.shape
     operands = factorizations.expanded(file, factors)
     torch.testing.assert_close(file.equation(factors).rebuild(operands), file.rebuild(factors))
