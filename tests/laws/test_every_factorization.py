@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compressor import factorizations
-from compressor.factorizations import Factorization, diagonal, fisher, second_moment
+from compressor.factorizations import Factorization, diagonal, fisher, kronecker_sparse, second_moment
 from compressor.plugins import discover
 
 FILES: dict[str, Any] = discover(factorizations, Factorization)
@@ -17,15 +17,29 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     "block_diagonal": [(MATRIX, {}), ((8, 8), {}), ((7, 3), {})],
     "interpolative": [(MATRIX, {}), ((36, 24), {}), ((7, 1), {})],
     "kronecker": [(MATRIX, {"shape": (4, 9)}), (MATRIX, {"shape": (6, 6)}), ((7, 3), {"shape": (1, 3)})],
+    "kronecker_sparse": [
+        (MATRIX, {"pattern": [(1, 4, 3, 6), (3, 6, 12, 1)]}),
+        (MATRIX, {"pattern": [(1, 4, 3, 6), (3, 2, 4, 3), (12, 3, 3, 1)]}),
+        ((32, 32), {"pattern": kronecker_sparse.butterfly_pattern(32)}),
+    ],
     "monarch": [(MATRIX, {"blocks": (2, 3)}), (MATRIX, {"blocks": (1, 4)}), (MATRIX, {"blocks": (1, 1)})],
     "sparse_plus_low_rank": [(MATRIX, {}), ((9, 5), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {"sparse_plus_low_rank": (1, 1)}  # of methods whose rank is a tuple
+
+
+def full_rank(pattern):
+    """Largest of the ranks of the blocks at each split, for inner ranks of one: their rows or columns, if fewer."""
+    splits = range(1, len(pattern))
+    return max(min(prod(b for _, b, *_ in pattern[:at]), prod(c for *_, c, _ in pattern[at:])) for at in splits)
+
+
 CLOSED: dict[str, Any] = {  # closed forms, with their full rank for a shape and their arguments
     "block_diagonal": lambda sizes: gcd(*sizes),
     "interpolative": min,
     "kronecker": lambda sizes, shape: min(prod(shape), prod(sizes) // prod(shape)),
+    "kronecker_sparse": lambda sizes, pattern: full_rank(pattern),
     "monarch": lambda sizes, blocks: min(sizes[0] // blocks[0], sizes[1] // blocks[1]),
     "svd": min,
 }
