@@ -23,6 +23,7 @@ __all__ = [
     "Metric",
     "Rank",
     "diagonal",
+    "expanded",
     "fisher",
     "for_kernels",
     "second_moment",
@@ -93,7 +94,7 @@ class Factorization(Protocol):
     """The names that a file in this folder defines.
 
     Some take arguments of their own, the ``form`` of their factors, such as the ``blocks`` of `monarch`; all their
-    functions take the same.
+    functions take the same. One that stores its factors in another form than its equation reads has ``expand``.
     """
 
     USE: Literal["speed", "storage"]
@@ -131,7 +132,7 @@ class Factorization(Protocol):
         """Compute the tensor that the factors stand for."""
 
     def equation(self, factors: Factors, /) -> Equation:
-        """Say how the factors form the tensor."""
+        """Say how the factors, as `expanded` gives them, form the tensor."""
 
     def rank_for(self, shape: Sequence[int], /, *, budget: float, **form: Any) -> Rank:
         """Largest rank whose factors have at most ``budget`` times the numbers of the tensor; ValueError if none."""
@@ -163,3 +164,8 @@ def for_kernels(method: str) -> KernelFactorization:
         able = ", ".join(name for name, file in files.items() if hasattr(file, "factor_kernel"))
         raise ValueError(f"method: {method!r} is not for convolutions; choose from {able}")
     return cast(KernelFactorization, files[method])
+
+
+def expanded(file: Factorization, factors: Factors) -> Factors:
+    """Give factors in the form that the equation of their file reads: by its ``expand``, which not every file has."""
+    return cast(Factors, getattr(file, "expand", tuple)(factors))

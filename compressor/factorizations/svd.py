@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import ranks
+from compressor.numerics.low_rank import balanced
 from compressor.numerics.metric import PLAIN, Metric
 
 USE = "speed"
@@ -44,17 +44,14 @@ def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factor
 
     Examples
     --------
+    >>> import torch
     >>> left, right = factor(torch.tensor([[3.0, 4.0], [6.0, 8.0]]), rank=1)
     >>> (left @ right).round().tolist()
     [[3.0, 4.0], [6.0, 8.0]]
     """
-    metric = metric or PLAIN
     ranks.check_finite(weight)
     ranks.check_rank(rank, min(weight.shape[-2:]), weight.shape)
-    left, values, right = torch.linalg.svd(metric.whiten(weight), full_matrices=False)
-    roots = values[..., :rank].sqrt()
-    rows = metric.unwhiten_rows(left[..., :rank] * roots.unsqueeze(-2))
-    columns = metric.unwhiten_columns(roots.unsqueeze(-1) * right[..., :rank, :])
+    rows, columns = balanced(weight, rank, metric or PLAIN)
     return rows.to(weight.dtype), columns.to(weight.dtype)
 
 
