@@ -12,6 +12,7 @@ from compressor.plugins import discover
 FILES: dict[str, Any] = discover(factorizations, Factorization)
 MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
+    "cp": [(TENSOR, {}), ((9, 2, 4), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
     "tensor_train": [(TENSOR, {}), ((1, 9, 2, 7), {})],
     "tensor_train_matrix": [(MATRIX, {"shape": ((2, 3, 4), (3, 4, 3))}), (MATRIX, {"shape": ((24, 1, 1), (1, 4, 9))})],

@@ -54,3 +54,33 @@ def test_a_batch_is_many_at_once(name, shape, rising, form):
     for i in range(6):
         alone = file.rebuild(file.factor(batch[i // 3, i % 3], rank=rising[1], **form))
         torch.testing.assert_close(together[i // 3, i % 3], alone.float(), rtol=0, atol=1e-5)
+
+
+def planted_cp(shape, rank, seed=0, noise=0.0):
+    factors = tuple(random(size, rank, seed=100 * seed + i) for i, size in enumerate(shape))
+    clean = FILES["cp"].rebuild(factors)
+    more = random(*shape, seed=100 * seed + 99)
+    return clean + noise * clean.norm() / more.norm() * more
+
+
+ITERATIVE: list[tuple[str, Any, Any, dict[str, Any]]] = [  # name, how to plant a tensor from a seed, rank, form
+    ("cp", lambda seed: planted_cp((6, 7, 5), 4, seed), 4, {"n_iterations": 500}),
+]
+every_iterative_method = pytest.mark.parametrize(("name", "plant", "rank", "form"), ITERATIVE)
+
+
+@every_iterative_method
+def test_more_iterations_never_raise_the_error(name, plant, rank, form):
+    """Nor is any result worse than the start."""
+    file, tensor = FILES[name], random(*plant(0).shape)
+    options = [{**form, "n_iterations": n} for n in (0, 1, 2, 3, 5, 8, 20, 60)]
+    errors = [relative(file, file.factor(tensor, rank=rank, **each), tensor) for each in options]
+    assert all(later <= earlier * (1 + 1e-10) for earlier, later in pairwise(errors))
+    assert errors[-1] < errors[0]
+
+
+@every_iterative_method
+def test_planted_tensors_are_recovered_from_most_seeds(name, plant, rank, form):
+    file = FILES[name]
+    errors = [relative(file, file.factor(plant(seed), rank=rank, **form), plant(seed)) for seed in range(6)]
+    assert sum(error < 1e-8 for error in errors) >= 5, errors
