@@ -14,11 +14,13 @@ MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
     "cp": [(TENSOR, {}), ((9, 2, 4), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
+    "tensor_ring": [(TENSOR, {}), ((9, 2, 4, 2), {})],
     "tensor_train": [(TENSOR, {}), ((1, 9, 2, 7), {})],
     "tensor_train_matrix": [(MATRIX, {"shape": ((2, 3, 4), (3, 4, 3))}), (MATRIX, {"shape": ((24, 1, 1), (1, 4, 9))})],
     "tucker": [(TENSOR, {}), ((30, 2, 3, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {  # of methods whose rank is a tuple
+    "tensor_ring": (1,) * 5,
     "tensor_train": (1,) * 5,
     "tensor_train_matrix": (1,) * 4,
     "tucker": (1,) * 4,

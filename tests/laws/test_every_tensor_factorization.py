@@ -63,8 +63,14 @@ def planted_cp(shape, rank, seed=0, noise=0.0):
     return clean + noise * clean.norm() / more.norm() * more
 
 
+def planted_ring(shape, rank, seed):
+    cores = [random(*sizes, seed=100 * seed + i) for i, sizes in enumerate(zip(rank, shape, rank[1:], strict=False))]
+    return FILES["tensor_ring"].rebuild(tuple(cores))
+
+
 ITERATIVE: list[tuple[str, Any, Any, dict[str, Any]]] = [  # name, how to plant a tensor from a seed, rank, form
     ("cp", lambda seed: planted_cp((6, 7, 5), 4, seed), 4, {"n_iterations": 500}),
+    ("tensor_ring", lambda seed: planted_ring((6, 6, 6, 6), (2,) * 5, seed), (2,) * 5, {"n_iterations": 500}),
 ]
 every_iterative_method = pytest.mark.parametrize(("name", "plant", "rank", "form"), ITERATIVE)
 
