@@ -184,7 +184,8 @@ class FactorizedConv2d(nn.Module):
     def _moves(self, step: Step) -> dict[str, Any]:
         """Stride, padding and dilation along the axes of a factor: those of 1x1 kernels go to the first factor."""
         letters = self.equation.factors[step.factor]
-        slides = [place in letters or (self._letters[place] == 1 and step is self.steps[0]) for place in PLACES]
+        is_first = step is self.steps[0]
+        slides = [place in letters if self._letters[place] > 1 else is_first for place in PLACES]
         moves: dict[str, Any] = {}
         for name, other in (("stride", 1), ("padding", 0), ("dilation", 1)):
             value = self.settings[name]

@@ -30,7 +30,7 @@ class Options(StageOptions):
     stage: Literal["factorize"]
     method: Annotated[str, one_of(factorizations)] | None = None
     """Factorization; by default `svd` for linear layers and 1x1 convolutions, and `tucker` for other convolutions."""
-    form: dict[str, Any] = {}
+    form: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the method's own, such as `blocks: [4, 4]` of `monarch`; `modes: [[32, 48], [16, 24]]` divides the
     rows and columns of a weight for a method of tensors."""
     layers: tuple[str, ...] | None = None
@@ -67,7 +67,9 @@ class Options(StageOptions):
         if self.allocate == "loss" and self.budget is None:
             raise ValueError("allocate: loss spreads a budget; give 'budget'")
         if self.rank == "penalty" and (self.method not in (None, "svd") or self.retrain is None):
-            raise ValueError("rank: penalty works on singular values, in rounds of training; give method: svd and 'retrain'")
+            raise ValueError(
+                "rank: penalty works on singular values, in rounds of training; give method: svd and 'retrain'"
+            )
         if self.rounds > 1 and (self.retrain is None or self.budget is None):
             raise ValueError("'rounds' needs a 'budget' that falls and training between; give 'budget' and 'retrain'")
         return self

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from inspect import signature
 from math import isqrt, prod
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,8 @@ from compressor.errors import listed
 from compressor.factorizations import Factorization, KernelFactorization, Metric, Rank
 from compressor.nn import FACTORIZED, Factorized, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
 from compressor.plugins import discover
+
+__all__ = ["LAYERS", "Candidate", "Conv1D", "candidates", "dense", "folded", "weight_of"]
 
 LAYERS = (nn.Linear, Conv1D, nn.Conv2d, nn.Embedding, *FACTORIZED)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -103,6 +106,7 @@ class Candidate:
                 return FactorizedConv2d.of(self.method, equation, factors, layer)
             factors = self._file.factor(weight.reshape(self.shape), rank=rank, metric=metric, **self.form)
             equation = self._file.equation(factors).as_matrix(self.n_row_axes)
+            factors = factorizations.expanded(self._file, factors)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
         if isinstance(layer, nn.Embedding):
@@ -182,6 +186,7 @@ def _candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[st
     if kind == "embedding" and chosen != "svd":
         raise ValueError(f"layers: {name!r} is a table of embeddings, which takes method: svd, got {chosen!r}")
     file = discover(factorizations, Factorization)[chosen]
+    _check_form(chosen, file, form)
     if file.TAKES == "matrix":
         return Candidate(name, chosen, shape, kind, 1, form)
     rest = dict(form)
@@ -189,6 +194,19 @@ def _candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[st
     if len(modes) != 2 or any(prod(own) != size for own, size in zip(modes, shape, strict=True)):
         raise ValueError(f"form: modes {modes} do not multiply to the {shape[0]} x {shape[1]} weights of {name!r}")
     return Candidate(name, chosen, (*modes[0], *modes[1]), kind, len(modes[0]), rest)
+
+
+def _check_form(method: str, file: Factorization, form: Mapping[str, Any]) -> None:
+    """Refuse arguments that a method lacks, and those that it needs and is not given."""
+    settings = signature(file.factor).parameters.values()
+    own = {
+        each.name: each for each in settings if each.kind is each.KEYWORD_ONLY and each.name not in ("rank", "metric")
+    }
+    needed = [name for name, each in own.items() if each.default is each.empty and name not in form]
+    unknown = [name for name in form if name not in (*own, "modes")]
+    if needed or unknown:
+        what = f"needs {', '.join(needed)}" if needed else f"has no {', '.join(unknown)}"
+        raise ValueError(f"form: {method!r} {what}; it takes {', '.join(own) or 'nothing'}")
 
 
 def _divided(size: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Choose the rank of each layer: by a share, by an error, by the loss that it costs, or by a penalty on the trace norm."""
+"""Choose the rank of each layer: by a share, an error, the loss that it costs, or a penalty on the trace norm."""
 
 from collections.abc import Mapping, Sequence
 
@@ -113,9 +113,7 @@ def _damage(
 
 
 @torch.no_grad()
-def left_by_penalty_(
-    model: Model, chosen: Sequence[Candidate], metrics: Mapping[str, Metric], budget: float
-) -> Ranks:
+def left_by_penalty_(model: Model, chosen: Sequence[Candidate], metrics: Mapping[str, Metric], budget: float) -> Ranks:
     """Project every weight onto a trace-norm ball, in its norm, and give the ranks that are left.
 
     One threshold on the singular values, relative to the largest of each layer, serves all layers; it is the least
@@ -126,7 +124,7 @@ def left_by_penalty_(
     .. [1] B. Mishra, G. Meyer, F. Bach, R. Sepulchre, "Low-rank optimization with trace norm penalty", 2013,
        arXiv:1112.2318.
     """
-    layers = dict(factorizing.folded(model.net, chosen))
+    layers = {each.name: layer for each, layer in factorizing.folded(model.net, chosen)}
     whitened = {
         each.name: metrics.get(each.name, PLAIN).whiten(factorizing.weight_of(layers[each.name])) for each in chosen
     }
