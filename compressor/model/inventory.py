@@ -105,6 +105,7 @@ def _network(folder: Path) -> NetworkInventory:
             }
             for width in surgery.cuttable(net, arch.widths(net))
         ],
+        "factorized": surgery.described(net),
         "layers": [
             {
                 "name": name,

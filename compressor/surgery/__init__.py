@@ -1,6 +1,6 @@
 """Cut units out of a network: find dead ones, fold the constants they emit, remove them, and prove equal outputs."""
 
-from compressor.surgery.factorized import cuttable, factorized, replace_, restore_, specs
+from compressor.surgery.factorized import cuttable, described, factorized, replace_, restore_, specs
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_
 from compressor.surgery.tracing.find import find_widths, left_out
@@ -20,6 +20,7 @@ __all__ = [
     "constants",
     "cuttable",
     "dead_units",
+    "described",
     "factorized",
     "find_widths",
     "holds",

@@ -1,11 +1,13 @@
 """Factorized layers in a network: put them in and out, record them, and say which widths can still be cut."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from torch import nn
 
 from compressor.nn import FACTORIZED, Factorized, from_spec
+from compressor.rundir import FactorizedLayer
 from compressor.surgery import layers
 from compressor.surgery.marks import mark_
 from compressor.surgery.widths import Cut, Width
@@ -40,6 +42,24 @@ def restore_(net: nn.Module, specs: Mapping[str, Mapping[str, Any]]) -> None:
         if _ends(layer) != _ends(dense):
             raise ValueError(f"{name}: a factorized layer of {_ends(layer)} in the place of {_ends(dense)}")
         replace_(net, name, layer)
+
+
+def described(net: nn.Module) -> list[FactorizedLayer]:
+    """Describe the factorized layers for people: method, ranks and size."""
+    return [_described(name, layer) for name, layer in factorized(net).items()]
+
+
+def _described(name: str, layer: Factorized) -> FactorizedLayer:
+    equation, factors = layer.equation, layer.factors()
+    sizes = equation.sizes(factors)
+    outer = set("".join(equation.axes))
+    return {
+        "name": name,
+        "method": layer.method,
+        "ranks": [size for letter, size in sizes.items() if letter not in outer and size > 1] or [1],
+        "n_params": sum(factor.numel() for factor in factors),
+        "n_params_dense": prod(sizes[letter] for letters in equation.axes for letter in letters),
+    }
 
 
 def _ends(layer: Any) -> tuple[int, ...]:

@@ -48,7 +48,7 @@ class Candidate:
     """``linear``, ``conv2d`` or ``embedding``."""
     n_row_axes: int = 1
     """How many of the axes index the outputs."""
-    form: Mapping[str, Any] = field(default=NOTHING)
+    form: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_weights(self) -> int:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from compressor import surgery
-from compressor.balls import nuclear
+from compressor import balls, surgery
+from compressor.balls import Ball
 from compressor.factorizations import Metric, Rank
 from compressor.model import Model, logits_of
 from compressor.numerics.allocation import choose
 from compressor.numerics.metric import PLAIN
 from compressor.options import Calibration
+from compressor.plugins import discover
 from compressor.surgery import factorizing
 from compressor.surgery.factorizing import Candidate
 from compressor.training.losses import softened_divergence
@@ -131,10 +132,11 @@ def left_by_penalty_(model: Model, chosen: Sequence[Candidate], metrics: Mapping
     values = {name: torch.linalg.svdvals(matrix) for name, matrix in whitened.items()}
     most = budget * sum(each.n_weights for each in chosen)
     threshold = _threshold(chosen, values, most)
+    ball = next(file for file in discover(balls, Ball).values() if file.ZEROES == "ranks")
     for each in chosen:
         radius = float((values[each.name] - threshold * values[each.name].max()).clamp(min=0).sum())
         metric, layer = metrics.get(each.name, PLAIN), layers[each.name]
-        projected = nuclear.project(whitened[each.name], radius)
+        projected = ball.project(whitened[each.name], radius)
         _set_weight_(layer, metric.unwhiten_columns(metric.unwhiten_rows(projected)))
         surgery.replace_(model.net, each.name, layer)
     return {name: max(1, int((own > threshold * own.max()).sum())) for name, own in values.items()}
