@@ -85,8 +85,7 @@ class Options(StageOptions):
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Factorize the chosen layers; those that would be slower than before are multiplied out again."""
-    blocks = model.arch.blocks(model.net)
-    chosen = factorizing.candidates(model.net, blocks, options.layers, options.method, options.form)
+    chosen = factorizing.candidates(model.net, model.hidden, options.layers, options.method, options.form)
     _check(model, chosen, options)
     for round_ in context.rounds(model, options.rounds):
         seen = norms.look(model, chosen, options.calibration, context.trainer)
