@@ -4,6 +4,7 @@ A file defines the names of `Factorization`. What its factors mean is an `Equati
 the layer that computes them.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
@@ -12,8 +13,21 @@ import torch
 from torch import Tensor
 
 from compressor.numerics.metric import Metric, diagonal, fisher, second_moment
+from compressor.plugins import discover
 
-__all__ = ["Equation", "Factorization", "Factors", "Metric", "Rank", "diagonal", "expanded", "fisher", "second_moment"]
+__all__ = [
+    "Equation",
+    "Factorization",
+    "Factors",
+    "KernelFactorization",
+    "Metric",
+    "Rank",
+    "diagonal",
+    "expanded",
+    "fisher",
+    "for_kernels",
+    "second_moment",
+]
 
 Factors = tuple[Tensor, ...]
 Rank = int | tuple[int, ...]
@@ -85,6 +99,8 @@ class Factorization(Protocol):
 
     USE: Literal["speed", "storage"]
     """What it is for: fewer operations on a CPU, or fewer numbers to store."""
+    TAKES: Literal["matrix", "tensor"]
+    """Whether it takes matrices, or tensors of any order."""
 
     def factor(self, tensor: Tensor, /, *, rank: Rank, metric: Metric | None = None, **form: Any) -> Factors:
         """Approximate a tensor by factors of a rank.
@@ -123,6 +139,31 @@ class Factorization(Protocol):
 
     def n_params(self, shape: Sequence[int], /, *, rank: Rank, **form: Any) -> int:
         """Count the numbers in the factors of a tensor of this shape; indices count as numbers."""
+
+
+class KernelFactorization(Factorization, Protocol):
+    """The names that the file of a method for kernels of convolutions defines."""
+
+    def factor_kernel(self, kernel: Tensor, /, *, rank: Rank) -> tuple[Equation, Factors]:
+        """Approximate a kernel, shape (n_out, n_in, height, width), by a chain of convolutions.
+
+        The equation has the axes ``o``, ``i``, ``h`` and ``w``; ValueError if the rank does not fit.
+        """
+
+    def kernel_rank_for(self, shape: Sequence[int], /, *, budget: float) -> Rank:
+        """Largest rank whose factors have at most ``budget`` times the numbers of the kernel; ValueError if none."""
+
+    def kernel_n_params(self, shape: Sequence[int], /, *, rank: Rank) -> int:
+        """Count the numbers in the factors of a kernel of this shape."""
+
+
+def for_kernels(method: str) -> KernelFactorization:
+    """Look up a method for convolutions; ValueError if it is only for matrices and tensors."""
+    files = discover(sys.modules[__name__], Factorization)
+    if not hasattr(files[method], "factor_kernel"):
+        able = ", ".join(name for name, file in files.items() if hasattr(file, "factor_kernel"))
+        raise ValueError(f"method: {method!r} is not for convolutions; choose from {able}")
+    return cast(KernelFactorization, files[method])
 
 
 def expanded(file: Factorization, factors: Factors) -> Factors:

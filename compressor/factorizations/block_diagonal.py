@@ -11,6 +11,7 @@ from compressor.numerics import ranks
 from compressor.numerics.metric import Metric
 
 USE = "speed"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factors:

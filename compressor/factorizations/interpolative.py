@@ -11,6 +11,7 @@ from compressor.numerics.low_rank import truncated
 from compressor.numerics.metric import PLAIN, Metric
 
 USE = "storage"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factors:

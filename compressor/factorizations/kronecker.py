@@ -12,6 +12,7 @@ from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, shape: Sequence[int], metric: Metric | None = None) -> Factors:

@@ -15,6 +15,7 @@ from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "matrix"
 NEGLIGIBLE = 1e-13  # of the largest singular value of a block: no direction that was computed
 
 Order = Literal["balanced", "hierarchical"]

@@ -13,6 +13,7 @@ from compressor.numerics.metric import PLAIN, Metric, second_moment
 from compressor.numerics.refit import refit
 
 USE = "speed"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, blocks: Sequence[int], metric: Metric | None = None) -> Factors:

@@ -13,6 +13,7 @@ from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "matrix"
 LOW_RANK_SHARE = 0.4  # of a budget: the best of 0.1, 0.2, ... 0.8 on an encoder's FFN at 10, 25 and 50 % of its numbers
 
 Sizes = tuple[int, int]

@@ -1,6 +1,7 @@
 """The singular value decomposition, truncated: the best approximation of a rank, in closed form."""
 
 from collections.abc import Sequence
+from math import prod
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from compressor.numerics.low_rank import balanced
 from compressor.numerics.metric import PLAIN, Metric
 
 USE = "speed"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factors:
@@ -71,3 +73,37 @@ def rank_for(shape: Sequence[int], *, budget: float) -> int:
 def n_params(shape: Sequence[int], *, rank: int) -> int:
     """Count the numbers in both factors."""
     return rank * sum(shape)
+
+
+def factor_kernel(kernel: Tensor, *, rank: int) -> tuple[Equation, Factors]:
+    """Approximate a kernel by one of its size to ``rank`` channels, and a 1x1 one from these (channel SVD).
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (n_out, n_in, height, width)
+        The kernel; finite.
+    rank : int
+        Number of channels between the two.
+
+    Returns
+    -------
+    Equation and tuple of Tensor, shapes (n_out, rank) and (rank, n_in, height, width)
+        The 1x1 convolution and the other.
+
+    References
+    ----------
+    .. [1] X. Zhang et al., "Accelerating very deep convolutional networks for classification and detection", 2015,
+       arXiv:1505.06798.
+    """
+    rows, columns = factor(kernel.flatten(1), rank=rank)
+    return Equation((("or", "rihw"),), ("o", "i", "h", "w")), (rows, columns.reshape(rank, *kernel.shape[1:]))
+
+
+def kernel_rank_for(shape: Sequence[int], *, budget: float) -> int:
+    """Largest rank whose two convolutions have at most ``budget`` times the numbers of the kernel."""
+    return rank_for((shape[0], prod(shape[1:])), budget=budget)
+
+
+def kernel_n_params(shape: Sequence[int], *, rank: int) -> int:
+    """Count the numbers in both convolutions."""
+    return n_params((shape[0], prod(shape[1:])), rank=rank)

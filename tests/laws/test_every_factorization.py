@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compressor import factorizations
 from compressor.factorizations import Factorization, diagonal, fisher, kronecker_sparse, second_moment
+from compressor.nn import FactorizedConv2d
 from compressor.plugins import discover
 
 FILES: dict[str, Any] = discover(factorizations, Factorization)
@@ -24,9 +26,21 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     ],
     "monarch": [(MATRIX, {"blocks": (2, 3)}), (MATRIX, {"blocks": (1, 4)}), (MATRIX, {"blocks": (1, 1)})],
     "sparse_plus_low_rank": [(MATRIX, {}), ((9, 5), {})],
+    "cp": [(TENSOR, {}), ((9, 2, 4), {})],
+    "spatial_svd": [((6, 5, 3, 3), {}), ((4, 7, 1, 5), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
+    "tensor_ring": [(TENSOR, {}), ((9, 2, 4, 2), {})],
+    "tensor_train": [(TENSOR, {}), ((1, 9, 2, 7), {})],
+    "tensor_train_matrix": [(MATRIX, {"shape": ((2, 3, 4), (3, 4, 3))}), (MATRIX, {"shape": ((24, 1, 1), (1, 4, 9))})],
+    "tucker": [(TENSOR, {}), ((30, 2, 3, 1), {})],
 }
-SMALLEST: dict[str, tuple[int, ...]] = {"sparse_plus_low_rank": (1, 1)}  # of methods whose rank is a tuple
+SMALLEST: dict[str, tuple[int, ...]] = {  # of methods whose rank is a tuple
+    "sparse_plus_low_rank": (1, 1),
+    "tensor_ring": (1,) * 5,
+    "tensor_train": (1,) * 5,
+    "tensor_train_matrix": (1,) * 4,
+    "tucker": (1,) * 4,
+}
 
 
 def full_rank(pattern):
@@ -192,3 +206,39 @@ def test_a_metric_lowers_the_error_in_its_norm(name, shape, form, metric):
         plain, fitted = (file.factor(weight, rank=rank, metric=each, **form) for each in (None, own))
         assert own.error(weight, file.rebuild(fitted)) <= own.error(weight, file.rebuild(plain)) * (1 + 1e-9) + 1e-12
         assert {factor.dtype for factor in fitted} == {factor.dtype for factor in plain}
+
+
+KERNELS = [name for name, file in FILES.items() if hasattr(file, "factor_kernel")]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("shape", [(8, 6, 3, 3), (5, 9, 1, 1), (3, 4, 5, 2)])
+@pytest.mark.parametrize("budget", [0.4, 0.8])
+def test_a_kernel_becomes_a_chain_of_convolutions_within_its_budget(name, shape, budget):
+    file, kernel = factorizations.for_kernels(name), random(shape)
+    if not affordable(file, shape, budget):
+        pytest.skip("rank 1 is above the budget")
+    rank = file.kernel_rank_for(shape, budget=budget)
+    equation, factors = file.factor_kernel(kernel, rank=rank)
+    dense = nn.Conv2d(shape[1], shape[0], shape[2:], padding=1, bias=False).double()
+    layer = FactorizedConv2d.of(name, equation, factors, dense)
+    dense.weight.data = equation.rebuild(factors)
+    assert (
+        sum(factor.numel() for factor in factors) == file.kernel_n_params(shape, rank=rank) <= budget * kernel.numel()
+    )
+    assert float((equation.rebuild(factors) - kernel).norm()) < float(kernel.norm())
+    images = random((2, shape[1], 7, 8))
+    torch.testing.assert_close(layer(images), dense(images))
+
+
+def affordable(file, shape, budget):
+    try:
+        file.kernel_rank_for(shape, budget=budget)
+    except ValueError as error:
+        return "budget" not in str(error)
+    return True
+
+
+def test_a_method_for_matrices_is_refused_for_convolutions():
+    with pytest.raises(ValueError, match="'monarch' is not for convolutions; choose from cp, spatial_svd, svd"):
+        factorizations.for_kernels("monarch")
