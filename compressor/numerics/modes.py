@@ -1,9 +1,12 @@
-"""Modes of tensors: unfoldings, products, and the higher-order SVD with its refinement, for batches."""
+"""Modes of tensors: unfoldings, products, the higher-order SVD with its refinement for batches, and its ranks."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from compressor.numerics import rank_tuples
 
 ENOUGH = 1e-12  # iterations stop when one adds no more than this share to the squared norm of the core
 
@@ -31,6 +34,13 @@ def core(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """Multiply each mode by the transpose of its factor."""
     for mode, factor in enumerate(factors):
         tensor = times(tensor, factor.mT, mode, len(factors))
+    return tensor
+
+
+def expand(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """Multiply each mode of a core by its factor."""
+    for mode, factor in enumerate(factors):
+        tensor = times(tensor, factor, mode, len(factors))
     return tensor
 
 
@@ -67,3 +77,33 @@ def _leading(matrix: Tensor, rank: int) -> Tensor:
     triangle: Tensor = torch.linalg.qr(matrix.mT, mode="r").R.mT
     left: Tensor = torch.linalg.svd(triangle, full_matrices=False).U
     return left[..., :rank]
+
+
+def fits(shape: Sequence[int], rank: Sequence[int]) -> bool:
+    """Whether there is a rank for each mode, none above its size or the product of the other ranks."""
+    if len(rank) != len(shape) or min(rank, default=0) < 1:
+        return False
+    return all(each <= size and each * each <= math.prod(rank) for size, each in zip(shape, rank, strict=True))
+
+
+def check(shape: Sequence[int], rank: Sequence[int]) -> None:
+    """Refuse ranks that the core of a tensor of this shape cannot have."""
+    if not fits(shape, rank):
+        raise ValueError(
+            f"rank: must be {len(shape)} ranks up to the sizes {tuple(shape)}, none above the product of the others; "
+            f"got {tuple(rank)}"
+        )
+
+
+def capped(shape: Sequence[int], size: int) -> tuple[int, ...]:
+    """Equal ranks, none above its mode's size or the product of the others."""
+    rank = [min(size, each) for each in shape]
+    widest = rank.index(max(rank))
+    rank[widest] = min(rank[widest], math.prod(rank[:widest] + rank[widest + 1 :]))
+    return tuple(rank)
+
+
+def equal_ranks(shape: Sequence[int], affordable: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
+    """Largest affordable ranks that are equal but for smaller modes, raised by one where that is affordable."""
+    start = capped(shape, max(1, rank_tuples.largest(max(shape), lambda size: affordable(capped(shape, size)))))
+    return rank_tuples.grown(start, lambda rank: fits(shape, rank) and affordable(rank))

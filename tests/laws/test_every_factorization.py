@@ -12,6 +12,7 @@ from compressor.plugins import discover
 FILES: dict[str, Any] = discover(factorizations, Factorization)
 MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
+    "block_term": [(TENSOR, {}), (TENSOR, {"terms": 3}), ((9, 2, 4, 2), {"terms": 1})],
     "cp": [(TENSOR, {}), ((9, 2, 4), {})],
     "svd": [(MATRIX, {}), ((7, 1), {})],
     "tensor_ring": [(TENSOR, {}), ((9, 2, 4, 2), {})],
@@ -20,6 +21,7 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     "tucker": [(TENSOR, {}), ((30, 2, 3, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {  # of methods whose rank is a tuple
+    "block_term": (1,) * 4,
     "tensor_ring": (1,) * 5,
     "tensor_train": (1,) * 5,
     "tensor_train_matrix": (1,) * 4,

@@ -68,8 +68,18 @@ def planted_ring(shape, rank, seed):
     return FILES["tensor_ring"].rebuild(tuple(cores))
 
 
+def planted_blocks(shape, rank, terms, seed):
+    pieces = []
+    for term in range(terms):
+        first = 1000 * seed + 100 * term
+        pieces.append(random(*rank, seed=first))
+        pieces += [random(*sizes, seed=first + 1 + i) for i, sizes in enumerate(zip(shape, rank, strict=True))]
+    return FILES["block_term"].rebuild(tuple(pieces))
+
+
 ITERATIVE: list[tuple[str, Any, Any, dict[str, Any]]] = [  # name, how to plant a tensor from a seed, rank, form
     ("cp", lambda seed: planted_cp((6, 7, 5), 4, seed), 4, {"n_iterations": 500}),
+    ("block_term", lambda seed: planted_blocks((6, 7, 8), (2, 2, 2), 2, seed), (2, 2, 2), {"n_iterations": 150}),
     ("tensor_ring", lambda seed: planted_ring((6, 6, 6, 6), (2,) * 5, seed), (2,) * 5, {"n_iterations": 500}),
 ]
 every_iterative_method = pytest.mark.parametrize(("name", "plant", "rank", "form"), ITERATIVE)
