@@ -18,6 +18,7 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     "tensor_ring": [(TENSOR, {}), ((9, 2, 4, 2), {})],
     "tensor_train": [(TENSOR, {}), ((1, 9, 2, 7), {})],
     "tensor_train_matrix": [(MATRIX, {"shape": ((2, 3, 4), (3, 4, 3))}), (MATRIX, {"shape": ((24, 1, 1), (1, 4, 9))})],
+    "tt_to_cp": [(TENSOR, {}), ((9, 2, 4), {})],
     "tucker": [(TENSOR, {}), ((30, 2, 3, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {  # of methods whose rank is a tuple

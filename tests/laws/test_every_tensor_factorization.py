@@ -8,6 +8,7 @@ import torch
 
 from compressor import factorizations
 from compressor.factorizations import Factorization
+from compressor.numerics import als
 from compressor.plugins import discover
 
 FILES: dict[str, Any] = discover(factorizations, Factorization)
@@ -80,6 +81,7 @@ def planted_blocks(shape, rank, terms, seed):
 ITERATIVE: list[tuple[str, Any, Any, dict[str, Any]]] = [  # name, how to plant a tensor from a seed, rank, form
     ("cp", lambda seed: planted_cp((6, 7, 5), 4, seed), 4, {"n_iterations": 500}),
     ("block_term", lambda seed: planted_blocks((6, 7, 8), (2, 2, 2), 2, seed), (2, 2, 2), {"n_iterations": 150}),
+    ("tt_to_cp", lambda seed: planted_cp((6, 7, 5), 4, seed), 4, {}),
     ("tensor_ring", lambda seed: planted_ring((6, 6, 6, 6), (2,) * 5, seed), (2,) * 5, {"n_iterations": 500}),
 ]
 every_iterative_method = pytest.mark.parametrize(("name", "plant", "rank", "form"), ITERATIVE)
@@ -100,3 +102,31 @@ def test_planted_tensors_are_recovered_from_most_seeds(name, plant, rank, form):
     file = FILES[name]
     errors = [relative(file, file.factor(plant(seed), rank=rank, **form), plant(seed)) for seed in range(6)]
     assert sum(error < 1e-8 for error in errors) >= 5, errors
+
+
+@pytest.mark.parametrize(
+    ("order", "size", "rank"), [(6, 6, 4), (8, 4, 3), (8, 4, 4), pytest.param(10, 4, 3, marks=pytest.mark.slow)]
+)
+def test_a_train_recovers_cp_of_high_order_from_every_seed(order, size, rank):
+    """Without iterations; alternating least squares alone does from 8, 5 and 7 of these seeds' likes."""
+    file = FILES["tt_to_cp"]
+    for seed in range(8):
+        planted = planted_cp((size,) * order, rank, seed)
+        assert relative(file, file.factor(planted, rank=rank, n_iterations=0), planted) < 1e-8
+
+
+@pytest.mark.parametrize(("order", "size", "rank"), [(6, 6, 4), (4, 8, 5)])
+def test_polished_it_is_as_good_under_noise_as_the_best_alternating_least_squares(order, size, rank):
+    shape, file = (size,) * order, FILES["tt_to_cp"]
+    for seed in range(3):
+        clean, noisy = planted_cp(shape, rank, seed), planted_cp(shape, rank, seed, noise=0.01)
+        starts = [als.start(noisy, rank)]
+        starts += [[random(n, rank, seed=7 + 50 * i + mode) for mode, n in enumerate(shape)] for i in range(2)]
+        best = min(relative(file, tuple(als.improve(noisy, start, 150)), clean) for start in starts)
+        assert relative(file, file.factor(noisy, rank=rank), clean) <= 1.2 * best
+
+
+def test_a_tensor_of_lower_rank_than_asked_is_recovered():
+    """The cores of the train are then singular."""
+    planted = planted_cp((6, 7, 5), 2)
+    assert relative(FILES["tt_to_cp"], FILES["tt_to_cp"].factor(planted, rank=4), planted) < 1e-8
