@@ -97,8 +97,12 @@ def equation(factors: Factors) -> Equation:
 
 def rank_for(shape: Sequence[int], *, budget: float, terms: int = 2) -> tuple[int, ...]:
     """Choose ranks, equal but for smaller modes, whose factors have at most ``budget`` times the tensor's numbers."""
-    most = rank_tuples.affordable(budget, shape, n_params(shape, rank=(1,) * len(shape), terms=terms))
-    return modes.equal_ranks(shape, lambda rank: n_params(shape, rank=rank, terms=terms) <= most)
+
+    def counted(rank: tuple[int, ...]) -> int:
+        return n_params(shape, rank=rank, terms=terms)
+
+    most = rank_tuples.affordable(budget, shape, counted((1,) * len(shape)))
+    return modes.equal_ranks(shape, counted, most)
 
 
 def n_params(shape: Sequence[int], *, rank: tuple[int, ...], terms: int = 2) -> int:

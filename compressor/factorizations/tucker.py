@@ -85,14 +85,14 @@ def rank_for(shape: Sequence[int], *, budget: float, tensor: Tensor | None = Non
     within the budget, at which its truncated higher-order SVD has the smallest error; where a matrix was divided into
     modes that have no structure, these are the ranks that truncate one mode, as the SVD does.
     """
-    most = rank_tuples.affordable(budget, shape, n_params(shape, rank=(1,) * len(shape)))
 
-    def allowed(rank: tuple[int, ...]) -> bool:
-        return n_params(shape, rank=rank) <= most
+    def counted(rank: tuple[int, ...]) -> int:
+        return n_params(shape, rank=rank)
 
+    most = rank_tuples.affordable(budget, shape, counted((1,) * len(shape)))
     if tensor is None:
-        return modes.equal_ranks(shape, allowed)
-    return rank_tuples.grown(_best(tensor, most), lambda rank: modes.fits(shape, rank) and allowed(rank))
+        return modes.equal_ranks(shape, counted, most)
+    return rank_tuples.grown(_best(tensor, most), lambda rank: modes.fits(shape, rank) and counted(rank) <= most)
 
 
 def n_params(shape: Sequence[int], *, rank: tuple[int, ...]) -> int:

@@ -103,7 +103,11 @@ def capped(shape: Sequence[int], size: int) -> tuple[int, ...]:
     return tuple(rank)
 
 
-def equal_ranks(shape: Sequence[int], affordable: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
-    """Largest affordable ranks that are equal but for smaller modes, raised by one where that is affordable."""
-    start = capped(shape, max(1, rank_tuples.largest(max(shape), lambda size: affordable(capped(shape, size)))))
-    return rank_tuples.grown(start, lambda rank: fits(shape, rank) and affordable(rank))
+def equal_ranks(shape: Sequence[int], n_params: Callable[[tuple[int, ...]], int], most: int) -> tuple[int, ...]:
+    """Ranks of at most so many numbers that are equal but for smaller modes and for what fills the budget."""
+    equal = rank_tuples.largest(max(shape), lambda size: n_params(capped(shape, size)) <= most)
+
+    def allowed(rank: tuple[int, ...]) -> bool:
+        return fits(shape, rank) and n_params(rank) <= most
+
+    return rank_tuples.filled(capped(shape, equal), allowed, n_params, full=shape)
