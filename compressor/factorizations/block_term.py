@@ -13,6 +13,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 ENOUGH = 1e-7  # a run ends when a sweep lowers the squared error by no more than this share
 
 Term = tuple[Tensor, list[Tensor]]  # core and factors
@@ -24,7 +25,7 @@ def factor(
     rank: tuple[int, ...],
     terms: int = 2,
     metric: Metric | None = None,
-    n_iterations: int = 100,
+    n_iterations: int = 50,
     n_starts: int = 4,
 ) -> Factors:
     """Approximate a tensor by a sum of ``terms`` Tucker decompositions of the same ranks.

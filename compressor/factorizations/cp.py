@@ -12,6 +12,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 
 
 def factor(tensor: Tensor, *, rank: int, metric: Metric | None = None, n_iterations: int = 150) -> Factors:
@@ -94,3 +95,37 @@ def n_params(shape: Sequence[int], *, rank: int) -> int:
 def _most(shape: Sequence[int]) -> int:
     """Count the terms that are enough for any tensor of this shape."""
     return math.prod(shape) // max(shape)
+
+
+def factor_kernel(kernel: Tensor, *, rank: int) -> tuple[Equation, Factors]:
+    """Approximate a kernel by two 1x1 ones, and between them one along each axis, of each channel by itself.
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (n_out, n_in, height, width)
+        The kernel; finite.
+    rank : int
+        Number of channels between.
+
+    Returns
+    -------
+    Equation and tuple of Tensor, shapes (n_out, rank), (rank, n_in), (rank, height) and (rank, width)
+        The convolutions.
+
+    References
+    ----------
+    .. [1] V. Lebedev et al., "Speeding-up convolutional neural networks using fine-tuned CP-decomposition", 2015,
+       arXiv:1412.6553.
+    """
+    rows, columns, height, width = factor(kernel, rank=rank)
+    return Equation((("or", "ri", "rh", "rw"),), ("o", "i", "h", "w")), (rows, columns.mT, height.mT, width.mT)
+
+
+def kernel_rank_for(shape: Sequence[int], *, budget: float) -> int:
+    """Largest rank whose convolutions have at most ``budget`` times the numbers of the kernel."""
+    return rank_for(shape, budget=budget)
+
+
+def kernel_n_params(shape: Sequence[int], *, rank: int) -> int:
+    """Count the numbers in the convolutions."""
+    return n_params(shape, rank=rank)

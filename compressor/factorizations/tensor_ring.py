@@ -13,6 +13,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 STILL = 1e-14  # iterations stop when no entry of a core moves by more than this share of the largest
 
 

@@ -6,11 +6,12 @@ from string import ascii_lowercase, ascii_uppercase
 from torch import Tensor
 
 from compressor.factorizations import Equation, Factors
-from compressor.numerics import ranks, trains
+from compressor.numerics import rank_tuples, ranks, trains
 from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 
 
 def factor(tensor: Tensor, *, rank: tuple[int, ...], metric: Metric | None = None) -> Factors:
@@ -80,3 +81,48 @@ def rank_for(shape: Sequence[int], *, budget: float) -> tuple[int, ...]:
 def n_params(shape: Sequence[int], *, rank: tuple[int, ...]) -> int:
     """Count the numbers in the cores."""
     return trains.n_params(shape, rank)
+
+
+def factor_kernel(kernel: Tensor, *, rank: tuple[int, int, int]) -> tuple[Equation, Factors]:
+    """Approximate a kernel by four: 1x1, along the height, along the width, and 1x1.
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (n_out, n_in, height, width)
+        The kernel; finite.
+    rank : three ints
+        Channels between them, from the input.
+
+    Returns
+    -------
+    Equation and tuple of Tensor
+        The convolutions of shapes (n_in, rank[0]), (rank[0], height, rank[1]), (rank[1], width, rank[2]) and
+        (rank[2], n_out).
+
+    References
+    ----------
+    .. [1] T. Garipov et al., "Ultimate tensorization: compressing convolutional and FC layers alike", 2016,
+       arXiv:1611.03214.
+    """
+    first, *inner, last = factor(kernel.permute(1, 2, 3, 0), rank=(1, *rank, 1))
+    equation = Equation((("ix", "xhy", "ywz", "zo"),), ("o", "i", "h", "w"))
+    return equation, (first.squeeze(0), *inner, last.squeeze(-1))
+
+
+def kernel_rank_for(shape: Sequence[int], *, budget: float) -> tuple[int, int, int]:
+    """Largest ranks with at most ``budget`` times the numbers of the kernel."""
+    n_out, n_in, height, width = shape
+    most = rank_tuples.affordable(budget, shape, kernel_n_params(shape, rank=(1, 1, 1)))
+
+    def at(size: int) -> tuple[int, int, int]:
+        outer = (min(size, n_in), min(size, n_out))
+        return outer[0], min(size, outer[0] * height, outer[1] * width), outer[1]
+
+    size = rank_tuples.largest(max(n_out, n_in), lambda size: kernel_n_params(shape, rank=at(size)) <= most)
+    return at(size)
+
+
+def kernel_n_params(shape: Sequence[int], *, rank: tuple[int, int, int]) -> int:
+    """Count the numbers in the four convolutions."""
+    n_out, n_in, height, width = shape
+    return n_in * rank[0] + rank[0] * height * rank[1] + rank[1] * width * rank[2] + rank[2] * n_out

@@ -12,6 +12,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "matrix"
 Shape = tuple[tuple[int, ...], tuple[int, ...]]
 
 

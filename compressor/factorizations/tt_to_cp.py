@@ -11,6 +11,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 
 
 def factor(tensor: Tensor, *, rank: int, metric: Metric | None = None, n_iterations: int = 50) -> Factors:

@@ -13,6 +13,7 @@ from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
+TAKES = "tensor"
 
 
 def factor(tensor: Tensor, *, rank: tuple[int, ...], metric: Metric | None = None, n_iterations: int = 50) -> Factors:
@@ -114,3 +115,50 @@ def _best(tensor: Tensor, most: int) -> tuple[int, ...]:
     fitting = (counts <= most) & (torch.stack(grids).square() <= product).all(dim=0)
     allowed = torch.where(fitting, kept, -1.0)
     return tuple(int(i) + 1 for i in torch.unravel_index(allowed.argmax(), kept.shape))
+
+
+def factor_kernel(kernel: Tensor, *, rank: tuple[int, int]) -> tuple[Equation, Factors]:
+    """Approximate a kernel by a smaller one between two 1x1 ones (Tucker-2).
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (n_out, n_in, height, width)
+        The kernel; finite.
+    rank : two ints
+        Channels that the smaller kernel writes and reads.
+
+    Returns
+    -------
+    Equation and tuple of Tensor, shapes (n_out, rank[0]), (rank[0], rank[1], height, width) and (rank[1], n_in)
+        The three convolutions, the last one first.
+
+    References
+    ----------
+    .. [1] Y.-D. Kim et al., "Compression of deep convolutional neural networks for fast and low power mobile
+       applications", 2016, arXiv:1511.06530.
+    """
+    height, width = kernel.shape[2:]
+    height = min(height, rank[0] * rank[1] * width)  # more would add nothing
+    width = min(width, rank[0] * rank[1] * height)
+    core, rows, columns, *places = factor(kernel, rank=(*rank, height, width))
+    small = torch.einsum("abxy,hx,wy->abhw", core, *places)
+    return Equation((("oa", "abhw", "bi"),), ("o", "i", "h", "w")), (rows, small, columns.mT)
+
+
+def kernel_rank_for(shape: Sequence[int], *, budget: float) -> tuple[int, int]:
+    """Largest ranks, in proportion to the channels, with at most ``budget`` times the numbers of the kernel."""
+    n_out, n_in, *places = shape
+    most = rank_tuples.affordable(budget, shape, kernel_n_params(shape, rank=(1, 1)))
+
+    def at(size: int) -> tuple[int, int]:
+        rank = (max(1, size * n_out // max(n_out, n_in)), max(1, size * n_in // max(n_out, n_in)))
+        n_places = math.prod(places)
+        return min(rank[0], rank[1] * n_places), min(rank[1], rank[0] * n_places)
+
+    size = rank_tuples.largest(max(n_out, n_in), lambda size: kernel_n_params(shape, rank=at(size)) <= most)
+    return at(size)
+
+
+def kernel_n_params(shape: Sequence[int], *, rank: tuple[int, int]) -> int:
+    """Count the numbers in the three convolutions."""
+    return shape[0] * rank[0] + math.prod((*rank, *shape[2:])) + rank[1] * shape[1]
