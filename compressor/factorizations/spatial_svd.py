@@ -46,6 +46,7 @@ def factor(kernel: Tensor, *, rank: int, metric: Metric | None = None) -> Factor
 
     Examples
     --------
+    >>> import torch
     >>> kernel = torch.ones(2, 3, 5, 7)
     >>> [tuple(each.shape) for each in factor(kernel, rank=1)]
     [(2, 1, 7), (1, 3, 5)]

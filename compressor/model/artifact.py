@@ -49,6 +49,12 @@ class Model:
         return tuple(recorded["layers"] if recorded else range(len(self.arch.blocks(self.net))))
 
     @property
+    def hidden(self) -> list[str]:
+        """Paths of its blocks; without any, of the layers that write units of a width, as output layers do not."""
+        blocks = self.arch.blocks(self.net)
+        return blocks or [cut.module for width in self.arch.widths(self.net) for cut in width.producers]
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the features of a table that are still read; empty for text and images."""
         names: tuple[str, ...] = getattr(self.net, "kept_features", ())

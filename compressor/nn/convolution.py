@@ -126,6 +126,21 @@ class FactorizedConv2d(nn.Module):
         """Padding of the dense convolution."""
         return self.settings["padding"]
 
+    @property
+    def stride(self) -> Any:
+        """Stride of the dense convolution."""
+        return self.settings["stride"]
+
+    @property
+    def dilation(self) -> Any:
+        """Dilation of the dense convolution."""
+        return self.settings["dilation"]
+
+    @property
+    def kernel_size(self) -> tuple[int, int]:
+        """Height and width of the dense convolution's kernel."""
+        return self._letters["h"], self._letters["w"]
+
     def operations(self, height: int, width: int) -> list[Operation]:
         """List the convolutions of an image of this size."""
         found: list[Operation] = []

@@ -113,6 +113,11 @@ class FactorizedLinear(nn.Module):
         """Number of outputs."""
         return math.prod(self.sizes()[letter] for letter in self.equation.axes[0])
 
+    @property
+    def nf(self) -> int:
+        """Number of outputs, by the name that transformers' Conv1D gives it."""
+        return self.out_features
+
     def n_flops(self, n_tokens: int) -> int:
         """Count the floating-point operations for a number of tokens, two for each multiply-accumulate."""
         sizes = self.sizes()

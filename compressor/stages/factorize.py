@@ -30,7 +30,7 @@ class Options(StageOptions):
     stage: Literal["factorize"]
     method: Annotated[str, one_of(factorizations)] | None = None
     """Factorization; by default `svd` for linear layers and 1x1 convolutions, and `tucker` for other convolutions."""
-    form: dict[str, Any] = Field(default_factory=dict)
+    form: dict[str, Any] | None = None
     """Arguments of the method's own, such as `blocks: [4, 4]` of `monarch`; `modes: [[32, 48], [16, 24]]` divides the
     rows and columns of a weight for a method of tensors."""
     layers: tuple[str, ...] | None = None
@@ -85,8 +85,7 @@ class Options(StageOptions):
 
 def run(model: Model, options: Options, context: Context) -> Model:
     """Factorize the chosen layers; those that would be slower than before are multiplied out again."""
-    blocks = model.arch.blocks(model.net)
-    chosen = factorizing.candidates(model.net, blocks, options.layers, options.method, options.form)
+    chosen = factorizing.candidates(model.net, model.hidden, options.layers, options.method, options.form or {})
     _check(model, chosen, options)
     for round_ in context.rounds(model, options.rounds):
         seen = norms.look(model, chosen, options.calibration, context.trainer)

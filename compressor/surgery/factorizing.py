@@ -120,7 +120,7 @@ class Candidate:
 
 def candidates(
     net: nn.Module,
-    blocks: Sequence[str],
+    inside: Sequence[str],
     patterns: Sequence[str] | None,
     method: str | None,
     form: Mapping[str, Any] = NOTHING,
@@ -131,10 +131,10 @@ def candidates(
     ----------
     net : nn.Module
         The network.
-    blocks : sequence of str
-        Paths of its layers in the sense of its family: what `Arch.blocks` lists.
+    inside : sequence of str
+        Paths of the modules whose layers are selected by default.
     patterns : sequence of str, optional
-        Patterns of paths; by default the linear layers and convolutions inside the network's blocks.
+        Patterns of paths; by default all linear layers and convolutions ``inside``, as far as they have no groups.
     method : str, optional
         Name of the file; by default ``svd``, and ``tucker`` for convolutions of more than one pixel.
     form : mapping
@@ -147,14 +147,16 @@ def candidates(
     """
     found = {name: module for name, module in net.named_modules() if isinstance(module, LAYERS)}
     if patterns is None:
-        inside = tuple(f"{block}." for block in blocks)
-        chosen = [name for name in found if name.startswith(inside) and not isinstance(found[name], nn.Embedding)]
+        prefixes = tuple(f"{path}." for path in inside)
+        chosen = [
+            name for name in found if f"{name}.".startswith(prefixes) and not isinstance(found[name], nn.Embedding)
+        ]
         chosen = [name for name in chosen if not _has_groups(found[name])]
     else:
         _check_patterns(net, found, patterns)
         chosen = [name for name in found if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if not chosen:
-        raise ValueError("layers: this network has no layers in blocks; name some")
+        raise ValueError("layers: this network has none that are factorized by default; name some")
     return [_candidate(name, dense(found[name]), method, form) for name in chosen]
 
 

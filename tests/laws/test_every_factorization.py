@@ -10,7 +10,7 @@ from torch import nn
 
 from compressor import factorizations
 from compressor.factorizations import Factorization, diagonal, fisher, kronecker_sparse, second_moment
-from compressor.nn import FactorizedConv2d
+from compressor.nn import FactorizedConv2d, FactorizedLinear
 from compressor.plugins import discover
 
 FILES: dict[str, Any] = discover(factorizations, Factorization)
@@ -245,3 +245,14 @@ def affordable(file, shape, budget):
 def test_a_method_for_matrices_is_refused_for_convolutions():
     with pytest.raises(ValueError, match="'monarch' is not for convolutions; choose from cp, spatial_svd, svd"):
         factorizations.for_kernels("monarch")
+
+
+@every_case
+def test_a_layer_computes_the_rebuilt_weight(name, shape, form):
+    file = FILES[name]
+    if len(shape) == 2:
+        factors = file.factor(random(shape), rank=SMALLEST.get(name, 1), **form)
+        layer = FactorizedLinear.of(name, file.equation(factors), factorizations.expanded(file, factors))
+        inputs = random((5, shape[1]), seed=1)
+        expected = inputs @ file.rebuild(factors).T
+        torch.testing.assert_close(layer(inputs), expected, rtol=0, atol=1e-12 * float(expected.norm()))
