@@ -10,6 +10,7 @@ from compressor.surgery.marks import mark_, marked
 from compressor.surgery.widths import Cut, Width
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_NO_PADDING = ("valid", (0,), (0, 0))
 _STATISTICS = ("running_mean", "running_var")
 Role = Literal["writes", "reads", "carries"]
 
@@ -95,7 +96,8 @@ def can_take_constants(layer: nn.Module) -> bool:
     if not isinstance(layer, _CONVOLUTIONS):
         return True
     is_plain = type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward)  # subclasses may pad before they convolve
-    return is_plain and layer.padding in ("valid", (0,), (0, 0))
+    is_padded = set(layer.kernel_size) != {1} if layer.padding == "same" else layer.padding not in _NO_PADDING
+    return is_plain and not (is_padded and layer.padding_mode == "zeros")
 
 
 def has_new_bias(layer: nn.Module) -> bool:
