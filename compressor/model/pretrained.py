@@ -36,7 +36,7 @@ DATASETS_OWN = (
     "feature_origins",
 )
 FORMAT = 1  # of the block `compressor` in config.json
-UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
+UNUSABLE = (ValueError, TypeError, LookupError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
 @transformers_quiet()

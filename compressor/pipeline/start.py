@@ -14,6 +14,7 @@ from compressor.data.overview import overview
 from compressor.errors import InputError, RecipeError
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.model.lengths import check_lengths
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
 from compressor.pipeline.provenance import source_of
@@ -71,6 +72,7 @@ def begin(recipe: Recipe) -> Start:
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     fitted = _fitted(recipe, model)
+    check_lengths(model, recipe.seed)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
