@@ -70,15 +70,16 @@ def test_the_default_norm_is_that_of_the_outputs(model, context):
     chosen = factorizing.candidates(dense.net, dense.hidden, None, None)
     seen = norms.look(dense, chosen, options(budget=0.5).calibration, context.trainer)
     for each in chosen:
-        metric, weight = second_moment(seen[each.name].second), dense.net.get_submodule(each.name).weight.detach()
-        own, other = (
-            metric.error(weight, factorizing.weight_of(net.get_submodule(each.name).fold()))
-            for net in (model.net, plain.net)
+        metric = second_moment(seen[each.name].second)
+        weight, own, other = (
+            factorizing.weight_of(factorizing.dense(one.net.get_submodule(each.name))) for one in (dense, model, plain)
         )
-        rank = surgery.factorized(model.net)[each.name].sizes()["r"]
+        layer = surgery.factorized(model.net)[each.name]
+        rank = layer.equation.sizes(layer.factors())["r"]
         values = torch.linalg.svdvals(metric.whiten(weight))
-        assert own == pytest.approx(float(values[rank:].norm() / values.norm()), rel=1e-3)
-        assert own <= other + 1e-6
+        least = float(values[rank:].norm() / values.norm())
+        assert metric.error(weight, own) == pytest.approx(least, rel=1e-3)
+        assert metric.error(weight, other) >= least - 1e-6
 
 
 def test_the_bias_takes_the_mean_of_the_error(model, context):
