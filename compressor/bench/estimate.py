@@ -10,10 +10,12 @@ import numpy as np
 
 from .energy import student_t
 from .errors import InputError, PlanError
+from .reading import parsed_json, read_json, read_text
 from .result import Energy, Result, entries
 
 FORMAT = 1
 MIN_FILES = 5
+MOST_BYTES = 1 << 16  # of a profile, which has a dozen lines
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cp
 def read_result(path: Path) -> Result:
     """Read what the bench wrote: `bench.json`, or the output of `compress bench --json`."""
     try:
-        content: Result = json.loads(path.read_text(encoding="utf-8"))
+        content: Result = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict) or not {"environment", "variants"} <= content.keys():
@@ -186,9 +188,9 @@ def write_profile(profile: Profile, path: Path) -> None:
 def read_profile(path: Path) -> Profile:
     """Read what `write_profile` wrote; blank lines and comments are allowed."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, MOST_BYTES).splitlines()
         pairs = [line.partition(":") for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        content = {key.strip(): json.loads(value) for key, _, value in pairs}
+        content = {key.strip(): parsed_json(value) for key, _, value in pairs}
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: not a readable energy profile: {error}") from error
     wanted = {"format": int, **{field.name: field.type for field in fields(Profile)}}
