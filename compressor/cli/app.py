@@ -18,7 +18,7 @@ import compressor
 from compressor.bench.errors import BenchError
 from compressor.cli import bench, gate
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
-from compressor.errors import CompressorError, GateMissed, RecipeError, RunDirError
+from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError
 from compressor.files import read_json
 from compressor.recipe import packaged
 from compressor.rundir import RunDir
@@ -26,6 +26,7 @@ from compressor.rundir import RunDir
 if TYPE_CHECKING:
     from compressor.report.document import Report
 
+OURS = (errno.ENOENT, errno.EEXIST)  # of a file that nobody looked for before; others are of the place: names too long
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -198,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = error.filename or call.run_dir or "disk"
             what = f"{place}: {error.strerror}; free some space, or choose another place with --run-dir"
             return fail(call, what, RunDirError.exit_code)
+        if isinstance(error, OSError) and error.filename and error.errno not in OURS:
+            return fail(call, f"{error.filename}: {error.strerror}; give another name or place", InputError.exit_code)
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return fail(call, f"{what}; a bug of ours, its traceback is in {_keep_traceback(call.run_dir)}", 1)
 

@@ -22,6 +22,7 @@ from compressor.surgery import Width, importance
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
+MOST_ROUNDS = 1000  # each has a retraining phase and is saved; the schedules rise over tens of rounds
 DEFAULT_WIDTHS = ("*.ffn", "*.heads", "*.channels")
 Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
@@ -52,7 +53,7 @@ class Options(StageOptions):
     """How columns are scaled before the projection. `activation`: by the mean magnitude of the output of the unit;
     `taylor`: so that the norm of a column is the first-order change of the loss if the unit is removed, accumulated
     since the last round."""
-    rounds: int | None = Field(default=None, ge=1)
+    rounds: int | None = Field(default=None, ge=1, le=MOST_ROUNDS)
     """Number of projections, each followed by retraining; by default 8, or 1 if the protocol projects once."""
     schedule: Literal["cubic", "linear"] = "cubic"
     """How the sparsity rises (or the radius falls) over the rounds."""
