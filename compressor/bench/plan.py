@@ -10,7 +10,7 @@ from .errors import InputError, PlanError
 from .reading import read_json
 from .result import FORMAT, InputFacts, PlanDocument, PlannedVariant
 
-MOST_THREADS = 1024  # onnxruntime starts them all; the largest processors have about as many
+MOST_THREADS = 512  # onnxruntime starts them all; the largest processors have about as many
 MOST_BATCH = 65_536
 MOST_LENGTH = 1 << 20  # tokens; the longest contexts are of a million
 MOST = {"batch_sizes": MOST_BATCH, "lengths": MOST_LENGTH, "threads": MOST_THREADS}

@@ -1,6 +1,7 @@
 """The `compress` command: flags in, one call, exit code out."""
 
 import errno
+import io
 import json
 import os
 import shlex
@@ -179,6 +180,9 @@ def schema_command(call: Call) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place that catches, says in one line what went wrong, and picks the exit code."""
     call = Call(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be bytes that are no text
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what CI sends: it ends children as Ctrl-C does
     try:
         return cli.main(list(call.arguments), prog_name="compress", standalone_mode=False, obj=call) or 0

@@ -56,6 +56,8 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features)[:3])
             config.feature_origins = features.origins and list(features.origins)
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            sane.check_size("model.config", auto_class(source.task).from_config(config))
         net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
     return net
 

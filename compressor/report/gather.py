@@ -99,7 +99,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
     last = stages[-1].record if stages else original
     return {
         "format": FORMAT,
-        "name": path.resolve().name,
+        "name": path.resolve().name.encode(errors="replace").decode(),
         "source": record["source"],
         "recipe_file": record["recipe_file"],
         "recipe": recipe,

@@ -119,6 +119,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
     chosen = chosen_widths(model.widths(), options.widths)
+    _require_room(chosen, options.min_units)
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= importance.no_scores(chosen)
@@ -152,6 +153,13 @@ def chosen_widths(widths: Sequence[Width], patterns: Sequence[str] | None) -> li
         found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]
         patterns = found or DEFAULT_WIDTHS
     return surgery.select(widths, patterns)
+
+
+def _require_room(chosen: Sequence[Width], floor: float) -> None:
+    """Refuse a minimum that no width has, as nothing could be zeroed; a small width beside larger ones stays whole."""
+    largest = max((width.size for width in chosen), default=0)
+    if floor > largest:
+        raise ValueError(f"min_units: {floor} is more than any width has, the largest has {largest}; lower it")
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
@@ -224,6 +232,8 @@ def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: flo
     norms = ball.norm(matrix.T.unsqueeze(-1))
     while True:
         projected = matrix.clone()
+        if aside.all():  # every width is as small as its minimum
+            return aside, projected
         projected[:, ~aside] = ball.project(matrix[:, ~aside], _radius(ball, matrix, aside, contest, options, progress))
         live = projected.any(dim=0)
         too_few = [

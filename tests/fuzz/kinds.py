@@ -290,7 +290,7 @@ def option(rng: Random) -> list[str]:
         "x",
         "x" * 255,
         "a/" * 200 + "b",
-        "\ud800",
+        "\udcff",
         "/dev/zero",
         "/proc/self/mem",
         "..",
