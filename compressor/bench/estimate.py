@@ -12,6 +12,7 @@ from .energy import student_t
 from .errors import InputError, PlanError
 from .reading import parsed_json, read_json, read_text
 from .result import Energy, Result, entries
+from .written import misfit_of_result
 
 FORMAT = 1
 MIN_FILES = 5
@@ -171,8 +172,8 @@ def read_result(path: Path) -> Result:
         content: Result = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"environment", "variants"} <= content.keys():
-        raise InputError(f"{path}: not a result of the bench; make it with compress bench --json")
+    if wrong := misfit_of_result(content):
+        raise InputError(f"{path}: not a result of the bench, {wrong}; make it with compress bench --json")
     return content
 
 
@@ -217,7 +218,7 @@ def _measured(results: Sequence[Result]) -> Iterator[Measured]:
     for result in results:
         for variant, entry in entries(result["variants"]):
             energy = entry["energy"]
-            net_j, cpu_s, idle_w = energy["net_j"], energy.get("cpu_s"), energy.get("idle_w")
+            net_j, cpu_s, idle_w = energy.get("net_j"), energy.get("cpu_s"), energy.get("idle_w")
             meter, scope = energy.get("meter"), energy.get("scope")
             if energy["kind"] != "measured":
                 continue

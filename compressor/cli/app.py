@@ -19,7 +19,7 @@ import compressor
 from compressor.bench.errors import BenchError
 from compressor.cli import bench, gate
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
-from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError
+from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError, first_line
 from compressor.files import read_json
 from compressor.recipe import packaged
 from compressor.rundir import RunDir
@@ -203,6 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = error.filename or call.run_dir or "disk"
             what = f"{place}: {error.strerror}; free some space, or choose another place with --run-dir"
             return fail(call, what, RunDirError.exit_code)
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            what = f"memory ran out ({first_line(error)})"
+            return fail(call, f"{what}; give a smaller network, image, length or batch", InputError.exit_code)
         if isinstance(error, OSError) and error.filename and error.errno not in OURS:
             return fail(call, f"{error.filename}: {error.strerror}; give another name or place", InputError.exit_code)
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

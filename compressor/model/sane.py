@@ -11,6 +11,7 @@ from compressor.bench.conforms import misfit
 from compressor.errors import InputError
 
 DEEPEST = 10_000  # layers; the deepest published networks have about a thousand
+PATCHES = 2**16  # of 16 x 16 pixels: images of 4096 x 4096; attention compares each with each
 LARGEST = 2**31  # of any other number: no network has as many units, and torch's own integers end at 2**63
 COUNTS = re.compile(r"(num|n)_.*(layer|block|stage|group|head)|layers$|depths?$")  # settings that count modules
 
@@ -50,6 +51,11 @@ def check(place: object, settings: Any) -> None:
         most = DEEPEST if COUNTS.search(name) else LARGEST
         if abs(number) > most:
             raise InputError(f"{place}: {name!r} is {number:.6g}, no network has more than {most:,}; correct it")
+    size, patch = settings.get("image_size"), settings.get("patch_size", 16)
+    if isinstance(size, int) and isinstance(patch, int) and patch > 0 and (n_patches := (size // patch) ** 2) > PATCHES:
+        raise InputError(
+            f"{place}: images of {size} have {n_patches:,} patches, more than {PATCHES:,}; make them smaller"
+        )
 
 
 def check_size(place: object, net: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """From the files of a run to the report: the original, what each stage cost and gave, what was measured."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeVar
 import yaml
 
 from compressor.bench.conforms import misfit
-from compressor.bench.reading import parsed_json, read_text
+from compressor.bench.reading import parsed_json, read_json, read_text
 from compressor.bench.result import Kind, Result, Variant, variant_name
 from compressor.errors import InputError, first_line
 from compressor.report import measured, widths
@@ -116,7 +117,9 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
 
 
 def _measured_here(run: RunDir) -> Result | None:
-    return measured.read(run.bench) if run.bench.exists() else None
+    if not run.bench.exists():
+        return None
+    return _undamaged(run.bench, lambda file: measured.checked(read_json(file)), object)
 
 
 def _stages(run: RunDir, names: Sequence[str]) -> Iterator[FinishedStage]:
@@ -245,19 +248,17 @@ def _record(folder: Path) -> StepRecord | None:
 def _read_recipe(path: Path) -> RecipeDocument:
     try:
         recipe: RecipeDocument = yaml.safe_load(read_text(path))
+        json.dumps(recipe, ensure_ascii=False, default=str).encode()  # half of a surrogate pair cannot be written
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(first_line(error)) from error
     return recipe
 
 
 def _undamaged(path: Path, read: Callable[[Path], Document], kind: object) -> Document:
-    """Read a document of the run; one that cannot be parsed, or holds something else, is an `InputError`.
-
-    Documents of earlier versions may lack keys.
-    """
+    """Read a document of the run; one that cannot be parsed, or holds something else, is an `InputError`."""
     try:
         document = read(path)
-        wrong = misfit(document, kind, may_lack=True) if document is not None else ""
+        wrong = misfit(document, kind) if document is not None else ""
     except (ValueError, OSError) as error:
         wrong = first_line(error)
     if wrong:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from compressor.bench import sharing
-from compressor.bench.conforms import misfit
 from compressor.bench.plan import scenario
 from compressor.bench.reading import read_json
-from compressor.bench.result import FORMAT, Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
+from compressor.bench.result import Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
+from compressor.bench.written import misfit_of_result
 from compressor.errors import InputError
 
 
@@ -59,7 +59,6 @@ ENERGY: Energy = {
     "reason": None,
     "host": None,
 }
-NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
 CURE = "give what compress bench --json wrote"
 
 
@@ -100,8 +99,16 @@ def read(path: Path) -> Result:
         raise InputError(f"{path}: cannot be read: {error.strerror}; {CURE}") from error
     except ValueError as error:
         raise InputError(f"{path}: not a readable JSON file: {error}; {CURE}") from error
-    if wrong := _misfit(content):
-        raise InputError(f"{path}: not a result of the bench, {wrong}; {CURE}")
+    try:
+        return checked(content)
+    except ValueError as error:
+        raise InputError(f"{path}: not a result of the bench, {error}; {CURE}") from error
+
+
+def checked(content: Any) -> Result:
+    """Complete a result of any version of the bench; raise a `ValueError` for anything else."""
+    if wrong := misfit_of_result(content):
+        raise ValueError(wrong)
     return completed(content)
 
 
@@ -155,23 +162,3 @@ def _entry(measured: Entry) -> Entry:
     scenario_ = scenario(measured["batch_size"])
     is_shared = sharing.is_shared(measured, measured["threads"])
     return {**ENTRY, "scenario": scenario_, "is_shared": is_shared, **measured, "energy": energy}
-
-
-def _misfit(content: Any) -> str:
-    """Say what keeps a document from being a result of the bench of any version; empty if nothing does."""
-    wrong = misfit(content, Result, may_lack=True)
-    if wrong:
-        return wrong
-    if content.get("format") != FORMAT or not {"environment", "variants"} <= content.keys():
-        return f"it is of another format than {FORMAT}"
-    if not {"cpu", "versions"} <= content["environment"].keys():
-        return "environment lacks cpu or versions"
-    for variant_ in content["variants"]:
-        if not {"name", "size_bytes", "bench"} <= variant_.keys():
-            return "a variant lacks name, size_bytes or bench"
-        for entry in variant_["bench"]:
-            if not {*NUMBERS, "length", "energy"} <= entry.keys() or "kind" not in entry["energy"]:
-                return f"an entry of {variant_['name']!r} lacks keys"
-            if low := next((key for key in NUMBERS if entry[key] <= 0), None):
-                return f"{low} of {variant_['name']!r} should be above 0, found {entry[low]!r}"
-    return ""

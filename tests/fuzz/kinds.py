@@ -51,6 +51,15 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "stages.1.allow_empty": (True, False),
     "stages.2.parity_atol": (1e-30, 1, 0),
 }
+ODD_WORDS = (
+    *("", "0", "-1", "1e9", "99999", "9" * 21, "nan", "inf", "x", "x" * 255, "a/" * 200 + "b", "\udcff", "a\nb"),
+    *("/dev/zero", "/proc/self/mem", "..", "bert"),
+)
+BENCH_OPTIONS = (
+    *("--threads", "--length", "--batch-size", "--seconds", "--shape", "--meter", "--inputs", "--energy-model"),
+    *("--memory-limit", "--python", "--counter"),
+)
+GATE_OPTIONS = ("--margin", "--budget", "--threads", "--max-bytes", "--inputs", "--max-difference", "--length")
 RUN_COMMANDS = ("report", "report", "resume", "inspect", "gate", "bench", "bundle")
 LINKS = ("/dev/zero", "/dev/null", "..", "nowhere", "/etc/hostname")
 
@@ -66,7 +75,7 @@ def setting(rng: Random) -> list[str]:
     """A recipe with small odd values: what `check` accepts, the run accepts too."""
     keys = rng.sample(list(SETTINGS), rng.choice((1, 1, 2)))
     words = [word for key in keys for word in ("--set", f"{key}={json.dumps(rng.choice(SETTINGS[key]))}")]
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:  # a run takes seconds
         return ["check", "recipe.yaml", *words, "--json"]
     return ["--recipe", "recipe.yaml", "--run-dir", "run", *words, "--json"]
 
@@ -278,62 +287,15 @@ def result(rng: Random) -> list[str]:
 
 def option(rng: Random) -> list[str]:
     """Odd values of options."""
-    odd = (
-        "",
-        "0",
-        "-1",
-        "1e9",
-        "99999",
-        "999999999999999999999",
-        "nan",
-        "inf",
-        "x",
-        "x" * 255,
-        "a/" * 200 + "b",
-        "\udcff",
-        "/dev/zero",
-        "/proc/self/mem",
-        "..",
-        "bert",
-        "a\nb",
-    )
-    value = rng.choice(odd)
+    value = rng.choice(ODD_WORDS)
+    bench, gate = rng.choice(BENCH_OPTIONS), rng.choice(GATE_OPTIONS)
+    setting = rng.choice((value, f"seed={value}", f"{value}=1", f"data.dataset={value}", f"model.checkpoint={value}"))
     calls = (
-        [
-            "bench",
-            "words.onnx",
-            rng.choice(
-                (
-                    "--threads",
-                    "--length",
-                    "--batch-size",
-                    "--seconds",
-                    "--shape",
-                    "--meter",
-                    "--inputs",
-                    "--energy-model",
-                    "--memory-limit",
-                )
-            ),
-            value,
-        ],
-        [
-            "gate",
-            "words.onnx",
-            "--baseline",
-            rng.choice(("words.onnx", value)),
-            rng.choice(("--margin", "--budget", "--threads", "--max-bytes", "--inputs", "--junit", "--length")),
-            value,
-        ],
+        ["bench", "words.onnx", bench, value],
+        ["gate", "words.onnx", "--baseline", rng.choice(("words.onnx", value)), gate, value],
         ["inspect", value],
         ["report", rng.choice(("run", value)), "--bench", value],
-        [
-            "check",
-            rng.choice(("recipe.yaml", value)),
-            "--set",
-            rng.choice((value, f"seed={value}", f"{value}=1", f"data.dataset={value}")),
-        ],
-        ["check", "recipe.yaml", "--set", f"model.checkpoint={value}"],
+        ["check", rng.choice(("recipe.yaml", value)), "--set", setting],
         [rng.choice(("--recipe", "check", "recipes", value)), value],
     )
     return [*rng.choice(calls), "--json"]
