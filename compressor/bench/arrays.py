@@ -23,7 +23,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         If it is no such file, holds anything but arrays of numbers, or more than fits into memory.
     """
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        raise InputError(f"{file}: not a readable .npz file of arrays: no such file")
     try:
         if not zipfile.is_zipfile(file):
             raise InputError(f"{file}: not a readable .npz file of arrays{_reason(file)}")

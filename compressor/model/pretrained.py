@@ -33,7 +33,6 @@ DATASETS_OWN = (
     "feature_stds",
     "feature_origins",
 )
-FORMAT = 1  # of the block `compressor` in config.json
 
 
 @transformers_quiet()
@@ -148,7 +147,7 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     recorded = getattr(config, "compressor", None)
     if recorded is None:
         return original
-    if recorded["format"] != FORMAT:
+    if recorded["format"] != sane.FORMAT:
         raise ValueError(f"format {recorded['format']} of another version of compressor")
 
     def init_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
@@ -180,7 +179,7 @@ def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
     """Record in the config the widths and layers that `_at_recorded_widths` needs to load the network."""
-    recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+    recorded = {"format": sane.FORMAT, "widths": dict(widths), "layers": list(layers)}
     biases = surgery.new_biases(net)
     net.config.compressor = {**recorded, "biases": biases} if biases else recorded
 

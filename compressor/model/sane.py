@@ -11,6 +11,8 @@ from compressor.bench.conforms import misfit
 from compressor.errors import InputError
 
 DEEPEST = 10_000  # layers; the deepest published networks have about a thousand
+FORMAT = 1  # of the block `compressor` in a config
+WHOLE = {"format", "widths", "layers"}  # keys that such a block always has
 PATCHES = 2**16  # of 16 x 16 pixels: images of 4096 x 4096; attention compares each with each
 LARGEST = 2**31  # of any other number: no network has as many units, and torch's own integers end at 2**63
 COUNTS = re.compile(r"(num|n)_.*(layer|block|stage|group|head)|layers$|depths?$")  # settings that count modules
@@ -28,7 +30,7 @@ class Recorded(TypedDict, total=False):
 class Settings(TypedDict, total=False):
     """What we read of a config.json; the rest is transformers' own."""
 
-    model_type: str
+    model_type: str | None
     architectures: list[str] | None
     id2label: dict[str, str | int | None] | None
     compressor: Recorded
@@ -43,7 +45,8 @@ def check(place: object, settings: Any) -> None:
         With ``place``, where the settings were found.
     """
     wrong = misfit(settings, Settings)
-    if not wrong and "compressor" in settings and not {"format", "widths", "layers"} <= settings["compressor"].keys():
+    recorded = {} if wrong else settings.get("compressor", {"format": None})
+    if not wrong and not (recorded.keys() >= WHOLE or recorded.get("format") != FORMAT):
         wrong = "compressor should have the keys format, widths and layers"
     if wrong:
         raise InputError(f"{place}: {wrong}; fetch it again")

@@ -48,11 +48,11 @@ else:
 class Bench(Base):
     """Measurements at the end of a run, of the original and of the results."""
 
-    batch_sizes: tuple[Annotated[int, Field(ge=1, le=MOST_BATCH)], ...] = Field(default=(1,), min_length=1)
+    batch_sizes: tuple[Annotated[int, Field(gt=0, le=MOST_BATCH)], ...] = Field(default=(1,), min_length=1)
     """Inputs per inference."""
-    lengths: tuple[Annotated[int, Field(ge=1, le=MOST_LENGTH)], ...] = Field(default=(32, 128), min_length=1)
+    lengths: tuple[Annotated[int, Field(gt=0, le=MOST_LENGTH)], ...] = Field(default=(32, 128), min_length=1)
     """Tokens per input; for images the input size of the model is used."""
-    threads: tuple[Annotated[int, Field(ge=1, le=MOST_THREADS)], ...] = Field(default=(1,), min_length=1)
+    threads: tuple[Annotated[int, Field(gt=0, le=MOST_THREADS)], ...] = Field(default=(1,), min_length=1)
     """Threads of the runtime."""
     meter: str = "auto"
     """Energy meter; `auto` uses the first one that works on this machine, or none; `none` measures no energy."""

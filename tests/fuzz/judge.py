@@ -156,7 +156,7 @@ def _watch(outside: list[str], allowed: Sequence[str]) -> None:
     def see(event: str, details: tuple[object, ...]) -> None:
         path = details[0] if details else None
         writes = event in CHANGES or (event == "open" and isinstance(details[2], int) and details[2] & WRITES)
-        is_whole = -1 in details[1:] or not event.startswith("os.re")  # else it is a name in a folder that is open
+        is_whole = event in ("open", "os.truncate") or -1 in details[1:]  # else it is a name in a folder that is open
         if writes and is_whole and isinstance(path, str | os.PathLike):
             place = os.path.realpath(path)
             is_there = event == "os.mkdir" and Path(place).is_dir()  # `mkdir(exist_ok=True)` asks for it all the same
