@@ -1,4 +1,4 @@
-"""The fuzzer sees every kind of fault, spoils in the same way for the same seed, and finds none in a minute."""
+"""The fuzzer sees every kind of fault, spoils in the same way for the same seed, and finds none in a few inputs of each kind."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def test_every_planted_fault_is_seen(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
-def test_a_minute_of_spoiled_inputs_finds_nothing(tmp_path):
+def test_spoiled_inputs_of_every_kind_end_well(tmp_path):
     shown = python("-m", "tests.fuzz", "--inputs", "72", "--seed", "100000", "--keep", str(tmp_path))
     counts = shown.splitlines()[-1].split()
     assert counts[0] == "all"
