@@ -1,15 +1,17 @@
 """The singular value decomposition, truncated: the best approximation of a rank, in closed form."""
 
 from collections.abc import Sequence
+from math import prod
 
-import torch
 from torch import Tensor
 
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import ranks
+from compressor.numerics.low_rank import balanced
 from compressor.numerics.metric import PLAIN, Metric
 
 USE = "speed"
+TAKES = "matrix"
 
 
 def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factors:
@@ -42,17 +44,14 @@ def factor(weight: Tensor, *, rank: int, metric: Metric | None = None) -> Factor
 
     Examples
     --------
+    >>> import torch
     >>> left, right = factor(torch.tensor([[3.0, 4.0], [6.0, 8.0]]), rank=1)
     >>> (left @ right).round().tolist()
     [[3.0, 4.0], [6.0, 8.0]]
     """
-    metric = metric or PLAIN
     ranks.check_finite(weight)
     ranks.check_rank(rank, min(weight.shape[-2:]), weight.shape)
-    left, values, right = torch.linalg.svd(metric.whiten(weight), full_matrices=False)
-    roots = values[..., :rank].sqrt()
-    rows = metric.unwhiten_rows(left[..., :rank] * roots.unsqueeze(-2))
-    columns = metric.unwhiten_columns(roots.unsqueeze(-1) * right[..., :rank, :])
+    rows, columns = balanced(weight, rank, metric or PLAIN)
     return rows.to(weight.dtype), columns.to(weight.dtype)
 
 
@@ -74,3 +73,37 @@ def rank_for(shape: Sequence[int], *, budget: float) -> int:
 def n_params(shape: Sequence[int], *, rank: int) -> int:
     """Count the numbers in both factors."""
     return rank * sum(shape)
+
+
+def factor_kernel(kernel: Tensor, *, rank: int) -> tuple[Equation, Factors]:
+    """Approximate a kernel by one of its size to ``rank`` channels, and a 1x1 one from these (channel SVD).
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (n_out, n_in, height, width)
+        The kernel; finite.
+    rank : int
+        Number of channels between the two.
+
+    Returns
+    -------
+    Equation and tuple of Tensor, shapes (n_out, rank) and (rank, n_in, height, width)
+        The 1x1 convolution and the other.
+
+    References
+    ----------
+    .. [1] X. Zhang et al., "Accelerating very deep convolutional networks for classification and detection", 2015,
+       arXiv:1505.06798.
+    """
+    rows, columns = factor(kernel.flatten(1), rank=rank)
+    return Equation((("or", "rihw"),), ("o", "i", "h", "w")), (rows, columns.reshape(rank, *kernel.shape[1:]))
+
+
+def kernel_rank_for(shape: Sequence[int], *, budget: float) -> int:
+    """Largest rank whose two convolutions have at most ``budget`` times the numbers of the kernel."""
+    return rank_for((shape[0], prod(shape[1:])), budget=budget)
+
+
+def kernel_n_params(shape: Sequence[int], *, rank: int) -> int:
+    """Count the numbers in both convolutions."""
+    return n_params((shape[0], prod(shape[1:])), rank=rank)

@@ -1,7 +1,8 @@
 """Check and choose the ranks of factorizations."""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -20,12 +21,25 @@ def check_finite(tensor: Tensor) -> None:
 
 def within(budget: float, shape: Sequence[int], n_params_per_rank: int, most: int) -> int:
     """Largest rank up to ``most`` whose parameters are at most a fraction of the tensor's; ValueError if none is."""
+    return largest(budget, shape, lambda rank: rank * n_params_per_rank, most)
+
+
+def largest(budget: float, shape: Sequence[int], n_params: Callable[[int], int], most: int) -> int:
+    """Do as `within` for a number of parameters that rises with the rank in any way."""
+    check_budget(budget)
+    rank = bisect_right(range(1, most + 1), math.floor(budget * math.prod(shape)), key=n_params)
+    if rank < 1:
+        raise below(budget, shape, n_params(1))
+    return rank
+
+
+def check_budget(budget: float) -> None:
+    """Refuse a budget that is not a positive number."""
     if not budget > 0:
         raise ValueError(f"budget: must be > 0, got {budget}")
-    rank = min(most, math.floor(budget * math.prod(shape) / n_params_per_rank))
-    if rank < 1:
-        least = n_params_per_rank / math.prod(shape)
-        raise ValueError(
-            f"budget: {budget:g} is below rank 1 of shape {tuple(shape)}, which takes {least:.3g}; raise it"
-        )
-    return rank
+
+
+def below(budget: float, shape: Sequence[int], n_params: int) -> ValueError:
+    """Make the error of a budget that the smallest factors, of so many parameters, do not meet."""
+    least = n_params / math.prod(shape)
+    return ValueError(f"budget: {budget:g} is below rank 1 of shape {tuple(shape)}, which takes {least:.3g}; raise it")

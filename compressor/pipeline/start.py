@@ -99,7 +99,13 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
                 model = STAGES[options.stage].run(model, options, context)
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
-        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": n_units(model)}
+        cuttable = {width.name for width in model.widths()}
+        yield {
+            "stage": options.stage,
+            "n_params": surgery.n_params(model.net),
+            "widths": n_units(model),
+            "fixed_widths": [width.name for width in model.arch.widths(model.net) if width.name not in cuttable],
+        }
 
 
 def _padding_gap(model: Model, seed: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The fuzzer sees every kind of fault, spoils in the same way for the same seed, and finds none in a few inputs of each kind."""
+"""The fuzzer sees every kind of fault, spoils in the same way for the same seed, and finds none in some inputs."""
 
 import json
 import subprocess
