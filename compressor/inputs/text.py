@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from compressor.errors import InputError, listed
+from compressor.errors import InputError, listed, unusable
 from compressor.inputs import Reader
 from compressor.inputs.columns import Columns, is_text, only, row_numbers
 
@@ -134,12 +134,13 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
         if None in column:
             raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
     n_readable = min(max_length, tokenizer.model_max_length)
-    encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
-    flat = {
-        name: torch.tensor([value for values in encoded[name] for value in values])
-        for name in reader.input_names
-        if name != "attention_mask"
-    }
+    with unusable("data: the tokenizer fails on these texts"):
+        encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
+        flat = {
+            name: torch.tensor([value for values in encoded[name] for value in values])
+            for name in reader.input_names
+            if name != "attention_mask"
+        }
     n_tokens = [len(ids) for ids in encoded["input_ids"]]
     if 0 in n_tokens:
         example = " | ".join(column[n_tokens.index(0)] for column in texts)
