@@ -156,7 +156,7 @@ class RunDir:
             return False
         changed = first_changed(self.path, mark["files"])
         if changed:
-            say(f"{'bench':<24} {changed!r} is missing or not as it was written, measuring again")
+            say(f"{'bench':<24} {changed!r} is missing or has changed, measuring again")
         return changed is None
 
     def mark_measured(self, key: str) -> None:
