@@ -105,7 +105,7 @@ def _largest_gap(model, file, other):
 
 def _print(title, variants, gaps):
     clock, note = speed.clock(variants), speed.note(variants)
-    shapes = [f"p50 ({clock.title}) at {shape['length']}" for shape in variants[0]["bench"]]
+    shapes = [f"p50 (ratio of {clock.title}) at {shape['length']}" for shape in variants[0]["bench"]]
     print(f"{note}\n" if note else "", end="")
     print(f"{title:<34}" + "".join(f"{shape:<30}" for shape in shapes))
     for variant in variants:
