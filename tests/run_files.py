@@ -7,7 +7,7 @@ from typing import Any
 from compressor.files import read_sealed
 
 OF_THE_CLOCK = ("run.json", "report.json", "index.html", "README.md")  # they hold dates and durations
-NUMBER = re.compile(rb"[0-9][0-9.,]*")
+NUMBER = re.compile(rb"(?:[0-9][0-9.,]*(?: (?:h|min|s)\b)? ?)+")  # 1 min 5 s may be 58.3 s in another run
 WAYS = ("cut", "bit", "removed")
 
 
