@@ -28,8 +28,11 @@ from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
 from compressor.rundir import step as stepdir
 from compressor.tasks import Task
+from compressor.training import remembered
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS
+from compressor.training.options import Retrain, StageOptions
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
@@ -76,12 +79,16 @@ def _run_steps(
     """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
     n_distilled = _n_distilled(recipe, start)
-    originals = Originals(start.model.copy(), start.data, n_distilled) if start.is_trained else None
+    originals = None
+    if start.is_trained:
+        originals = Originals(start.model.copy(), start.data, AnswerFiles(home.path, start.key), n_distilled)
     variants = original_variants(recipe, home, originals, start.key, metadata) if originals else []
     artifact: Artifact = start.model
     record = record_of(start.model, recipe.bench)
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
+        if not any(_distills(later.options) for later in steps[index:]):
+            remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
@@ -94,7 +101,7 @@ def _run_steps(
         record = at_bench(done, artifact, recipe.bench, record)
         stepdir.replace_record(step.folder, record)
         if originals is None and isinstance(artifact, Model):
-            originals = Originals(artifact.copy(), start.data, n_distilled)
+            originals = Originals(artifact.copy(), start.data, AnswerFiles(home.path, step.key), n_distilled)
             variants = original_variants(recipe, home, originals, step.key, metadata)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
@@ -104,8 +111,13 @@ def _run_steps(
 
 def _n_distilled(recipe: Recipe, start: Start) -> int:
     """Count the examples on which the stages compare a student with the original."""
-    phases = [phase for options in recipe.stages for phase in options.phases() if phase.distill is not None]
+    phases = [phase for options in recipe.stages for phase in _distills(options)]
     return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
+
+
+def _distills(options: StageOptions) -> list[Retrain]:
+    """List the phases of a stage that have a teacher."""
+    return [phase for phase in options.phases() if phase.distill is not None]
 
 
 def _run_step(

@@ -25,6 +25,7 @@ from compressor.report.dataset import DatasetRead
 from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 
@@ -93,7 +94,8 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     model = start.model.copy()
     for index, options in enumerate(recipe.stages):
         if wiring(options.stage)[1] is Model:
-            folder, originals = Path(options.stage), Originals(start.model, start.data)
+            folder = Path(options.stage)
+            originals = Originals(start.model, start.data, AnswerFiles(folder, start.key))
             context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
             try:
                 model = STAGES[options.stage].run(model, options, context)

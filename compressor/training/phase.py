@@ -19,7 +19,8 @@ from compressor.progress import steps
 from compressor.training import precision
 from compressor.training.losses import Answer, captured_relations, distillation_loss
 from compressor.training.options import Retrain
-from compressor.training.teacher import RememberingTeacher, Teacher
+from compressor.training.remembered import RememberingTeacher
+from compressor.training.teacher import Teacher
 
 DIVERGED = 20.0  # times the first loss plus one
 SMOOTHING = 0.05  # share of a new loss in the running mean: it follows some 20 steps, so one bad batch is no divergence
