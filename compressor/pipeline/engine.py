@@ -4,6 +4,8 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,21 +15,21 @@ from compressor.bench.result import PlannedVariant, PlanSettings
 from compressor.errors import GateMissed, NumericsError, RecipeError, RunDirError
 from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
-from compressor.model import Model, OnnxGraph, open_model, save_model
+from compressor.model import Model, OnnxGraph, load_model, open_model, save_model
 from compressor.model.artifact import open_task
 from compressor.pipeline import provenance
 from compressor.pipeline.original import original_variants
 from compressor.pipeline.record import at_bench, model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
-from compressor.progress import say
+from compressor.progress import said_before, say
 from compressor.recipe import Recipe, dump, packaged
 from compressor.recipe.schema import STAGES, Bench
 from compressor.report import card, dataset, page
 from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
 from compressor.rundir import step as stepdir
-from compressor.tasks import Task
+from compressor.tasks import Task, task_file
 from compressor.training import remembered
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS
@@ -61,7 +63,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
         launch.measure_run(home, variants, _bench_settings(recipe.bench))
         report = page.write(run_dir)
         for folder, kind in _folders(steps):
-            card.write_card(folder, report, kind, start.model.task.file)
+            card.write_card(folder, report, kind, task_file(recipe.model.task))
     if missed := [verdict for verdict in report["gates"] if not verdict["met"]]:
         raise GateMissed("\n".join(_sentence(verdict) for verdict in missed), report)
     return report
@@ -79,14 +81,19 @@ def _run_steps(
     """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
     n_distilled = _n_distilled(recipe, start)
-    originals = None
+    model = start.give_up_model()
+    record = record_of(model, recipe.bench)
+    originals, variants = None, []
     if start.is_trained:
-        originals = Originals(start.model.copy(), start.data, AnswerFiles(home.path, start.key), n_distilled)
-    variants = original_variants(recipe, home, originals, start.key, metadata) if originals else []
-    artifact: Artifact = start.model
-    record = record_of(start.model, recipe.bench)
+        answers, reload = AnswerFiles(home.path, start.key), partial(_load_again, recipe, model.task)
+        originals = Originals(model, reload, start.data, answers, n_distilled)
+        variants = original_variants(recipe, home, originals, start.key, metadata)
+    artifact: Artifact = model
+    del model
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
+        if originals is not None:
+            originals.release()
         if not any(_distills(later.options) for later in steps[index:]):
             remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
@@ -95,18 +102,28 @@ def _run_steps(
             named = {**metadata, "key": step.key}
             context = Context(step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label)
             done = _run_step(step, artifact, context, recipe.bench, record, home)
+            del context
         else:
             say(f"{step.label:<24} done before")
-        artifact = _reopen(step, artifact.task, done)
+        task = artifact.task
+        del artifact  # before the next one is read
+        artifact = _reopen(step, task, done)
         record = at_bench(done, artifact, recipe.bench, record)
         stepdir.replace_record(step.folder, record)
         if originals is None and isinstance(artifact, Model):
-            originals = Originals(artifact.copy(), start.data, AnswerFiles(home.path, step.key), n_distilled)
+            answers, reload = AnswerFiles(home.path, step.key), partial(open_model, step.folder / "model", task)
+            originals = Originals(artifact, reload, start.data, answers, n_distilled)
             variants = original_variants(recipe, home, originals, step.key, metadata)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
             results[stage] = variant(f"{step.folder.name}/model.onnx", "result", artifact.precision, record, record)
     return [*variants, *results.values()]
+
+
+def _load_again(recipe: Recipe, task: Task) -> Model:
+    """Read the checkpoint of a recipe once more."""
+    with said_before():
+        return replace(load_model(recipe.model, None), task=task)
 
 
 def _n_distilled(recipe: Recipe, start: Start) -> int:

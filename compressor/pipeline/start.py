@@ -47,6 +47,12 @@ class Start:
     recipe: Recipe
     """With what depends on the network filled in."""
 
+    def give_up_model(self) -> Model:
+        """Return the model and forget it: a run that kept it would hold one network more than it works on."""
+        model = self.model
+        del self.model
+        return model
+
     def summary(self) -> document.Start:
         """Describe the model and the data for `check`."""
         n_examples = {"train": self.data.train, "held_out": self.data.held_out, self.data.report_name: self.data.report}
@@ -95,7 +101,7 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     for index, options in enumerate(recipe.stages):
         if wiring(options.stage)[1] is Model:
             folder = Path(options.stage)
-            originals = Originals(start.model, start.data, AnswerFiles(folder, start.key))
+            originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key))
             context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
             try:
                 model = STAGES[options.stage].run(model, options, context)

@@ -1,6 +1,5 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
-import copy
 import math
 from itertools import product
 from pathlib import Path
@@ -83,8 +82,8 @@ def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, 
 
 
 def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
-    """Copy the net to the CPU, so that the caller's keeps its training flag and its attention."""
-    net = copy.deepcopy(model.net).cpu()
+    """Copy the net, but for its weights, so that the caller's keeps its training flag and its attention."""
+    net = model.sharing().net.cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():

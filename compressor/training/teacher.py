@@ -1,7 +1,7 @@
 """The original model's outputs on the training examples, remembered if that is less work."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -103,22 +103,40 @@ def _memory_bytes() -> int:
 class Originals:
     """The original model, and the teachers made from it, which all stages share."""
 
-    def __init__(self, model: Model, data: Data, answers: AnswerFiles, n_examples: int = 0) -> None:
+    def __init__(
+        self, model: Model, reload: Callable[[], Model], data: Data, answers: AnswerFiles, n_examples: int = 0
+    ) -> None:
         """Start without teachers.
 
-        ``answers`` has the key of the original and its data, ``n_examples`` is the number of examples that all
-        distillations of the run process.
+        ``reload`` reads the original again after `release`. ``answers`` has the key of the original and its data,
+        ``n_examples`` is the number of examples that all distillations of the run process.
         """
-        self.model, self.data, self.answers, self.n_examples = model, data, answers, n_examples
+        self._model: Model | None = model
+        self.reload, self.data, self.answers, self.n_examples = reload, data, answers, n_examples
         self._teachers: dict[str, Teacher | RememberingTeacher] = {}
+
+    @property
+    def model(self) -> Model:
+        """The original model, read again if it was released."""
+        if self._model is None:
+            self._model = self.reload()
+        return self._model
+
+    def release(self) -> None:
+        """Let go of the network until it is needed again; a teacher that remembers needs none."""
+        self._model = None
+        self._teachers = {key: each for key, each in self._teachers.items() if isinstance(each, RememberingTeacher)}
 
     def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
         """Teacher for a student that has these layers."""
         assert retrain.distill is not None
-        wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
-        key = chain(self.answers.key, layers, wanted.hidden_states > 0, wanted.attention_relations > 0, chosen)
+        wanted = retrain.distill
+        key = chain(
+            self.answers.key, layers, wanted.hidden_states > 0, wanted.attention_relations > 0, retrain.precision
+        )
         if key not in self._teachers:
             self._teachers.clear()
-            files, split = replace(self.answers, key=key), self.data.augmented
-            self._teachers[key] = teacher_for(self.model, layers, wanted, chosen, split, self.n_examples, files)
+            chosen, files = precision.chosen(self.model.net, retrain.precision), replace(self.answers, key=key)
+            made = teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples, files)
+            self._teachers[key] = made
         return self._teachers[key]

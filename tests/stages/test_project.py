@@ -34,7 +34,12 @@ def context(sentences_csv, model, tmp_path):
     options = Dataset(dataset=str(sentences_csv), held_out=0.1)
     data = prepare(open_dataset(options, TASK), options, model.task, seed=0)
     return Context(
-        tmp_path, "key", 0, data, Originals(model.copy(), data, AnswerFiles(tmp_path, "key")), label="project"
+        tmp_path,
+        "key",
+        0,
+        data,
+        Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")),
+        label="project",
     )
 
 

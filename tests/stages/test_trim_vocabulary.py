@@ -32,7 +32,9 @@ def data_of(model, file, **settings):
 
 
 def context_of(model, folder, data, **settings):
-    return Context(folder, "key", 0, data, Originals(model.copy(), data, AnswerFiles(folder, "key")), **settings)
+    return Context(
+        folder, "key", 0, data, Originals(model.copy(), model.copy, data, AnswerFiles(folder, "key")), **settings
+    )
 
 
 def trim(model, context, **settings):
