@@ -19,6 +19,7 @@ from compressor.archs import opset_of
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing
 from compressor.graphs import manifest
+from compressor.graphs.inline import inline_
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.outputs import outputs_of
@@ -62,6 +63,7 @@ def run(model: Model, options: Options, context: Context) -> OnnxGraph:
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
+        del program  # it has weights of its own, transposed
         checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, options.parity_atol)
     with explained(context.folder):
@@ -136,9 +138,15 @@ AttentionMaskInterface.register(_ATTENTION, _mask)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:
-    """Write one file; the weights go to a second one only if they are too large for the first."""
+    """Write one file; the weights stay in a second one only if they are too large for the first."""
     n_bytes = sum(weights.const_value.nbytes for weights in model.graph.initializers.values() if weights.const_value)
-    ir.save(model, path, external_data=weights_name if n_bytes > _MOST_BYTES else None)
+    if n_bytes > _MOST_BYTES:
+        ir.save(model, path, external_data=weights_name)
+        return
+    weights = path.with_name(f"{path.name}.weights")
+    ir.save(model, path, external_data=weights.name)
+    if weights.exists():  # a network of a few numbers has no tensor that would go there
+        inline_(path, weights)
 
 
 def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[ParityCheck]:
