@@ -17,7 +17,7 @@ from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
 from compressor.model import Model, OnnxGraph, load_model, open_model, save_model
 from compressor.model.artifact import open_task
-from compressor.pipeline import provenance
+from compressor.pipeline import needs, provenance
 from compressor.pipeline.original import original_variants
 from compressor.pipeline.record import at_bench, model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
@@ -33,7 +33,6 @@ from compressor.tasks import Task, task_file
 from compressor.training import remembered
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS
-from compressor.training.options import Retrain, StageOptions
 from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
@@ -51,7 +50,8 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
         recipe = start.recipe
         for remark in [*dataset.remarks(start.read), *dataset.padding(start.padding_gap)]:
             say(remark)
-        list(walk_dry(recipe, start))  # raises an error if a stage does not fit
+        stages = list(walk_dry(recipe, start))  # raises an error if a stage does not fit
+        needs.require_disk(run_dir, needs.of_run(stages, start.model))
         metadata = provenance.metadata(start.source)
         run_record = provenance.run_record(recipe, recipe_file, start.source)
         provenance.compare_threads(readable_json(home.record), run_record)
@@ -72,7 +72,8 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
 def check(recipe: Recipe) -> RecipePlan:
     """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
     start = begin(recipe)
-    return {**start.summary(), "stages": list(walk_dry(start.recipe, start))}
+    stages = list(walk_dry(start.recipe, start))
+    return {**start.summary(), "stages": stages, "needs": needs.of_run(stages, start.model)}
 
 
 def _run_steps(
@@ -80,7 +81,7 @@ def _run_steps(
 ) -> list[PlannedVariant]:
     """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
-    n_distilled = _n_distilled(recipe, start)
+    n_distilled = start.n_distilled(recipe)
     model = start.give_up_model()
     record = record_of(model, recipe.bench)
     originals, variants = None, []
@@ -94,7 +95,7 @@ def _run_steps(
     for index, step in enumerate(steps):
         if originals is not None:
             originals.release()
-        if not any(_distills(later.options) for later in steps[index:]):
+        if not any(later.options.distilled() for later in steps[index:]):
             remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
@@ -124,17 +125,6 @@ def _load_again(recipe: Recipe, task: Task) -> Model:
     """Read the checkpoint of a recipe once more."""
     with said_before():
         return replace(load_model(recipe.model, None), task=task)
-
-
-def _n_distilled(recipe: Recipe, start: Start) -> int:
-    """Count the examples on which the stages compare a student with the original."""
-    phases = [phase for options in recipe.stages for phase in _distills(options)]
-    return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
-
-
-def _distills(options: StageOptions) -> list[Retrain]:
-    """List the phases of a stage that have a teacher."""
-    return [phase for phase in options.phases() if phase.distill is not None]
 
 
 def _run_step(

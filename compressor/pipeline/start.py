@@ -16,6 +16,7 @@ from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
+from compressor.pipeline import needs
 from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
@@ -52,6 +53,11 @@ class Start:
         model = self.model
         del self.model
         return model
+
+    def n_distilled(self, recipe: Recipe) -> int:
+        """Count the examples on which the stages compare a student with the original."""
+        phases = [phase for options in recipe.stages for phase in options.distilled()]
+        return sum(phase.n_steps(len(self.data.augmented)) * phase.batch_size for phase in phases)
 
     def summary(self) -> document.Start:
         """Describe the model and the data for `check`."""
@@ -93,21 +99,30 @@ def begin(recipe: Recipe) -> Start:
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
-    """Run the stages on a copy of the model without training, and yield the size after each.
+    """Run the stages on a copy of the model without training, and yield the size after each, and what it needs.
 
     Options that do not fit the network are found here, before any work.
     """
     model = start.model.copy()
+    n_distilled = start.n_distilled(recipe)
     for index, options in enumerate(recipe.stages):
+        folder = Path(options.stage)
+        originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key), n_distilled)
+        context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
         if wiring(options.stage)[1] is Model:
-            folder = Path(options.stage)
-            originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key))
-            context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
             try:
                 model = STAGES[options.stage].run(model, options, context)
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
-        yield {"stage": options.stage, "n_params": surgery.n_params(model.net), "widths": n_units(model)}
+        memory, disk, temporary = needs.of_stage(options.stage, model, context.trainer)
+        yield {
+            "stage": options.stage,
+            "n_params": surgery.n_params(model.net),
+            "widths": n_units(model),
+            "memory_bytes": memory,
+            "disk_bytes": disk,
+            "temporary_bytes": temporary,
+        }
 
 
 def _padding_gap(model: Model, seed: int) -> float | None:

@@ -145,6 +145,21 @@ class PlannedStage(TypedDict):
     stage: str
     n_params: int
     widths: dict[str, int]
+    memory_bytes: int
+    """Estimated; at the peak of the stage, besides the program and the data."""
+    disk_bytes: int
+    """Estimated; what the stage leaves."""
+    temporary_bytes: int
+    """Estimated; what it has on the disk meanwhile, such as the teacher's outputs."""
+
+
+class Needs(TypedDict):
+    """What a run needs, estimated from sizes."""
+
+    memory_bytes: int
+    """Of the whole process."""
+    disk_bytes: int
+    """In the run directory, at most."""
 
 
 class Start(TypedDict):
@@ -160,6 +175,7 @@ class RecipePlan(Start):
     """What ``compress check --json`` prints."""
 
     stages: list[PlannedStage]
+    needs: Needs
 
 
 CardKind = Literal["model", "onnx"]

@@ -81,12 +81,16 @@ def teacher_for(
     memory of the machine, not by what is free, so that a resumed run decides the same way.
     """
     teacher = Teacher(original, layers, wanted, precision)
-    if n_examples < len(split) or wanted.attention_relations:
-        return teacher
+    n_bytes = n_remembered(teacher, split, n_examples)
+    return teacher if n_bytes is None else remembering(files, _parts(teacher, split), len(split), n_bytes)
+
+
+def n_remembered(teacher: Teacher, split: Split, n_examples: int) -> int | None:
+    """Count the bytes of the hidden states that are to be remembered; None if the teacher should run each time."""
+    if n_examples < len(split) or teacher.wanted.attention_relations:
+        return None
     n_bytes = n_state_bytes(teacher, split)
-    if n_bytes > CACHE_SHARE * _memory_bytes():
-        return teacher
-    return remembering(files, _parts(teacher, split), len(split), n_bytes)
+    return None if n_bytes > CACHE_SHARE * _memory_bytes() else n_bytes
 
 
 def n_state_bytes(teacher: Teacher, split: Split) -> int:
@@ -126,6 +130,13 @@ class Originals:
         """Let go of the network until it is needed again; a teacher that remembers needs none."""
         self._model = None
         self._teachers = {key: each for key, each in self._teachers.items() if isinstance(each, RememberingTeacher)}
+
+    def n_remembered(self, layers: tuple[int, ...], retrain: Retrain) -> int:
+        """Count the bytes of hidden states that `teacher` would write."""
+        assert retrain.distill is not None
+        chosen = precision.chosen(self.model.net, retrain.precision)
+        teacher = Teacher(self.model, layers, retrain.distill, chosen)
+        return n_remembered(teacher, self.data.augmented, self.n_examples) or 0
 
     def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
         """Teacher for a student that has these layers."""
