@@ -2,8 +2,8 @@
 
 Run: python benchmarks/teacher_file.py [--n-examples 60000] [--n-pairs 60]
 
-A student of the flagship's shape takes the same distillation step in turn with states that are gathered from a tensor in
-memory and from the mapped file. Ratios are those of the processor time of neighbouring steps, on one thread.
+A student of the flagship's shape takes the same distillation step in turn with states that are gathered from a tensor
+in memory and from the mapped file. Ratios are those of the processor time of neighbouring steps, on one thread.
 """
 
 import argparse
