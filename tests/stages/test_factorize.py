@@ -70,9 +70,12 @@ def test_the_default_norm_is_that_of_the_outputs(model, context):
     chosen = factorizing.candidates(dense.net, dense.hidden, None, None)
     seen = norms.look(dense, chosen, options(budget=0.5).calibration, context.trainer)
     for each in chosen:
-        metric, weight = second_moment(seen[each.name].second), dense.net.get_submodule(each.name).weight.detach()
+        metric, weight = (
+            second_moment(seen[each.name].second),
+            factorizing.weight_of(dense.net.get_submodule(each.name)),
+        )
         own, other = (
-            metric.error(weight, factorizing.weight_of(net.get_submodule(each.name).fold()))
+            metric.error(weight, factorizing.weight_of(factorizing.dense(net.get_submodule(each.name))))
             for net in (model.net, plain.net)
         )
         rank = surgery.factorized(model.net)[each.name].sizes()["r"]
