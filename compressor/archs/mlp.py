@@ -45,7 +45,7 @@ def _neurons(at: str, perceptron: nn.Module, prefix: str) -> list[Width]:
         Width(
             f"{prefix}layer.{i}.ffn",
             "neuron",
-            layer.dense.weight.shape[0],
+            layer.dense.out_features,
             producers=(Cut(f"{at}.layers.{i}.dense", "out"),),
             consumers=(Cut(readers[i + 1], "in"),),
             carriers=() if layer.norm is None else (Cut(f"{at}.layers.{i}.norm", "out"),),

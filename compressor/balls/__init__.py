@@ -19,7 +19,7 @@ class Ball(Protocol):
     EXACT: bool
     """Whether `project` returns the nearest point of the ball, rather than just some point in it."""
     ZEROES: str
-    """The parts that `project` sets to zero: ``columns``, ``entries`` or ``nothing``."""
+    """The parts that `project` sets to zero: ``columns``, ``entries``, ``ranks`` (singular values) or ``nothing``."""
 
     def norm(self, tensor: Tensor, /) -> Tensor:
         """Norm whose ball this is: a scalar in the dtype of ``tensor``, or float32 for half precision."""
@@ -76,7 +76,8 @@ class ColumnBall(Ball, Protocol):
             As in `project`.
         column_sparsity : float, 0 to 1
             Fraction of the columns that become zero, rounded to whole columns. In a ball whose ``ZEROES`` is
-            ``entries``, each entry counts as a column of its own; in one of nested groups, each outer slice does.
+            ``entries``, each entry counts as a column of its own, in one of ``ranks`` each singular value; in one of
+            nested groups, each outer slice does.
 
         Returns
         -------

@@ -13,6 +13,8 @@ def rewrite_(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type == "Attention":
             _join_heads_(node)
+        if node.op_type == "Reshape":
+            _write_shape_(model.graph, node)
     RemoveUnusedNodesPass()(model)
     _drop_unread_rows_(model.graph)
     for node in model.graph:
@@ -37,6 +39,31 @@ def _join_heads_(attention: ir.Node) -> None:
         attention.attributes.add(ir.AttrInt64(name, number))
     attention.outputs[0].shape = merged.shape
     merged.replace_all_uses_with(attention.outputs[0])
+
+
+def _write_shape_(graph: ir.Graph, reshape: ir.Node) -> None:
+    """Give a reshape its sizes as a constant, in place of nodes that compute them.
+
+    Free axes mostly stay in their place: 0 takes the size of the same axis of the input, and -1, once, what is left.
+    """
+    data, shape = reshape.inputs[:2]
+    target = reshape.outputs[0].shape
+    if data is None or shape is None or shape.const_value is not None or data.shape is None or target is None:
+        return
+    sizes = [_size(at, axis, data.shape) for at, axis in enumerate(target)]
+    if sizes.count(-1) > 1 or 0 in list(target):
+        return
+    reshape.attributes.pop("allowzero", None)
+    name = f"{reshape.outputs[0].name}_shape"
+    constant = ir.Value(name=name, const_value=ir.tensor(np.array(sizes, np.int64), name=name))
+    graph.register_initializer(constant)
+    reshape.replace_input_with(1, constant)
+
+
+def _size(at: int, axis: int | ir.SymbolicDim, before: ir.Shape) -> int:
+    if isinstance(axis, int):
+        return axis
+    return 0 if at < len(before) and before[at] == axis else -1
 
 
 def _n_heads(split: ir.Value | None) -> int | None:

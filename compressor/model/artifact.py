@@ -12,6 +12,7 @@ from safetensors.torch import load_model as load_tensors_
 from safetensors.torch import save_model as save_tensors
 from transformers import PreTrainedModel
 
+from compressor import surgery
 from compressor.archs import Arch
 from compressor.bench.result import Precision
 from compressor.errors import InputError, first_line
@@ -38,14 +39,20 @@ class Model:
     task: Task
 
     def widths(self) -> list[Width]:
-        """Every width of the network that can be cut."""
-        return self.arch.widths(self.net)
+        """Every width of the network that can be cut: factorized layers must have an axis for its units."""
+        return surgery.cuttable(self.net, self.arch.widths(self.net))
 
     @property
     def layers(self) -> tuple[int, ...]:
         """Indices of the kept layers within the original."""
         recorded = getattr(self.net.config, "compressor", None)
         return tuple(recorded["layers"] if recorded else range(len(self.arch.blocks(self.net))))
+
+    @property
+    def hidden(self) -> list[str]:
+        """Paths of its blocks; without any, of the layers that write units of a width, as output layers do not."""
+        blocks = self.arch.blocks(self.net)
+        return blocks or [cut.module for width in self.arch.widths(self.net) for cut in width.producers]
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -64,7 +71,7 @@ class Model:
 
     def record(self, layers: Sequence[int]) -> None:
         """Record in the config the number of units of each width, and the layers kept from the original."""
-        pretrained.record(self.net, {width.name: width.size for width in self.widths()}, layers)
+        pretrained.record(self.net, {width.name: width.size for width in self.arch.widths(self.net)}, layers)
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,9 @@ def _network(folder: Path) -> NetworkInventory:
                 "n_units_original": sizes_before[width.name],
                 "n_dead": int(surgery.dead_units(net, width).sum()),
             }
-            for width in arch.widths(net)
+            for width in surgery.cuttable(net, arch.widths(net))
         ],
+        "factorized": surgery.described(net),
         "layers": [
             {
                 "name": name,

@@ -36,7 +36,7 @@ DATASETS_OWN = (
     "feature_origins",
 )
 FORMAT = 1  # of the block `compressor` in config.json
-UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
+UNUSABLE = (ValueError, TypeError, LookupError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
 @transformers_quiet()
@@ -158,6 +158,7 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     def init_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         original.__init__(self, config, *args, **kwargs)
         surgery.resize_(self, arch_of(config.model_type), recorded["widths"], recorded.get("biases", ()))
+        surgery.restore_(self, recorded.get("factorized", {}))
 
     return type(original.__name__, (original,), {"__init__": init_cut, "__module__": original.__module__})
 
@@ -184,10 +185,10 @@ def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> 
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
-    """Record in the config the widths and layers that `_at_recorded_widths` needs to load the network."""
+    """Record in the config what `_at_recorded_widths` needs to load the network: its widths, layers and factors."""
+    parts = {"biases": surgery.new_biases(net), "factorized": surgery.specs(net)}
     recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
-    biases = surgery.new_biases(net)
-    net.config.compressor = {**recorded, "biases": biases} if biases else recorded
+    net.config.compressor = recorded | {name: part for name, part in parts.items() if part}
 
 
 @transformers_quiet()

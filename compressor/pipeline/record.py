@@ -28,6 +28,7 @@ def record_of(model: Model, bench: Bench) -> StepRecord:
         "widths": n_units(model),
         "layers": list(model.layers),
         "features": list(model.features),
+        "factorized": surgery.described(model.net),
     }
 
 
@@ -54,7 +55,8 @@ def _n_flops(model: Model, bench: Bench) -> dict[str, int]:
 
 def n_units(model: Model) -> dict[str, int]:
     """Units of each width, and the tokens of a vocabulary, which `trim_vocabulary` removes."""
-    return {width.name: width.size for width in model.widths()} | model.task.inputs.sizes(model.net.config)
+    widths = model.arch.widths(model.net)  # also of factorized layers that cannot be cut
+    return {width.name: width.size for width in widths} | model.task.inputs.sizes(model.net.config)
 
 
 def _shapes(model: Model, bench: Bench) -> Iterator[Shape]:
@@ -77,6 +79,7 @@ def onnx_record(graph: OnnxGraph, before: StepRecord, context: Context) -> StepR
         "widths": before["widths"],
         "layers": before["layers"],
         "features": before.get("features", []),
+        "factorized": before.get("factorized", []),
         "file": f"{context.folder.name}/{graph.path.name}",
         "accuracy_held_out": _held_out(graph, context)["accuracy_held_out"],
         "accuracy": file["accuracy"],

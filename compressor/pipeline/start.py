@@ -14,6 +14,7 @@ from compressor.data.overview import overview
 from compressor.errors import InputError, RecipeError
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.model.lengths import check_lengths
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
 from compressor.pipeline import needs
@@ -84,6 +85,7 @@ def begin(recipe: Recipe) -> Start:
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     fitted = _fitted(recipe, model)
+    check_lengths(model, recipe.seed)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
@@ -115,6 +117,7 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
         memory, disk, temporary = needs.of_stage(options.stage, model, context.trainer)
+        cuttable = {width.name for width in model.widths()}
         yield {
             "stage": options.stage,
             "n_params": surgery.n_params(model.net),
@@ -122,6 +125,7 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
             "memory_bytes": memory,
             "disk_bytes": disk,
             "temporary_bytes": temporary,
+            "fixed_widths": [width.name for width in model.arch.widths(model.net) if width.name not in cuttable],
         }
 
 

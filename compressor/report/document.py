@@ -4,7 +4,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from compressor.bench.result import Host, Variant
 from compressor.report.dataset import DatasetRead
-from compressor.rundir import Environment
+from compressor.rundir import Environment, FactorizedLayer
 
 FORMAT = 1
 
@@ -91,6 +91,7 @@ class StageSummary(CostsAndGains):
     """Of torch; None if an earlier version ran the stage."""
     widths: list[WidthChange]
     features: Features | None
+    factorized: list[FactorizedLayer]
     rounds: list[Round]
 
 
@@ -118,6 +119,7 @@ class Gathered(TypedDict):
     variants: list[Variant]
     widths: list[WidthChange]
     features: Features | None
+    factorized: list[FactorizedLayer]
     flops_at: str
     original: CostsAndGains
     stages: list[StageSummary]
@@ -145,6 +147,8 @@ class PlannedStage(TypedDict):
     stage: str
     n_params: int
     widths: dict[str, int]
+    fixed_widths: list[str]
+    """Those that no later stage can cut: a factorized layer has no axis for their units."""
     memory_bytes: int
     """Estimated; at the peak of the stage, besides the program and the data."""
     disk_bytes: int

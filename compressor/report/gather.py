@@ -106,6 +106,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
         "variants": variants,
         "widths": _widths(original, last),
         "features": _features(original, last),
+        "factorized": last.get("factorized", []) if last else [],
         "flops_at": next(iter(original.get("n_flops") or {}), "") if original else "",
         "original": _costs_and_gains(original, original),
         "stages": [_summary(stage, original) for stage in stages],
@@ -144,6 +145,7 @@ def _summary(stage: FinishedStage, original: StepRecord | None) -> StageSummary:
         **_costs_and_gains(stage.record, original),
         "widths": _widths(original, stage.record),
         "features": _features(original, stage.record),
+        "factorized": stage.record.get("factorized", []),
         "rounds": stage.rounds,
     }
 

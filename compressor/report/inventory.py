@@ -3,6 +3,7 @@
 from typing import Literal, TypedDict
 
 from compressor.graphs.description import Description
+from compressor.rundir import FactorizedLayer
 
 
 class InspectedWidth(TypedDict):
@@ -39,6 +40,7 @@ class NetworkInventory(NetworkClass):
     """Name of the shape that FLOPs were counted at."""
     size_bytes: int
     widths: list[InspectedWidth]
+    factorized: list[FactorizedLayer]
     layers: list[InspectedLayer]
 
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor.bench.result import Energy, Entry, Host, Result, Variant
+from compressor.errors import listed
 from compressor.graphs.description import Declared
 from compressor.report import compare, dataset, headline, joules, measured, speed, widths, words
 from compressor.report.document import RecipePlan, Report
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
+from compressor.rundir import FactorizedLayer
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,13 @@ def plan(plan_: RecipePlan) -> str:
     rows = [[stage["stage"], f"{stage['n_params']:,}", _ranges(stage["widths"])] for stage in plan_["stages"]]
     memory, disk = (plan_["needs"][name] / GB for name in ("memory_bytes", "disk_bytes"))
     needed = f"needs about {memory:.1f} GB of memory and {disk:.1f} GB in the run directory"
-    return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows]), "", needed])
+    fixed = [
+        f"{stage['stage']}: {listed(stage['fixed_widths'], most=4)} cannot be cut any more: "
+        "factorized layers have no axis for their units"
+        for stage in plan_["stages"]
+        if stage["stage"] == "factorize" and stage["fixed_widths"]
+    ]
+    return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows]), *fixed, "", needed])
 
 
 def inventory(inspected: Inventory) -> str:
@@ -141,11 +149,20 @@ def _network(inspected: NetworkInventory) -> str:
         [part["name"], f"{part['n_units']:,}", f"{part['n_units_original']:,}", f"{part['n_dead']:,}"]
         for part in inspected["widths"]
     ]
-    tables = (
+    tables = [
         [["layer", "parameters", "FLOPs", "size"], *layers],
         [["width", "units", "originally", "zero"], *rows_of_widths],
-    )
+    ]
+    if inspected["factorized"]:
+        tables.append(
+            [["factorized", "method", "rank", "parameters", "dense"], *map(_factors, inspected["factorized"])]
+        )
     return "\n\n".join([head, *(aligned(rows, numbers=True) for rows in tables)])
+
+
+def _factors(layer: FactorizedLayer) -> list[str]:
+    rank = " x ".join(map(str, layer["ranks"]))
+    return [layer["name"], layer["method"], rank, f"{layer['n_params']:,}", f"{layer['n_params_dense']:,}"]
 
 
 def _graph(inspected: GraphInventory) -> str:

@@ -68,6 +68,18 @@ class FileRecord(Metrics):
     """Missing in files of earlier versions; `precision_of` fills it in."""
 
 
+class FactorizedLayer(TypedDict):
+    """A layer that is a product of factors."""
+
+    name: str
+    method: str
+    ranks: list[int]
+    """Inner sizes of the factors."""
+    n_params: int
+    n_params_dense: int
+    """Weights of the dense layer of the same inputs and outputs."""
+
+
 class StepRecord(TypedDict):
     """The ``facts`` of a step: its model, or the file exported from it."""
 
@@ -82,6 +94,7 @@ class StepRecord(TypedDict):
     layers: list[int]
     """Kept layers, as indices in the original."""
     features: NotRequired[list[str]]
+    factorized: NotRequired[list[FactorizedLayer]]
     accuracy_held_out: NotRequired[float]
     has_own_processor: NotRequired[bool]
     """Whether a step changed the tokenizer, which is then saved with its model."""

@@ -1,5 +1,6 @@
 """Cut units out of a network: find dead ones, fold the constants they emit, remove them, and prove equal outputs."""
 
+from compressor.surgery.factorized import cuttable, described, factorized, replace_, restore_, specs
 from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_
 from compressor.surgery.tracing.find import find_widths, left_out
@@ -17,7 +18,10 @@ __all__ = [
     "column_sparsity",
     "columns",
     "constants",
+    "cuttable",
     "dead_units",
+    "described",
+    "factorized",
     "find_widths",
     "holds",
     "is_match",
@@ -25,10 +29,13 @@ __all__ = [
     "n_params",
     "new_biases",
     "prove_equal",
+    "replace_",
     "resize_",
+    "restore_",
     "select",
     "shrink_",
     "shrink_all_",
+    "specs",
     "write_columns_",
     "zero_units_",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from compressor.nn import FactorizedLinear
 from compressor.surgery import layers
 from compressor.surgery.layers import Constant
 from compressor.surgery.widths import Width
@@ -22,7 +23,8 @@ def cut_(net: nn.Module, cuts: Sequence[tuple[Width, Tensor]]) -> None:
                 setattr(module, name, smaller[tensor])
                 layers.update_sizes_(module)
     for name in emptied:
-        net.set_submodule(name, Constant(net.get_submodule(name)))
+        layer = net.get_submodule(name)
+        net.set_submodule(name, Constant(layer.fold() if isinstance(layer, FactorizedLinear) else layer))
 
 
 def _emptied(net: nn.Module, width: Width) -> list[str]:
@@ -32,7 +34,7 @@ def _emptied(net: nn.Module, width: Width) -> list[str]:
         weight = layers.slots(net, width, cut)[0]
         n_entries = cut.repeat * width.size * cut.block
         if n_entries and weight.tensor.shape[weight.axis] == n_entries:
-            if not isinstance(weight.owner, nn.Linear | Conv1D):
+            if not isinstance(weight.owner, nn.Linear | Conv1D | FactorizedLinear):
                 raise ValueError(f"{width.name}: {cut.module!r} would have no inputs left; keep a unit")
             names.append(cut.module)
     return names

@@ -6,10 +6,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from compressor.nn import FACTORIZED, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
 from compressor.surgery.marks import mark_, marked
 from compressor.surgery.widths import Cut, Width
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, FactorizedConv2d)
+_NO_PADDING = ("valid", (0,), (0, 0))
 _STATISTICS = ("running_mean", "running_var")
 Role = Literal["writes", "reads", "carries"]
 
@@ -75,6 +77,14 @@ def weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
     return slots(net, width, cut)[0].units(width, cut)
 
 
+def dense_weights(net: nn.Module, width: Width, cut: Cut) -> Tensor:
+    """View the weights with which a consumer reads the units, of factors their product, with the units first."""
+    slot = slots(net, width, cut)[0]
+    if not isinstance(slot.owner, FACTORIZED):
+        return slot.units(width, cut)
+    return by_unit(slot.owner.fold().weight.detach().movedim(1, 0), width, cut)
+
+
 def shifts(net: nn.Module, width: Width, cut: Cut) -> list[Tensor]:
     """View the biases of a cut as (unit, repeat, block); an empty list if it has none."""
     return [slot.units(width, cut) for slot in slots(net, width, cut) if slot.name == "bias"]
@@ -94,8 +104,10 @@ def can_take_constants(layer: nn.Module) -> bool:
     """Whether a constant input is the same at every position: zero padding changes it at the borders."""
     if not isinstance(layer, _CONVOLUTIONS):
         return True
-    is_plain = type(layer).forward in (nn.Conv1d.forward, nn.Conv2d.forward)  # subclasses may pad before they convolve
-    return is_plain and layer.padding in ("valid", (0,), (0, 0))
+    plain = (nn.Conv1d.forward, nn.Conv2d.forward, FactorizedConv2d.forward)  # subclasses may pad before they convolve
+    is_plain = type(layer).forward in plain
+    is_padded = set(layer.kernel_size) != {1} if layer.padding == "same" else layer.padding not in _NO_PADDING
+    return is_plain and not (is_padded and layer.padding_mode == "zeros")
 
 
 def has_new_bias(layer: nn.Module) -> bool:
@@ -105,7 +117,9 @@ def has_new_bias(layer: nn.Module) -> bool:
 
 def add_bias_(layer: Any) -> None:
     """Add a bias of zeros to a layer that was built without one."""
-    n_out = layer.weight.shape[axes(layer, "out")["weight"]]
+    n_out = (
+        layer.out_features if isinstance(layer, FactorizedLinear) else layer.weight.shape[axes(layer, "out")["weight"]]
+    )
     layer.bias = nn.Parameter(layer.weight.new_zeros(n_out), requires_grad=layer.weight.requires_grad)
     mark_(layer, "_compressor_new_bias", True)
 
@@ -155,7 +169,7 @@ def role(layer: nn.Module, name: str, axis: int) -> Role | None:
         return "reads"
     if axes(layer, "out").get(name) != axis:
         return None
-    is_writer = isinstance(layer, (Constant, Conv1D, nn.Linear, nn.Embedding, *_CONVOLUTIONS))
+    is_writer = isinstance(layer, (Constant, Conv1D, nn.Linear, nn.Embedding, *_CONVOLUTIONS, *FACTORIZED))
     return "writes" if is_writer and getattr(layer, "groups", 1) == 1 else "carries"
 
 
@@ -163,6 +177,8 @@ def axes(layer: Any, side: str) -> dict[str, int]:
     """Axis of each tensor that belongs to a side of a layer; empty if that side cannot be cut."""
     out: dict[str, int]
     match layer:
+        case FactorizedLinear() | FactorizedConv2d() | FactorizedEmbedding():
+            return layer.axes(side)
         case Constant():
             out, into = {"weight": 1 - layer.in_axis, "bias": 0}, {"weight": layer.in_axis}
         case Conv1D():

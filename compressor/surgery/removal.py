@@ -151,7 +151,7 @@ def _fold_(net: nn.Module, masks: Sequence[tuple[Width, Tensor]], example: Examp
 def _shift(net: nn.Module, width: Width, cut: Cut, units: Tensor, inputs: Mapping[nn.Module, Tensor]) -> Tensor:
     """Sum the constants of the folded units, each times the weights with which a consumer reads it."""
     emitted = emissions(net, width, cut, inputs)[units].double().flatten()
-    weights = layers.weights(net, width, cut)[units].double().flatten(0, 2)  # (entries, outputs, kernel)
+    weights = layers.dense_weights(net, width, cut)[units].double().flatten(0, 2)  # (entries, outputs, kernel)
     shift = torch.tensordot(emitted, weights, dims=1).flatten(1).sum(1) if weights.ndim > 2 else emitted @ weights
     if not layers.can_take_constants(layers.layer_of(net, width, cut)) and shift.any():
         raise ValueError(

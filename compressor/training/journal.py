@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from compressor import surgery
 from compressor.files import file_digest, is_intact, read_sealed, replacing, write_json, write_sealed, write_text
 from compressor.model import Model
 from compressor.model.artifact import load_weights_, save_weights
@@ -100,7 +101,13 @@ class Journal:
             save_weights(model.net, beside)
         with replacing(state) as beside:
             save_file(self.state, beside)
-        pointer = {"next": next_round, "weights": weights.name, "state": state.name, "lines": self._lines}
+        pointer = {
+            "next": next_round,
+            "weights": weights.name,
+            "state": state.name,
+            "factorized": surgery.specs(model.net),
+            "lines": self._lines,
+        }
         self._write_pointer("round.json", pointer, weights, state)
         for pattern in ("round-*.safetensors", "state-*.safetensors", "step-*.safetensors"):
             self._remove(pattern, keep=(weights, state))
@@ -109,6 +116,7 @@ class Journal:
         pointer = self._pointer("round.json")
         if pointer is None:
             return 0
+        surgery.restore_(model.net, pointer["factorized"])
         load_weights_(model.net, self.folder / pointer["weights"])
         self.state |= load_file(self.folder / pointer["state"])
         self._lines = pointer["lines"]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from compressor.data.batches import Data, batch_order, metrics
 from compressor.model import Model, OnnxGraph, logits_of, outputs_of
+from compressor.options import Calibration
 from compressor.training import needs
 from compressor.training.journal import Journal
 from compressor.training.losses import check_comparable
@@ -44,6 +46,14 @@ class Trainer:
         logits = logits_of(model)
         for indices in islice(batch_order(self.data.train, batch_size, generator), N_OBSERVED):
             logits(self.data.train.batch(indices))
+
+    def calibration(self, options: Calibration) -> list[dict[str, Tensor]]:
+        """Draw rows of the part of the training split that is not held out, in batches with their labels."""
+        generator = torch.Generator().manual_seed(self.seed_for("calibration"))
+        split = self.data.train
+        rows = torch.randperm(len(split), generator=generator)[: options.examples]
+        rows = rows[torch.tensor(split.lengths)[rows].argsort(descending=True, stable=True)]
+        return [split.batch(rows[start : start + BATCH_SIZE]) for start in range(0, len(rows), BATCH_SIZE)]
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate on the held-out share, the only split on which choices are made."""
@@ -119,6 +129,10 @@ class DryTrainer(Trainer):
 
     def look(self, model: Model, batch_size: int) -> None:
         """Run nothing."""
+
+    def calibration(self, options: Calibration) -> list[dict[str, Tensor]]:
+        """Draw nothing."""
+        return []
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate nothing."""

@@ -19,6 +19,7 @@ NORMS = {
     "l_inf": lambda x, w: cvxpy.max(cvxpy.abs(x)),
     "l1_2": lambda x, w: cvxpy.sum(cvxpy.multiply(w, cvxpy.norm(x, 2, axis=0))),
     "l1_inf_exact": lambda x, w: cvxpy.sum(cvxpy.multiply(w, cvxpy.norm(x, "inf", axis=0))),
+    "nuclear": lambda x, w: cvxpy.normNuc(x),
 }
 TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-13, "max_iter": 500}
 

@@ -26,7 +26,7 @@ KINDS = {
 
 
 def weighted(name, shape, generator):
-    if name in ("l2", "l_inf"):
+    if name in ("l2", "l_inf", "nuclear"):
         return None
     groups = {"l1": shape, "l1_inf_inf": shape[:1], "l1_1_1": shape[:1]}.get(name, shape[-1:])
     return generator.uniform(0.3, 3, groups)
@@ -96,6 +96,11 @@ def l2(tensor, radius, weights):
 
 def l_inf(tensor, radius, weights):
     return tensor.clip(-radius, radius)
+
+
+def nuclear(matrix, radius, weights):
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    return left * simplex(values, np.ones_like(values), radius) @ right
 
 
 ORACLES = {name: globals()[name] for name in BALLS}

@@ -32,6 +32,5 @@ def test_the_table_has_a_row_for_each_ball():
 def test_the_table_says_what_the_file_says(name):
     *_, zeroes, is_nearest = table()[name]
     assert is_nearest == ("yes" if BALLS[name].EXACT else "no")
-    assert {"columns": zeroes.startswith("columns"), "nothing": zeroes == "nothing"}.get(
-        BALLS[name].ZEROES, "entries" in zeroes or "slices" in zeroes
-    )
+    told = {name: zeroes.startswith(name) for name in ("columns", "nothing", "ranks")}
+    assert told.get(BALLS[name].ZEROES, "entries" in zeroes or "slices" in zeroes)

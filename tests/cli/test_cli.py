@@ -61,7 +61,9 @@ PLAN = {
         "splits": {"train": {"n_rows": 1437, "n_unlabelled": 0, "n_duplicates": 0, "classes": {"0": 700, "1": 737}}},
         "n_shared": 0,
     },
-    "stages": [{"stage": "shrink", "n_params": 6789, "widths": {"layer.0.ffn": 32, "layer.1.ffn": 48}}],
+    "stages": [
+        {"stage": "shrink", "n_params": 6789, "widths": {"layer.0.ffn": 32, "layer.1.ffn": 48}, "fixed_widths": []}
+    ],
 }
 
 

@@ -20,10 +20,13 @@ settings.load_profile("laws")
 BALLS: dict[str, Any] = discover(balls, balls.Ball)
 EXACT = [name for name, ball in BALLS.items() if ball.EXACT]
 DIMS: dict[str, Any] = {name: inspect.signature(ball.project).parameters.get("dim") for name, ball in BALLS.items()}
-GROUPED = [name for name, dim in DIMS.items() if dim]  # the others take tensors of any shape as one vector
+GROUPED = [name for name, dim in DIMS.items() if dim]
+SPECTRAL = [name for name, ball in BALLS.items() if ball.ZEROES == "ranks"]  # of singular values, not of entries
+BATCHED = GROUPED + SPECTRAL  # the others take tensors of any shape as one vector
 SPARSE = [name for name, ball in BALLS.items() if ball.ZEROES != "nothing"]
 
 every_ball = pytest.mark.parametrize("name", BALLS)
+every_batched_ball = pytest.mark.parametrize("name", BATCHED)
 every_grouped_ball = pytest.mark.parametrize("name", GROUPED)
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=4, min_side=0, max_side=8)
@@ -34,7 +37,7 @@ radii = st.floats(1e-3, 1e4)
 
 def n_own(name):
     """Dimensions that one ball takes: those before are a batch."""
-    return 3 if isinstance(DIMS[name].default, tuple) else 2
+    return 3 if DIMS[name] and isinstance(DIMS[name].default, tuple) else 2
 
 
 def outer_dim(name):
@@ -44,7 +47,7 @@ def outer_dim(name):
 
 def one_item(name, tensor):
     """The first tensor of a batch; zeros for an empty batch."""
-    while DIMS[name] and tensor.ndim > n_own(name):
+    while name in BATCHED and tensor.ndim > n_own(name):
         tensor = tensor[0] if len(tensor) else torch.zeros(tensor.shape[1:], dtype=tensor.dtype)
     return tensor
 
@@ -71,12 +74,24 @@ def test_lands_in_the_ball_and_stays(name, tensor, radius):
     torch.testing.assert_close(ball.project(once, radius), once, rtol=0, atol=1e-9 * radius)
 
 
-@every_ball
+@pytest.mark.parametrize("name", [name for name in BALLS if name not in SPECTRAL])
 @given(tensor=tensors, radius=radii)
 def test_never_flips_a_sign_or_grows_a_weight(name, tensor, radius):
     projected = BALLS[name].project(tensor, radius)
     assert (projected * tensor >= 0).all()
     assert (projected.abs() <= tensor.abs() * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+@given(tensor=tensors, radius=radii)
+def test_never_turns_a_singular_vector_or_grows_a_singular_value(name, tensor, radius):
+    matrix = one_item(name, tensor)
+    projected = BALLS[name].project(matrix, radius)
+    values, before = torch.linalg.svdvals(projected), torch.linalg.svdvals(matrix)
+    slack = 1e-12 * float(before.sum())
+    assert (values <= before + slack).all()
+    inner = (matrix * projected).sum()  # largest possible where the vectors are the same
+    torch.testing.assert_close(inner, (values * before).sum(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -194,7 +209,7 @@ def test_writes_where_it_is_told(name):
         ball.project(tensor, radius, out=torch.empty_like(tensor, dtype=torch.float32))
 
 
-@every_grouped_ball
+@every_batched_ball
 def test_a_batch_is_many_at_once(name):
     ball = BALLS[name]
     batch = torch.stack([random(name, seed=seed) for seed in range(6)]).unflatten(0, (2, 3))
@@ -228,13 +243,15 @@ def test_any_axis_may_index_the_groups(name):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.95, 1.0])
 def test_a_radius_for_every_sparsity(name, dtype, sparsity):
-    """Of the groups, or of the entries where the ball knows no groups."""
+    """Of the groups or singular values, or of the entries where the ball knows neither."""
     ball, tensor = BALLS[name], random(name, dtype=dtype)
     if not DIMS[name]:
         tensor = tensor.double()  # an entry at the threshold is zero as far as the sum of all entries is exact
     projected = ball.project(tensor, ball.radius_for(tensor, sparsity))
     is_zero = projected == 0
-    if DIMS[name]:
+    if name in SPECTRAL:
+        is_zero = torch.linalg.svdvals(projected) <= 1e-14 * float(tensor.norm())
+    elif DIMS[name]:
         is_zero = is_zero.movedim(outer_dim(name), 0).flatten(1).all(dim=1)
     assert int(is_zero.sum()) == round(sparsity * is_zero.numel())
     with pytest.raises(ValueError, match="sparsity: must lie in"):
@@ -345,7 +362,7 @@ def test_what_is_not_finite_is_refused(name, bad):
         ball.project(original.int(), 1.0)
 
 
-@every_grouped_ball
+@every_batched_ball
 def test_shapes_that_do_not_fit_are_refused(name):
     ball, tensor = BALLS[name], random(name)
     with pytest.raises(ValueError, match="matrix: needs"):

@@ -143,6 +143,7 @@ def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, 
         ({"column_sparsity": 0.5, "protocol": "double_descent", "rounds": 3}, "leave 'rounds' out"),
         ({"column_sparsity": 1.0}, "less than 1"),
         ({"column_sparsity": 0.5, "ball": "l1"}, "zeroes entries, not columns|no such file"),
+        ({"column_sparsity": 0.5, "ball": "nuclear"}, "zeroes ranks, not columns"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(settings, message):
