@@ -39,7 +39,14 @@ def model(bert_folder):
 def context(sentences_csv, model, tmp_path):
     chosen = Dataset(dataset=str(sentences_csv), held_out=0.1)
     data = prepare(open_dataset(chosen, TASK), chosen, model.task, seed=0)
-    return Context(tmp_path, "key", 0, data, Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")), label="factorize")
+    return Context(
+        tmp_path,
+        "key",
+        0,
+        data,
+        Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")),
+        label="factorize",
+    )
 
 
 class KilledError(Exception):
