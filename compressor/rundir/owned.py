@@ -10,7 +10,10 @@ from compressor.files import PARTIAL, readable_json
 LOCK, FACTS = "lock", "run.json"
 HOLDER = "process "  # what a lock of ours begins with
 FOLDERS = ("original", "report", "[0-9][0-9]-[a-z]*")
-RUN_FILES = ("recipe.yaml", "run.json", "bench.json", "bench-plan.json", "bench-key.json", "traceback.txt")
+TEACHER_STATES, TEACHER_LOGITS, TEACHER_MARK = "teacher-states.bin", "teacher-logits.safetensors", "teacher.json"
+TEACHER_FILES = (TEACHER_STATES, TEACHER_LOGITS, TEACHER_MARK)
+BENCH_FILES = ("bench.json", "bench-plan.json", "bench-key.json")
+RUN_FILES = ("recipe.yaml", "run.json", *BENCH_FILES, *TEACHER_FILES, "traceback.txt")
 MODEL_FOLDER = "model"  # of a stage: the network that it left
 MARKS = ("key.json", "done.json", "diverged.json")
 JOURNAL = ("rounds.jsonl", "round.json", "step.json", *(f"{what}-*.safetensors" for what in ("round", "state", "step")))
