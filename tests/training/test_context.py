@@ -20,6 +20,7 @@ from compressor.training.teacher import Originals
 TASK = "text-classification"
 SETTINGS: dict[str, dict[str, Any]] = {
     "drop_layers": {"n_layers": 1},
+    "factorize": {"budget": 0.5},
     "finetune": {"retrain": {"steps": 1}},
     "project": {"column_sparsity": 0.5, "importance": "taylor", "retrain": {"steps": 1, "distill": {}}},
     "shrink": {},
