@@ -14,6 +14,7 @@ from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
 from compressor.model.outputs import outputs_of, probe_of
+from compressor.nn import FactorizedEmbedding
 from compressor.temporary import temporary_folder
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
@@ -65,10 +66,15 @@ def _trimmed(model: Model, common: Sequence[int]) -> tuple[Model, Tensor]:
 
 def _keep_rows_(net: PreTrainedModel, kept: Sequence[int]) -> None:
     """Remove the other rows from the embedding, and renumber the token ids in the config."""
-    rows = cast(nn.Embedding, net.get_input_embeddings()).weight.data
-    rows[: len(kept)] = rows[list(kept)]
-    net.resize_token_embeddings(len(kept), mean_resizing=False)  # updates the config and tied weights too
+    table = cast(nn.Embedding | FactorizedEmbedding, net.get_input_embeddings())
     new = {old: index for index, old in enumerate(kept)}
+    if isinstance(table, FactorizedEmbedding):  # whose table no output layer shares
+        table.weight = nn.Parameter(table.weight.data[list(kept)])
+        table.padding_idx = None if table.padding_idx is None else new.get(table.padding_idx)
+        net.config.vocab_size = len(kept)
+    else:
+        table.weight.data[: len(kept)] = table.weight.data[list(kept)]
+        net.resize_token_embeddings(len(kept), mean_resizing=False)  # updates the config and tied weights too
     for name, ids in _named(net.config).items():
         left = [new[index] for index in ids if index in new]  # a family's default id may be outside the vocabulary
         setattr(net.config, name, left if isinstance(getattr(net.config, name), list) else next(iter(left), None))
