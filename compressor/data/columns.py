@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from compressor.errors import InputError, unusable, listed
+from compressor.errors import InputError, listed, unusable
 from compressor.inputs.columns import Columns, is_class, only
 from compressor.tasks import task_file
 
