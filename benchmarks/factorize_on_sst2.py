@@ -1,6 +1,6 @@
 """What factorized products of the encoder give on SST-2: accuracy, size and time, without training and after it.
 
-Run: python benchmarks/factorize_on_sst2.py [METHOD ...] [--budgets 0.75 0.5 0.25] [--steps 1000]
+Run: python benchmarks/factorize_on_sst2.py [METHOD ...] [--budgets 0.75 0.5 0.25] [--steps 0 1000] [--seed 0]
 
 Every row is a run of its own, so a script that is stopped goes on where it was: start it again. Methods that are for
 storage are kept as they are (``if_slower: keep``), so that their times show.
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
     parser.add_argument("--budgets", nargs="*", type=float, default=[0.75, 0.5, 0.25])
     parser.add_argument("--steps", nargs="*", type=int, default=[0, 1000], help="0 is without training")
+    parser.add_argument("--seed", type=int, default=0, help="of the calibration rows and the training")
     parser.add_argument("--checkpoint", default="../shared/models/minilm-sst2")
     parser.add_argument("--dataset", default="../shared/data/sst2")
     parser.add_argument("--runs", type=Path, default=Path("runs/factorize_on_sst2"))
@@ -62,11 +63,12 @@ def main() -> None:
                 stage = {"stage": "factorize", "budget": budget, "if_slower": "keep", **METHODS[name]}
                 trained = {"retrain": {"steps": n_steps, **RETRAIN}} if n_steps else {}
                 recipe = {
+                    "seed": given.seed,
                     "model": {"checkpoint": given.checkpoint, "task": "text-classification"},
                     "data": {"dataset": given.dataset},
                     "stages": [{**stage, **trained}, {"stage": "export"}, {"stage": "quantize"}],
                 }
-                folder = given.runs / f"{name.replace(' ', '_')}-{round(100 * budget)}-{n_steps}"
+                folder = given.runs / f"{name.replace(' ', '_')}-{round(100 * budget)}-{n_steps}-{given.seed}"
                 table += rows(name, budget, n_steps, compressor.run(recipe, run_dir=folder))
                 print(table[-2], table[-1], sep="\n", flush=True)
     print("\n".join(table))
