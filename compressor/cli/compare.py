@@ -55,7 +55,13 @@ def numbers(text: str) -> tuple[float, ...]:
     "--data", required=True, metavar="DATASET", help="Hub id, folder, file, or sklearn: name, as in a recipe."
 )
 @click.option("--task", help="Task of the network. Default: that of its head.")
-@click.option("--methods", type=words, default=METHODS, metavar="A,B,...", help=f"Default: {METHODS}.")
+@click.option(
+    "--methods",
+    type=words,
+    default=METHODS,
+    metavar="A,B,...",
+    help=f"Factorizations, such as svd or cp. Default: {METHODS}.",
+)
 @click.option(
     "--budgets",
     type=numbers,

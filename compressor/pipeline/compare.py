@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Request:
         ]
         problems += [f"--budgets: must be > 0 and < 1, got {each:g}" for each in self.budgets if not 0 < each < 1]
         problems += [
-            f"--set {setting}: only keys of {listed(SETTINGS)} can be set here"
+            f"--set {setting}: not a key that can be set here; it should start with one of {listed(SETTINGS)}"
             for setting in self.settings
             if not setting.startswith(SETTINGS)
         ]
@@ -147,7 +147,7 @@ def _wanted(request: Request) -> list[tuple[str, float]]:
     return [(method, budget) for method in request.methods for budget in request.budgets]
 
 
-def _complete_(done: dict[str, Row], rows: Rows, request: Request, keep: Any) -> None:
+def _complete_(done: dict[str, Row], rows: Rows, request: Request, keep: Callable[[], None]) -> None:
     """Make the rows that are missing, and keep them after each."""
     titles = [name(DENSE, "fp32", None)] + [name(method, "fp32", budget) for method, budget in _wanted(request)]
     missing = [title for title in titles if title not in done]
