@@ -88,7 +88,14 @@ def rank_for(shape: Sequence[int], *, budget: float) -> tuple[int, ...]:
     """Choose ranks, as equal as can be, whose cores have at most ``budget`` times the numbers of the tensor."""
     most = rank_tuples.affordable(budget, shape, sum(shape))
     equal = (math.isqrt(most // sum(shape)),) * (len(shape) + 1)
-    return rank_tuples.grown(equal, lambda rank: _fits(shape, rank) and n_params(shape, rank=rank) <= most)
+
+    def counted(rank: tuple[int, ...]) -> int:
+        return n_params(shape, rank=rank)
+
+    def allowed(rank: tuple[int, ...]) -> bool:
+        return _fits(shape, rank) and counted(rank) <= most
+
+    return rank_tuples.filled(equal, allowed, counted, full=[most] * len(equal))
 
 
 def n_params(shape: Sequence[int], *, rank: Sequence[int]) -> int:

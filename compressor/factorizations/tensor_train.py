@@ -75,7 +75,7 @@ def rank_for(shape: Sequence[int], *, budget: float) -> tuple[int, ...]:
     The link between the most equal halves is truncated and the others are full: then the train is as good as the
     truncated SVD of the halves, which equal ranks are far from where a matrix was divided into modes.
     """
-    return trains.rank_for(shape, budget)
+    return trains.halved(shape, budget)
 
 
 def n_params(shape: Sequence[int], *, rank: tuple[int, ...]) -> int:

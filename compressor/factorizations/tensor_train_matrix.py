@@ -90,9 +90,9 @@ def form_for(sizes: Sequence[int]) -> dict[str, Shape]:
 
 
 def rank_for(sizes: Sequence[int], *, budget: float, shape: Shape) -> tuple[int, ...]:
-    """Choose ranks whose cores have at most ``budget`` times the numbers of the matrix, as in `tensor_train`."""
+    """Choose ranks whose cores have at most ``budget`` times the numbers of the matrix: as equal as can be."""
     _check_shape(sizes, shape)
-    return trains.rank_for(_pairs(shape), budget)
+    return trains.equal(_pairs(shape), budget)
 
 
 def n_params(sizes: Sequence[int], *, rank: tuple[int, ...], shape: Shape) -> int:

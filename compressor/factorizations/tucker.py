@@ -59,7 +59,7 @@ def factor(tensor: Tensor, *, rank: tuple[int, ...], metric: Metric | None = Non
     (torch.Size([1, 1, 1]), True)
     """
     ranks.check_finite(tensor)
-    _check(tensor.shape[-len(rank) :], rank)
+    modes.check(tensor.shape[-len(rank) :], rank)
     whole = tensor.double()
     factors = modes.refine(whole, modes.bases(whole, rank), n_iterations)
     found: Factors = (modes.core(whole, factors), *factors)
@@ -86,13 +86,14 @@ def rank_for(shape: Sequence[int], *, budget: float, tensor: Tensor | None = Non
     within the budget, at which its truncated higher-order SVD has the smallest error; where a matrix was divided into
     modes that have no structure, these are the ranks that truncate one mode, as the SVD does.
     """
-    most = rank_tuples.affordable(budget, shape, n_params(shape, rank=(1,) * len(shape)))
-    if tensor is not None:
-        start = _best(tensor, most)
-    else:
-        equal = rank_tuples.largest(max(shape), lambda size: n_params(shape, rank=_capped(shape, size)) <= most)
-        start = _capped(shape, equal)
-    return rank_tuples.grown(start, lambda rank: _fits(shape, rank) and n_params(shape, rank=rank) <= most)
+
+    def counted(rank: tuple[int, ...]) -> int:
+        return n_params(shape, rank=rank)
+
+    most = rank_tuples.affordable(budget, shape, counted((1,) * len(shape)))
+    if tensor is None:
+        return modes.equal_ranks(shape, counted, most)
+    return rank_tuples.grown(_best(tensor, most), lambda rank: modes.fits(shape, rank) and counted(rank) <= most)
 
 
 def n_params(shape: Sequence[int], *, rank: tuple[int, ...]) -> int:
@@ -102,7 +103,9 @@ def n_params(shape: Sequence[int], *, rank: tuple[int, ...]) -> int:
 
 def _best(tensor: Tensor, most: int) -> tuple[int, ...]:
     """Ranks of at most so many numbers that keep the largest norm of the core, whose corners hold all norms."""
-    kept = modes.core(tensor.double(), modes.bases(tensor.double(), _capped(tensor.shape, max(tensor.shape)))).square()
+    kept = modes.core(
+        tensor.double(), modes.bases(tensor.double(), modes.capped(tensor.shape, max(tensor.shape)))
+    ).square()
     for mode in range(kept.ndim):
         kept = kept.cumsum(dim=mode)
     steps = [torch.arange(1, size + 1, device=kept.device).double() for size in kept.shape]
@@ -112,28 +115,6 @@ def _best(tensor: Tensor, most: int) -> tuple[int, ...]:
     fitting = (counts <= most) & (torch.stack(grids).square() <= product).all(dim=0)
     allowed = torch.where(fitting, kept, -1.0)
     return tuple(int(i) + 1 for i in torch.unravel_index(allowed.argmax(), kept.shape))
-
-
-def _capped(shape: Sequence[int], size: int) -> tuple[int, ...]:
-    """Equal ranks, none above its mode's size or the product of the others."""
-    rank = [min(size, each) for each in shape]
-    widest = rank.index(max(rank))
-    rank[widest] = min(rank[widest], math.prod(rank[:widest] + rank[widest + 1 :]))
-    return tuple(rank)
-
-
-def _fits(shape: Sequence[int], rank: Sequence[int]) -> bool:
-    if len(rank) != len(shape) or min(rank) < 1:
-        return False
-    return all(each <= size and each * each <= math.prod(rank) for size, each in zip(shape, rank, strict=True))
-
-
-def _check(shape: Sequence[int], rank: Sequence[int]) -> None:
-    if not _fits(shape, rank):
-        raise ValueError(
-            f"rank: must be {len(shape)} ranks up to the sizes {tuple(shape)}, none above the product of the others; "
-            f"got {tuple(rank)}"
-        )
 
 
 def factor_kernel(kernel: Tensor, *, rank: tuple[int, int]) -> tuple[Equation, Factors]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from compressor import surgery
 from compressor.archs import Arch
 from compressor.bench.result import Precision
-from compressor.errors import InputError, first_line
+from compressor.errors import InputError, first_line, unusable
 from compressor.model import pretrained
 from compressor.model.checkpoint import (
     Source,
@@ -163,10 +163,11 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         processor = inputs.new_processor(net.config)
     else:
         processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
-    inputs.agree_(net, processor, str(folder))
     taken = set(signature(net.forward).parameters)
-    if processor is not None:
-        taken &= set(processor.model_input_names)
+    with unusable(f"{folder}: its tokenizer or image processor is of no use"):
+        inputs.agree_(net, processor, str(folder))
+        if processor is not None:
+            taken &= set(processor.model_input_names)
     names_taken = tuple(name for name in inputs.NAMES if name in taken)
     features = tuple(getattr(net.config, "feature_names", ()))
     is_double = getattr(net.config, "feature_origins", None) is not None

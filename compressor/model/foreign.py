@@ -1,10 +1,10 @@
 """What a checkpoint may name: weights beside it, and no code or weights from elsewhere."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor.bench.reading import read_json
 from compressor.errors import InputError
 
 INDEX = "model.safetensors.index.json"
@@ -31,8 +31,8 @@ def shards(folder: Path) -> list[str]:
     if not file.exists():
         return []
     try:
-        names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        names = sorted(set(read_json(file)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{file}: no usable index of weights; fetch it again") from error
     for name in names:
         if not isinstance(name, str) or name != Path(name).name or not name.endswith(".safetensors"):
@@ -40,6 +40,13 @@ def shards(folder: Path) -> list[str]:
         if not (folder / name).is_file():
             raise InputError(f"{file}: {name!r} is not there; fetch the folder again")
     return names
+
+
+def require_files(folder: Path) -> None:
+    """Refuse pipes and devices in the folder of a checkpoint: reading them would never end."""
+    for file in sorted(folder.iterdir()):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise InputError(f"{file}: no regular file; fetch it again")
 
 
 def check_settings(place: object, settings: Mapping[str, Any]) -> None:

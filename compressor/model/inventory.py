@@ -8,7 +8,7 @@ from torch import nn
 from compressor import surgery
 from compressor.bench.axes import Declared
 from compressor.bench.shape import Shape
-from compressor.errors import InputError
+from compressor.errors import InputError, unusable
 from compressor.graphs import bounds, content, flops, shapes
 from compressor.model import pretrained
 from compressor.model.artifact import load
@@ -80,10 +80,11 @@ def _is_text(each: Declared) -> bool:
 
 def _network(folder: Path) -> NetworkInventory:
     net = load(folder)
-    original = pretrained.uncut(net)
-    arch = arch_of(net.config.model_type)
-    has_length = inputs_of(net.main_input_name).HAS_LENGTH
-    flops = flops_by_module(net, 1, LENGTH)
+    with unusable(f"{folder}: the network cannot be built or cannot answer"):
+        original = pretrained.uncut(net)
+        arch = arch_of(net.config.model_type)
+        has_length = inputs_of(net.main_input_name).HAS_LENGTH
+        flops = flops_by_module(net, 1, LENGTH)
     parameters = list(net.named_parameters())  # tied ones once
     sizes_before = {width.name: width.size for width in arch.widths(original)}
     return {

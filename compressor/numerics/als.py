@@ -67,6 +67,11 @@ def term_norms(factors: Sequence[Tensor]) -> Tensor:
     return _product([factor.norm(dim=0) for factor in factors])
 
 
+def full(factors: Sequence[Tensor]) -> Tensor:
+    """Sum the outer products."""
+    return (factors[0] @ khatri_rao(factors[1:]).mT).reshape([len(factor) for factor in factors])
+
+
 def _times_others(tensor: Tensor, factors: Sequence[Tensor], mode: int) -> Tensor:
     """Multiply the unfolding by the Khatri-Rao product of the other factors, (size, rank)."""
     before, after = factors[:mode], factors[mode + 1 :]

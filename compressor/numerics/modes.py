@@ -1,9 +1,12 @@
-"""Modes of tensors: unfoldings, products, and the higher-order SVD with its refinement, for batches."""
+"""Modes of tensors: unfoldings, products, the higher-order SVD with its refinement for batches, and its ranks."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from compressor.numerics import rank_tuples
 
 ENOUGH = 1e-12  # iterations stop when one adds no more than this share to the squared norm of the core
 
@@ -31,6 +34,13 @@ def core(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """Multiply each mode by the transpose of its factor."""
     for mode, factor in enumerate(factors):
         tensor = times(tensor, factor.mT, mode, len(factors))
+    return tensor
+
+
+def expand(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """Multiply each mode of a core by its factor."""
+    for mode, factor in enumerate(factors):
+        tensor = times(tensor, factor, mode, len(factors))
     return tensor
 
 
@@ -67,3 +77,37 @@ def _leading(matrix: Tensor, rank: int) -> Tensor:
     triangle: Tensor = torch.linalg.qr(matrix.mT, mode="r").R.mT
     left: Tensor = torch.linalg.svd(triangle, full_matrices=False).U
     return left[..., :rank]
+
+
+def fits(shape: Sequence[int], rank: Sequence[int]) -> bool:
+    """Whether there is a rank for each mode, none above its size or the product of the other ranks."""
+    if len(rank) != len(shape) or min(rank, default=0) < 1:
+        return False
+    return all(each <= size and each * each <= math.prod(rank) for size, each in zip(shape, rank, strict=True))
+
+
+def check(shape: Sequence[int], rank: Sequence[int]) -> None:
+    """Refuse ranks that the core of a tensor of this shape cannot have."""
+    if not fits(shape, rank):
+        raise ValueError(
+            f"rank: must be {len(shape)} ranks up to the sizes {tuple(shape)}, none above the product of the others; "
+            f"got {tuple(rank)}"
+        )
+
+
+def capped(shape: Sequence[int], size: int) -> tuple[int, ...]:
+    """Equal ranks, none above its mode's size or the product of the others."""
+    rank = [min(size, each) for each in shape]
+    widest = rank.index(max(rank))
+    rank[widest] = min(rank[widest], math.prod(rank[:widest] + rank[widest + 1 :]))
+    return tuple(rank)
+
+
+def equal_ranks(shape: Sequence[int], n_params: Callable[[tuple[int, ...]], int], most: int) -> tuple[int, ...]:
+    """Ranks of at most so many numbers that are equal but for smaller modes and for what fills the budget."""
+    equal = rank_tuples.largest(max(shape), lambda size: n_params(capped(shape, size)) <= most)
+
+    def allowed(rank: tuple[int, ...]) -> bool:
+        return fits(shape, rank) and n_params(rank) <= most
+
+    return rank_tuples.filled(capped(shape, equal), allowed, n_params, full=shape)

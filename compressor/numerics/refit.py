@@ -25,7 +25,7 @@ class Form(Protocol):
         """Indices of factors whose zeros stay."""
 
     def rebuild(self, factors: Sequence[Tensor], /) -> Tensor:
-        """Compute the tensor, which is linear in each factor."""
+        """Compute the tensor, which is linear in each factor, but for terms without it."""
 
 
 def refit(
@@ -102,9 +102,15 @@ def matrix_shape(shape: Sequence[int], metric: Metric) -> tuple[int, int]:
 
 
 def _solve(
-    linear: Callable[[Tensor], Tensor], start: Tensor, target: Tensor, n_batch: int, n_steps: int
+    affine: Callable[[Tensor], Tensor], start: Tensor, target: Tensor, n_batch: int, n_steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Minimize ||target - linear(x)|| from ``start``; return x and its squared error, no larger than at the start."""
+    """Minimize ||target - affine(x)|| from ``start``; return x and its squared error, no larger than at the start."""
+    constant = affine(torch.zeros_like(start))
+    target = target - constant
+
+    def linear(factor: Tensor) -> Tensor:
+        return affine(factor) - constant
+
     value, transposed = torch.func.vjp(linear, start)[:2]
     solution, residual = start, target - value
     error = _dot(residual, n_batch)

@@ -49,11 +49,10 @@ def check(sizes: Sequence[int], rank: Sequence[int]) -> None:
         )
 
 
-def rank_for(sizes: Sequence[int], budget: float) -> tuple[int, ...]:
-    """Choose the ranks of a train for a share of the tensor's numbers.
+def halved(sizes: Sequence[int], budget: float) -> tuple[int, ...]:
+    """Choose ranks that truncate the bond between the most equal halves and are full elsewhere.
 
-    One bond is cut, that between the most equal halves; the ranks of the others are full, so that the train is as
-    good as the truncated SVD of those halves. A budget below its rank 1 is spread over all ranks evenly.
+    The train is then as good as the truncated SVD of the halves. A budget below its rank 1 is spread over all ranks.
     """
     most = rank_tuples.affordable(budget, sizes, sum(sizes))
     bond = max(range(1, len(sizes)), key=lambda i: min(math.prod(sizes[:i]), math.prod(sizes[i:])), default=0)
@@ -61,6 +60,24 @@ def rank_for(sizes: Sequence[int], budget: float) -> tuple[int, ...]:
     cut = rank_tuples.largest(halves, lambda rank: n_params(sizes, _cut(sizes, bond, rank)) <= most)
     start = _cut(sizes, bond, cut) if cut else (1,) * (len(sizes) + 1)
     return rank_tuples.grown(start, lambda rank: fits(sizes, rank) and n_params(sizes, rank) <= most)
+
+
+def equal(sizes: Sequence[int], budget: float) -> tuple[int, ...]:
+    """Choose ranks that are equal, but where a train cannot have them and for what fills the budget."""
+    most = rank_tuples.affordable(budget, sizes, sum(sizes))
+    full = [min(math.prod(sizes[:i]), math.prod(sizes[i:])) for i in range(len(sizes) + 1)]
+
+    def capped(rank: int) -> tuple[int, ...]:
+        return tuple(min(rank, each) for each in full)
+
+    def counted(rank: tuple[int, ...]) -> int:
+        return n_params(sizes, rank)
+
+    def allowed(rank: tuple[int, ...]) -> bool:
+        return fits(sizes, rank) and counted(rank) <= most
+
+    start = capped(rank_tuples.largest(max(full), lambda rank: counted(capped(rank)) <= most))
+    return rank_tuples.filled(start, allowed, counted, full)
 
 
 def _cut(sizes: Sequence[int], bond: int, rank: int) -> tuple[int, ...]:

@@ -135,7 +135,7 @@ class Rows:
             try:
                 layer = self.model.net.get_submodule(each.name)
                 candidate = factorizing.candidate(each.name, layer, method, form)
-                chosen.append((candidate, candidate.rank_for(budget)))
+                chosen.append((candidate, candidate.rank_for(budget, layer)))
             except ValueError as error:
                 left.setdefault(str(error).removeprefix(f"{each.name}: "), []).append(each.name)
         return chosen, left

@@ -11,9 +11,10 @@ from compressor.data import open_dataset, prepare
 from compressor.data.augment import augmented
 from compressor.data.batches import Data
 from compressor.data.overview import overview
-from compressor.errors import InputError, RecipeError
+from compressor.errors import InputError, RecipeError, unusable
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.model.lengths import check_lengths
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
 from compressor.pipeline.provenance import source_of
@@ -71,6 +72,7 @@ def begin(recipe: Recipe) -> Start:
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     fitted = _fitted(recipe, model)
+    check_lengths(model, recipe.seed)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
@@ -109,11 +111,12 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
 
 
 def _padding_gap(model: Model, seed: int) -> float | None:
-    if not model.task.inputs.HAS_LENGTH:
-        return None
-    outputs, probe = outputs_of(model), probe_of(model, seed)
-    name = model.task.file.OUTPUT_NAMES[0]
-    return padding_gap(outputs, probe, name) / max(float(outputs(probe)[name].abs().max()), 1e-6)
+    """Let the network answer once, which shows settings that it cannot work with."""
+    outputs, name = outputs_of(model), model.task.file.OUTPUT_NAMES[0]
+    with unusable("model: the network cannot answer to random inputs", "correct its config"):
+        probe = probe_of(model, seed)
+        largest = max(float(outputs(probe)[name].abs().max()), 1e-6)
+        return padding_gap(outputs, probe, name) / largest if model.task.inputs.HAS_LENGTH else None
 
 
 def _fitted(recipe: Recipe, model: Model) -> Recipe:

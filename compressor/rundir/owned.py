@@ -36,6 +36,9 @@ def require_ours(path: Path) -> None:
     for folder in _folders(path):
         if folder.is_symlink() or not folder.is_dir():
             raise RunDirError(f"{folder}: no folder of this run, but a link or a file; move it away")
+        for inner in folder.iterdir():
+            if inner.is_dir() and _matches(inner.name, STAGE_FILES):
+                raise RunDirError(f"{inner}: a folder in the place of a file of this run; move it away")
 
 
 def stage_files(folder: Path) -> Iterator[Path]:

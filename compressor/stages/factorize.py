@@ -138,7 +138,7 @@ def _ranks(
         return ranks.for_error(model, chosen, metrics, options.error)
     if options.allocate == "loss" and not context.is_dry:
         return ranks.by_loss(model, chosen, metrics, budget, options.calibration, context.trainer)
-    return ranks.uniform(chosen, budget)
+    return ranks.uniform(model, chosen, budget)
 
 
 def _factorize_(

@@ -41,6 +41,9 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             per_channel=True,
             reduce_range=options.reduce_range,
             weight_type=QuantType.QInt8,
+            extra_options={
+                "DefaultTensorType": onnx.TensorProto.FLOAT
+            },  # where onnx does not infer it, as behind pools
         )
     if not is_beside:
         with explained(context.folder):

@@ -20,7 +20,7 @@ class Options(StageOptions):
     """Recipe keys of the `shrink` stage."""
 
     stage: Literal["shrink"]
-    multiple_of: int = Field(default=1, ge=1)
+    multiple_of: int = Field(default=1, ge=1, le=65_536)
     """Widths are rounded up to a multiple of this, with dead units; 8 or 16 helps on some boards, but not on x86."""
     allow_empty: bool = False
     """If true, a sub-block without live units becomes the identity on its residual path; if false, it is an error."""

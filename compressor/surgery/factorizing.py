@@ -63,12 +63,18 @@ class Candidate:
     def _kernel_file(self) -> KernelFactorization:
         return factorizations.for_kernels(self.method)
 
-    def rank_for(self, budget: float) -> Rank:
-        """Largest rank within a share of the weights; ValueError, with the layer's name, if none is."""
+    def rank_for(self, budget: float, layer: nn.Module | None = None) -> Rank:
+        """Largest rank within a share of the weights; ValueError, with the layer's name, if none is.
+
+        With the dense layer a method that can, spreads several ranks by its weights.
+        """
+        form = dict(self.form)
+        if layer is not None and "tensor" in signature(self._file.rank_for).parameters and self.kind == "linear":
+            form["tensor"] = weight_of(layer).reshape(self.shape)
         try:
             if self.kind == "conv2d":
                 return self._kernel_file.kernel_rank_for(self.shape, budget=budget)
-            return self._file.rank_for(self.shape, budget=budget, **self.form)
+            return self._file.rank_for(self.shape, budget=budget, **form)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
 

@@ -16,6 +16,7 @@ from compressor.plugins import discover
 FILES: dict[str, Any] = discover(factorizations, Factorization)
 MATRIX, TENSOR = (24, 36), (4, 6, 5, 3)
 CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes with the arguments of their own
+    "block_term": [(TENSOR, {}), (TENSOR, {"terms": 3}), ((9, 2, 4, 2), {"terms": 1})],
     "block_diagonal": [(MATRIX, {}), ((8, 8), {}), ((7, 3), {})],
     "interpolative": [(MATRIX, {}), ((36, 24), {}), ((7, 1), {})],
     "kronecker": [(MATRIX, {"shape": (4, 9)}), (MATRIX, {"shape": (6, 6)}), ((7, 3), {"shape": (1, 3)})],
@@ -32,9 +33,11 @@ CASES: dict[str, list[tuple[tuple[int, ...], dict[str, Any]]]] = {  # shapes wit
     "tensor_ring": [(TENSOR, {}), ((9, 2, 4, 2), {})],
     "tensor_train": [(TENSOR, {}), ((1, 9, 2, 7), {})],
     "tensor_train_matrix": [(MATRIX, {"shape": ((2, 3, 4), (3, 4, 3))}), (MATRIX, {"shape": ((24, 1, 1), (1, 4, 9))})],
+    "tt_to_cp": [(TENSOR, {}), ((9, 2, 4), {})],
     "tucker": [(TENSOR, {}), ((30, 2, 3, 1), {})],
 }
 SMALLEST: dict[str, tuple[int, ...]] = {  # of methods whose rank is a tuple
+    "block_term": (1,) * 4,
     "sparse_plus_low_rank": (1, 1),
     "tensor_ring": (1,) * 5,
     "tensor_train": (1,) * 5,

@@ -163,3 +163,9 @@ def test_more_than_one_process_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RecipeError, match=r"WORLD_SIZE: a run is one process, got 2; start it without torchrun"):
         engine.run(Recipe.model_construct(), Path())
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(run):
+    (run / "00-project/model/model.safetensors").mkdir(parents=True)
+    with pytest.raises(RunDirError, match=r"model\.safetensors: a folder in the place of a file of this run; move it"):
+        owned.require_ours(run)

@@ -166,3 +166,12 @@ def test_patterns_that_someone_wrote_must_match():
     net = tiny.tiny("mlp")
     with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
         project.chosen_widths(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
+
+
+def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(model, context):
+    with pytest.raises(ValueError, match=r"^min_units: 25 is more than any width has, the largest has 24; lower it$"):
+        run(model, options(column_sparsity=0.5, widths=["*.ffn", "*.heads"], min_units=25), context)
+    run(model, options(column_sparsity=0.5, widths=["*.ffn", "*.heads"], min_units=20), context)
+    live = {width.name: int((~surgery.dead_units(model.net, width)).sum()) for width in model.widths()}
+    assert [live[name] for name in ("layer.0.heads", "layer.1.heads")] == [4, 4]
+    assert live["layer.0.ffn"] == 20
