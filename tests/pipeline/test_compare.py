@@ -223,6 +223,16 @@ def test_shared_cores_are_marked(asked, compared):
     assert "processor time" not in comparison_page.text(comparison)
 
 
+@pytest.mark.slow
+def test_files_are_measured_side_by_side(bert_folder, sentences_csv, tmp_path):
+    some = request(bert_folder, sentences_csv, methods=("svd",), budgets=(0.5,), seconds=0.2)
+    for each in compare(some, tmp_path)["rows"]:
+        assert [speed_["shape"] for speed_ in each["speeds"]] == ["1x8", "1x16"]
+        for found in each["speeds"]:
+            own, dense = ("p50_ms", "dense_p50_ms") if found["clock"] == "p50" else ("cpu_ms", "dense_cpu_ms")
+            assert found["ratio"] == found[own] / found[dense] > 0
+
+
 def test_convolutions_are_factorized_by_the_methods_for_them(tmp_path, monkeypatch):
     config = {"model_type": "resnet", "layer_type": "basic", "num_channels": 1, "embedding_size": 6}
     config |= {"depths": [1, 1], "hidden_sizes": [6, 8], "image_size": 8}
@@ -252,7 +262,7 @@ def test_convolutions_are_factorized_by_the_methods_for_them(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("options", "exit_code", "message"),
     [
-        (["--methods", "svd,swd"], 2, "--methods: no such method, got 'swd'; choose from block_diagonal, cp"),
+        (["--methods", "svd,swd"], 2, "--methods: no such method, got 'swd'; choose from block_diagonal, "),
         (["--budgets", "0.5,1"], 2, "--budgets: must be > 0 and < 1, got 1"),
         (["--budgets", "half"], 2, "should be numbers such as 0.5,0.25, got 'half'"),
         (["--layers", "bert.encoder.*", "--layers", "nothing"], 2, "--layers: 'nothing' matches no layer"),
