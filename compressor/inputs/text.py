@@ -85,15 +85,22 @@ def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     n_ids = max(processor.get_vocab().values(), default=0) + 1  # ids may have holes, so that their number says less
     if n_ids > config.vocab_size:
         raise InputError(f"{place}: token ids up to {n_ids - 1} for a network that knows {config.vocab_size} tokens")
-    most = getattr(config, "max_position_embeddings", -1)  # T5 has none; XLNet and Funnel say that they have no limit
-    most = most if most > 0 else processor.model_max_length
-    padded = _padded_positions(net)
-    if padded is not None:
-        most = min(most, padded.num_embeddings - cast(int, padded.padding_idx) - 1)
-    processor.model_max_length = min(processor.model_max_length, most)
-    _pad_alike_(config, processor, place, is_fixed=padded is not None)
+    most = longest(net)
+    if most is not None:
+        processor.model_max_length = min(processor.model_max_length, most)
+    _pad_alike_(config, processor, place, is_fixed=_padded_positions(net) is not None)
     if config.is_encoder_decoder:  # their classifiers read at the end token, and need the same number in each text
         processor.split_special_tokens = True
+
+
+def longest(net: PreTrainedModel) -> int | None:
+    """Return the number of tokens that the network reads at most; None if nothing bounds it, as in T5 and XLNet."""
+    n_positions = getattr(net.config, "max_position_embeddings", None)
+    bounds = [n_positions] if n_positions and n_positions > 0 else []  # XLNet says -1
+    padded = _padded_positions(net)
+    if padded is not None:
+        bounds.append(padded.num_embeddings - cast(int, padded.padding_idx) - 1)
+    return min(bounds, default=None)
 
 
 def _padded_positions(net: nn.Module) -> nn.Embedding | None:

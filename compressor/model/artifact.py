@@ -64,6 +64,11 @@ class Model:
         """Copy the network; the rest is shared."""
         return replace(self, net=deepcopy(self.net))
 
+    def sharing(self) -> "Model":
+        """Copy the network, but for its matrices and kernels, which both then have; neither may write into them."""
+        shared = {id(weights): weights for weights in self.net.parameters() if weights.ndim > 1}
+        return replace(self, net=deepcopy(self.net, shared))
+
     def record(self, layers: Sequence[int]) -> None:
         """Record in the config the number of units of each width, and the layers kept from the original."""
         pretrained.record(self.net, {width.name: width.size for width in self.arch.widths(self.net)}, layers)

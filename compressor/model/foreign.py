@@ -1,4 +1,4 @@
-"""What a checkpoint may name: weights beside it, and no code or weights from elsewhere."""
+"""Checks of what a checkpoint refers to: weights beside it, but no code and no weights from elsewhere."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from compressor.errors import InputError
 INDEX = "model.safetensors.index.json"
 ATTENTIONS = (None, "eager", "sdpa")
 EXPERTS = (None, "eager", "batched_mm", "grouped_mm")
-BUILT_IN = {  # settings that may name a kernel, which transformers would fetch and run; and what it has itself
+BUILT_IN = {  # settings that may name a kernel, which transformers would download and run; and its own kernels
     **dict.fromkeys(("attn_implementation", "_attn_implementation", "_attn_implementation_internal"), ATTENTIONS),
     **dict.fromkeys(("experts_implementation", "_experts_implementation"), EXPERTS),
 }
@@ -19,12 +19,12 @@ WEIGHTS_ELSEWHERE = "transformers_weights"
 
 
 def shards(folder: Path) -> list[str]:
-    """Names of the weights that the index of a checkpoint lists; none without an index.
+    """Return the names of the weight files in the index of a checkpoint; an empty list if there is no index.
 
     Raises
     ------
     InputError
-        If the index is damaged, or names anything but safetensors that lie beside it: transformers would open a pickle,
+        If the index is damaged, or names anything but safetensors files beside it. transformers would open pickles too,
         and files outside the folder.
     """
     file = folder / INDEX
@@ -33,7 +33,7 @@ def shards(folder: Path) -> list[str]:
     try:
         names = sorted(set(read_json(file)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f"{file}: no usable index of weights; fetch it again") from error
+        raise InputError(f"{file}: not a usable index of weights; fetch it again") from error
     for name in names:
         if not isinstance(name, str) or name != Path(name).name or not name.endswith(".safetensors"):
             raise InputError(f"{file}: weights must be .safetensors files beside it, found {name!r}; fetch it again")
@@ -50,12 +50,19 @@ def require_files(folder: Path) -> None:
 
 
 def check_settings(place: object, settings: Mapping[str, Any]) -> None:
-    """Refuse a config that asks for kernels from elsewhere, for other weights, or was quantized by another tool.
+    """Refuse a config that names a kernel to download or other weight files, or of a network quantized elsewhere.
+
+    Parameters
+    ----------
+    place : object
+        Where the settings were found; the error message starts with it.
+    settings : mapping
+        The config as read from JSON.
 
     Raises
     ------
     InputError
-        With ``place``, where the settings were found.
+        With the setting and its value.
     """
     for each in _nested(settings):
         for key, value in each.items():
@@ -72,12 +79,12 @@ def check_settings(place: object, settings: Mapping[str, Any]) -> None:
 
 
 def _is_built_in(value: Any, known: tuple[str | None, ...]) -> bool:
-    """Look at one name, or at one for each part of a network."""
+    """Whether a name is built in, or each name, if every part of the network has its own."""
     return all(each in known for each in (value.values() if isinstance(value, dict) else (value,)))
 
 
 def _nested(settings: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings and those within them, such as one for each part of a network."""
+    """Yield the settings and all settings nested in them, such as those of an encoder and a decoder."""
     waiting = [settings]
     while waiting:
         each = waiting.pop()

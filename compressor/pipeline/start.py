@@ -17,6 +17,7 @@ from compressor.model.checkpoint import digest, is_fine_tuned
 from compressor.model.lengths import check_lengths
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
+from compressor.pipeline import needs
 from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
@@ -26,6 +27,7 @@ from compressor.report.dataset import DatasetRead
 from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 
@@ -46,6 +48,17 @@ class Start:
     """Largest difference between the answers to a text alone and in a padded batch, over the largest answer."""
     recipe: Recipe
     """With what depends on the network filled in."""
+
+    def give_up_model(self) -> Model:
+        """Return the model and forget it: a run that kept it would hold one network more than it works on."""
+        model = self.model
+        del self.model
+        return model
+
+    def n_distilled(self, recipe: Recipe) -> int:
+        """Count the examples on which the stages compare a student with the original."""
+        phases = [phase for options in recipe.stages for phase in options.distilled()]
+        return sum(phase.n_steps(len(self.data.augmented)) * phase.batch_size for phase in phases)
 
     def summary(self) -> document.Start:
         """Describe the model and the data for `check`."""
@@ -88,24 +101,30 @@ def begin(recipe: Recipe) -> Start:
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
-    """Run the stages on a copy of the model without training, and yield the size after each.
+    """Run the stages on a copy of the model without training, and yield the size after each, and what it needs.
 
     Options that do not fit the network are found here, before any work.
     """
     model = start.model.copy()
+    n_distilled = start.n_distilled(recipe)
     for index, options in enumerate(recipe.stages):
+        folder = Path(options.stage)
+        originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key), n_distilled)
+        context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
         if wiring(options.stage)[1] is Model:
-            folder, originals = Path(options.stage), Originals(start.model, start.data)
-            context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
             try:
                 model = STAGES[options.stage].run(model, options, context)
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
+        memory, disk, temporary = needs.of_stage(options.stage, model, context.trainer)
         cuttable = {width.name for width in model.widths()}
         yield {
             "stage": options.stage,
             "n_params": surgery.n_params(model.net),
             "widths": n_units(model),
+            "memory_bytes": memory,
+            "disk_bytes": disk,
+            "temporary_bytes": temporary,
             "fixed_widths": [width.name for width in model.arch.widths(model.net) if width.name not in cuttable],
         }
 

@@ -1,6 +1,5 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
-import copy
 import math
 from itertools import product
 from pathlib import Path
@@ -20,6 +19,7 @@ from compressor.archs import opsets_of
 from compressor.errors import InputError, ParityError, first_line
 from compressor.files import explained, replacing
 from compressor.graphs import manifest
+from compressor.graphs.inline import inline_
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.artifact import Model, OnnxGraph
 from compressor.model.lengths import LONGEST
@@ -77,6 +77,7 @@ def _export(model: Model, opset: int, parity_atol: float, context: Context) -> O
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
+        del program  # it has weights of its own, transposed
         checks = _checks(model, OnnxGraph(beside, model.task), context.seed)
         gap = _largest(checks, parity_atol)
     with explained(context.folder):
@@ -97,8 +98,8 @@ def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, 
 
 
 def _for_tracing(model: Model, attention: str) -> PreTrainedModel:
-    """Copy the net to the CPU, so that the caller's keeps its training flag and its attention."""
-    net = copy.deepcopy(model.net).cpu()
+    """Copy the net, but for its weights, so that the caller's keeps its training flag and its attention."""
+    net = model.sharing().net.cpu()
     net.train(False)
     net.set_attn_implementation(attention)
     for module in net.modules():
@@ -151,9 +152,15 @@ AttentionMaskInterface.register(_ATTENTION, _mask)
 
 
 def _save(model: ir.Model, path: Path, weights_name: str) -> None:
-    """Write one file; the weights go to a second one only if they are too large for the first."""
+    """Write one file; the weights stay in a second one only if they are too large for the first."""
     n_bytes = sum(weights.const_value.nbytes for weights in model.graph.initializers.values() if weights.const_value)
-    ir.save(model, path, external_data=weights_name if n_bytes > _MOST_BYTES else None)
+    if n_bytes > _MOST_BYTES:
+        ir.save(model, path, external_data=weights_name)
+        return
+    weights = path.with_name(f"{path.name}.weights")
+    ir.save(model, path, external_data=weights.name)
+    if weights.exists():  # a network of a few numbers has no tensor that would go there
+        inline_(path, weights)
 
 
 def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[ParityCheck]:

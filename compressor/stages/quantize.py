@@ -8,6 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
 from compressor.graphs import manifest
+from compressor.graphs.inference import shapes_in_place
 from compressor.model import OnnxGraph
 from compressor.model.quiet import quantizer_quiet
 from compressor.training.context import Context
@@ -33,7 +34,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    with replacing(path) as beside, quantizer_quiet():
+    with replacing(path) as beside, quantizer_quiet(), shapes_in_place():
         quantize_dynamic(
             _without_shapes(graph),
             beside,

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
 import torch
@@ -16,6 +14,7 @@ from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
 from compressor.model.outputs import outputs_of, probe_of
+from compressor.temporary import temporary_folder
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
@@ -46,8 +45,8 @@ def run(model: Model, options: Options, context: Context) -> Model:
 def _trimmed(model: Model, common: Sequence[int]) -> tuple[Model, Tensor]:
     """Copy the model with the common tokens and those they are built from; also return the old ids of all these."""
     processor, trimmed = model.task.processor, model.copy()
-    with TemporaryDirectory() as name:
-        folder, file = Path(name), Path(name) / "tokenizer.json"
+    with temporary_folder() as home:
+        folder, file = home.path, home.path / "tokenizer.json"
         processor.save_pretrained(folder)
         if not file.exists():
             raise ValueError(f"{type(processor).__name__} has no tokenizer.json to rewrite; leave it out")

@@ -81,6 +81,10 @@ class StageOptions(Base):
         """Return the training phases of the stage, in order."""
         return ()
 
+    def distilled(self) -> Sequence[Retrain]:
+        """Return the training phases that have a teacher."""
+        return [phase for phase in self.phases() if phase.distill is not None]
+
     def folders(self) -> Sequence[Path]:
         """Give the checkpoints that the stage reads beside what it is given; their content belongs to its key."""
         return ()

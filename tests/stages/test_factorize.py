@@ -21,6 +21,7 @@ from compressor.stages.factorize import Options, run
 from compressor.surgery import factorizing
 from compressor.training import norms
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 from compressor.training.trainer import Trainer
 
@@ -38,7 +39,14 @@ def model(bert_folder):
 def context(sentences_csv, model, tmp_path):
     chosen = Dataset(dataset=str(sentences_csv), held_out=0.1)
     data = prepare(open_dataset(chosen, TASK), chosen, model.task, seed=0)
-    return Context(tmp_path, "key", 0, data, Originals(model.copy(), data), label="factorize")
+    return Context(
+        tmp_path,
+        "key",
+        0,
+        data,
+        Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")),
+        label="factorize",
+    )
 
 
 class KilledError(Exception):

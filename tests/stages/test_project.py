@@ -17,6 +17,7 @@ from compressor.model.checkpoint import Source
 from compressor.stages import project
 from compressor.stages.project import Options, run
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 TASK = "text-classification"
@@ -32,7 +33,14 @@ def model(bert_folder):
 def context(sentences_csv, model, tmp_path):
     options = Dataset(dataset=str(sentences_csv), held_out=0.1)
     data = prepare(open_dataset(options, TASK), options, model.task, seed=0)
-    return Context(tmp_path, "key", 0, data, Originals(model.copy(), data), label="project")
+    return Context(
+        tmp_path,
+        "key",
+        0,
+        data,
+        Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")),
+        label="project",
+    )
 
 
 def options(**settings):

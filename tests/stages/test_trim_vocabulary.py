@@ -16,6 +16,7 @@ from compressor.model.checkpoint import Source
 from compressor.model.outputs import logits_of
 from compressor.stages import drop_layers, trim_vocabulary
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 TEXT = "text-classification"
@@ -31,7 +32,9 @@ def data_of(model, file, **settings):
 
 
 def context_of(model, folder, data, **settings):
-    return Context(folder, "key", 0, data, Originals(model.copy(), data), **settings)
+    return Context(
+        folder, "key", 0, data, Originals(model.copy(), model.copy, data, AnswerFiles(folder, "key")), **settings
+    )
 
 
 def trim(model, context, **settings):
