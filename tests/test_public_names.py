@@ -13,8 +13,8 @@ PUBLIC = {
     "compressor.balls": "Ball ColumnBall Coupled radius_for",
     "compressor.data": "Dataset open_dataset prepare",
     "compressor.factorizations": (
-        "Equation Factorization Factors KernelFactorization Metric Rank diagonal expanded fisher for_kernels "
-        "second_moment"
+        "Equation Factorization Factors KernelFactorization Metric Rank default_form diagonal expanded fisher "
+        "for_kernels second_moment"
     ),
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
     "compressor.nn": (

@@ -93,6 +93,16 @@ def is_fine_tuned(source: Source) -> bool:
     return folder is not None and has_head(read_config(folder, source.trust_remote_code), source.task)
 
 
+def task_of(checkpoint: str) -> str:
+    """Name the task that a checkpoint has a head for."""
+    folder = hub.folder("checkpoint", checkpoint, "main", "model", (*WORDS, WEIGHTS))
+    config = read_config(folder)
+    found = next((name for name in task_files() if has_head(config, name)), None)
+    if found is None:
+        raise InputError(f"checkpoint: no head for a task, got {checkpoint!r}; give one of {', '.join(task_files())}")
+    return found
+
+
 def has_head(config: PreTrainedConfig, task: str) -> bool:
     """Whether the weights that belong to this config include a head for the task."""
     return any(task_file(task).HEAD in name for name in config.architectures or ())

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from compressor import rundir
-from compressor.bench.result import PlannedVariant, PlanSettings
+from compressor.bench.result import PlannedVariant
 from compressor.errors import GateMissed, NumericsError, RecipeError, RunDirError
 from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
@@ -19,7 +19,7 @@ from compressor.model import Model, OnnxGraph, load_model, open_model, save_mode
 from compressor.model.artifact import open_task
 from compressor.pipeline import needs, provenance
 from compressor.pipeline.original import original_variants
-from compressor.pipeline.record import at_bench, model_record, onnx_record, record_of, variant
+from compressor.pipeline.record import at_bench, bench_settings, model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import said_before, say
@@ -60,7 +60,7 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
             write_text(home.recipe, dump(recipe))
         steps = list(steps_of(recipe, home, start.key))
         variants = _run_steps(recipe, home, start, steps, metadata)
-        launch.measure_run(home, variants, _bench_settings(recipe.bench))
+        launch.measure_run(home, variants, bench_settings(recipe.bench))
         report = page.write(run_dir)
         for folder, kind in _folders(steps):
             card.write_card(folder, report, kind, task_file(recipe.model.task))
@@ -154,16 +154,6 @@ def _run_step(
     stepdir.finish(step.folder, step.key, record, cost, LEFTOVERS)
     context.journal.clear()
     return record
-
-
-def _bench_settings(bench: Bench) -> PlanSettings:
-    """Keys of the bench's plan that a recipe sets."""
-    return {
-        "batch_sizes": list(bench.batch_sizes),
-        "lengths": list(bench.lengths),
-        "threads": list(bench.threads),
-        "meter": bench.meter,
-    }
 
 
 def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:

@@ -59,13 +59,6 @@ def folder(path: Path, elsewhere: Path | None = None) -> Path:
 
 def render(report: Report, recipe: str) -> str:
     """Draw the page; the templates call the modules that they name."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name != "page.css",
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     modules = {
         "compare": compare,
         "figures": figures,
@@ -77,4 +70,15 @@ def render(report: Report, recipe: str) -> str:
         "words": words,
     }
     flags = [flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]]
-    return environment.get_template("page.html.j2").render(report=report, recipe=recipe, flags=flags, **modules)
+    return templates().get_template("page.html.j2").render(report=report, recipe=recipe, flags=flags, **modules)
+
+
+def templates() -> Environment:
+    """Open the folder of templates."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=lambda name: name != "page.css",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

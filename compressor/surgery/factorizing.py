@@ -17,7 +17,7 @@ from compressor.factorizations import Factorization, KernelFactorization, Metric
 from compressor.nn import FACTORIZED, Factorized, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
 from compressor.plugins import discover
 
-__all__ = ["LAYERS", "Candidate", "Conv1D", "candidates", "dense", "folded", "weight_of"]
+__all__ = ["LAYERS", "Candidate", "Conv1D", "candidate", "candidates", "check_tables", "dense", "folded", "weight_of"]
 
 LAYERS = (nn.Linear, Conv1D, nn.Conv2d, nn.Embedding, *FACTORIZED)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -163,7 +163,7 @@ def candidates(
         chosen = [name for name in found if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if not chosen:
         raise ValueError("layers: this network has none that are factorized by default; name some")
-    return [_candidate(name, dense(found[name]), method, form) for name in chosen]
+    return [candidate(name, dense(found[name]), method, form) for name in chosen]
 
 
 def _check_patterns(net: nn.Module, found: Mapping[str, nn.Module], patterns: Sequence[str]) -> None:
@@ -181,7 +181,17 @@ def _has_groups(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups != 1
 
 
-def _candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[str, Any]) -> Candidate:
+def check_tables(net: Any, chosen: Sequence[Candidate]) -> None:
+    """Refuse tables of embeddings that the output layer of a network of transformers reads as well."""
+    head = net.get_output_embeddings()
+    for each in chosen:
+        layer = net.get_submodule(each.name)
+        if isinstance(layer, nn.Embedding) and isinstance(head, nn.Linear) and head.weight is layer.weight:
+            raise ValueError(f"layers: {each.name!r} shares its table with the output layer; leave it out")
+
+
+def candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[str, Any] = NOTHING) -> Candidate:
+    """Give a dense layer the method for it, with the arguments of `candidates`; ValueError if it does not fit."""
     if _has_groups(layer):
         raise ValueError(f"layers: {name!r} is a convolution with groups, which cannot be factorized; leave it out")
     shape = tuple(weight_of(layer).shape)

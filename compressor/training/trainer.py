@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from compressor.data.batches import Data, batch_order, metrics
+from compressor.data.batches import Data, batch_order, metrics, some_batches
 from compressor.model import Model, OnnxGraph, logits_of, outputs_of
 from compressor.options import Calibration
 from compressor.training import needs
@@ -52,8 +52,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.seed_for("calibration"))
         split = self.data.train
         rows = torch.randperm(len(split), generator=generator)[: options.examples]
-        rows = rows[torch.tensor(split.lengths)[rows].argsort(descending=True, stable=True)]
-        return [split.batch(rows[start : start + BATCH_SIZE]) for start in range(0, len(rows), BATCH_SIZE)]
+        return some_batches(split, rows, BATCH_SIZE)
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate on the held-out share, the only split on which choices are made."""
