@@ -8,7 +8,7 @@ on the machine stop.
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,13 +134,12 @@ def to_int8(file: Path) -> Path:
     return path
 
 
-def runner(file: Path, inputs: torch.Tensor) -> Callable[[], list[Any]]:
-    """Make the function that runs a file on one thread."""
+def runner(file: Path, inputs: torch.Tensor) -> prices.Runner:
+    """Load a file for one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    feeds = {"x": inputs.numpy()}
-    return lambda: session.run(None, feeds)
+    return prices.bound(session, inputs.numpy())
 
 
 class Inside(nn.Module):
@@ -154,14 +153,14 @@ class Inside(nn.Module):
         return self.layer(inputs)[..., -1:, :]
 
 
-def ratios(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def ratios(runs: Mapping[str, prices.Runner], rounds: int) -> dict[str, float]:
     """Median time of each over that of ``dense`` in its round, both less what ``nothing`` takes, with cold weights."""
-    evict, found = prices._runner(prices.REFERENCE), {name: list[float]() for name in runs}
+    evict, found = prices.single(prices.REFERENCE), {name: list[float]() for name in runs}
     for _ in range(rounds):
         times = {}
         for name, run in runs.items():
-            evict()
-            times[name] = prices.seconds(run)
+            evict.run()
+            times[name] = run.seconds()
         for name, own in times.items():
             found[name].append((own - times["nothing"]) / (times["dense"] - times["nothing"]))
     return {name: statistics.median(each) for name, each in found.items()}
@@ -169,9 +168,11 @@ def ratios(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, f
 
 def gap(file: Path, layer: nn.Module, inputs: torch.Tensor) -> float:
     """Largest difference between onnxruntime and torch, over the largest output."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = layer(inputs)
-    return float((torch.from_numpy(runner(file, inputs)()[0]) - expected).abs().max() / expected.abs().max())
+    found = torch.from_numpy(session.run(None, {"x": inputs.numpy()})[0])
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def measure(
@@ -189,8 +190,7 @@ def measure(
             times = ratios({label: runner(file, data) for label, file in files.items()}, rounds)
             yield from ({"name": label, "input": name, "ratio": times[label]} for label in times if "int8" in label)
             for form, layer in layers:
-                whole = Path(folder, "whole.onnx")
-                export(layer, example, whole)
+                whole = export(layer, example, Path(folder, "whole.onnx"))
                 yield {
                     "name": form.name,
                     "input": name,

@@ -18,7 +18,17 @@ import datasets
 import numpy as np
 import tensorly
 import torch
-from factorization_speed import CONVOLUTIONS, IMAGES, LINEAR, OPERATORS, TOKENS, convolution, linear, linear_forms, measure
+from factorization_speed import (
+    CONVOLUTIONS,
+    IMAGES,
+    LINEAR,
+    OPERATORS,
+    TOKENS,
+    convolution,
+    linear,
+    linear_forms,
+    measure,
+)
 from tensorly import decomposition
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer

@@ -27,7 +27,7 @@ class Prices:
 
     The unit is the time of a product of fixed size, `REFERENCE`, that runs before each of them: so a price does not
     depend on how fast the processor is at that moment, and the weights are not in the core's cache, as in a network,
-    where other layers run before.
+    where other layers run before. What an operation reads is there, as the operation before has just written it.
     """
 
     file: Path | None = None
@@ -51,24 +51,32 @@ class Prices:
 
 def _measured(operation: Operation) -> float:
     """Time an operation less what every graph takes once, over the reference before it."""
-    run, nothing, reference = _runner(operation), _runner(NOTHING), _runner(REFERENCE)
+    own, nothing, reference = (single(each) for each in (operation, NOTHING, REFERENCE))
     times = []
     for _ in range(N_RUNS):
-        unit, own = seconds(reference), seconds(run)
-        seconds(reference)
-        times.append((own - seconds(nothing)) / unit)
+        unit, mine = reference.seconds(), own.seconds()
+        reference.seconds()
+        times.append((mine - nothing.seconds()) / unit)
     return max(statistics.median(times), 1e-6)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Processor time of one run."""
-    start = time.thread_time()
-    run()
-    return time.thread_time() - start
+@dataclass(frozen=True)
+class Runner:
+    """A graph with what it reads."""
+
+    run: Callable[[], object]
+    inputs: np.ndarray[Any, Any]
+
+    def seconds(self) -> float:
+        """Processor time of one run, after its inputs were read into the cache."""
+        self.inputs.max()
+        start = time.thread_time()
+        self.run()
+        return time.thread_time() - start
 
 
-def _runner(operation: Operation) -> Callable[[], object]:
-    """Make the graph of one operation, and the function that runs it."""
+def single(operation: Operation) -> Runner:
+    """Make the graph of one operation."""
     rng = np.random.default_rng(0)
     names, weights = ["x"], []
     if operation.weight:
@@ -84,13 +92,13 @@ def _runner(operation: Operation) -> Callable[[], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return _bound(session, rng.standard_normal(operation.input).astype(np.float32))
+    return bound(session, rng.standard_normal(operation.input).astype(np.float32))
 
 
-def _bound(session: onnxruntime.InferenceSession, inputs: np.ndarray[Any, Any]) -> Callable[[], object]:
+def bound(session: onnxruntime.InferenceSession, inputs: np.ndarray[Any, Any]) -> Runner:
     """Run a session into the same memory every time: copying outputs to numpy is no part of an operation."""
     outputs = onnxruntime.OrtValue.ortvalue_from_numpy(session.run(None, {"x": inputs})[0])
     binding = session.io_binding()
     binding.bind_cpu_input("x", inputs)
-    binding.bind_ortvalue_output("y", outputs)
-    return partial(session.run_with_iobinding, binding)
+    binding.bind_ortvalue_output(session.get_outputs()[0].name, outputs)
+    return Runner(partial(session.run_with_iobinding, binding), inputs)
