@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import onnxruntime
@@ -20,12 +20,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from compressor import factorizations
-from compressor.factorizations import Factorization, kronecker_sparse
+from compressor.factorizations import Factorization
 from compressor.graphs.rewrite import rewrite_
 from compressor.measure import prices
 from compressor.measure.prices import Prices
 from compressor.model.quiet import exporter_quiet, quantizer_quiet
-from compressor.nn import Factorized, FactorizedConv2d, FactorizedLinear
+from compressor.nn import FactorizedConv2d, FactorizedLinear
 from compressor.plugins import discover
 from compressor.stages import quantize
 
@@ -150,7 +150,8 @@ class Inside(nn.Module):
         self.layer = layer
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.layer(inputs)[..., -1:, :]
+        """Give the last row of each text, or the last line of each channel."""
+        return cast(torch.Tensor, self.layer(inputs))[..., -1:, :]
 
 
 def ratios(runs: Mapping[str, prices.Runner], rounds: int) -> dict[str, float]:

@@ -56,7 +56,7 @@ LAYERS = {  # paths with the largest error at 25 % of the parameters
     "query L3": ("encoder.layer.3.attention.self.query", 0.382),
     "value L3": ("encoder.layer.3.attention.self.value", 0.501),
 }
-N_SENTENCES = {"train": 8192, "validation": 872}
+N_SENTENCES = {"train": 2048, "validation": 872}
 N_SEEDS = 8
 CASES = [(6, 6, 4), (8, 4, 3), (8, 4, 4), (10, 4, 3)]  # order, size, rank
 Row = dict[str, Any]
@@ -91,10 +91,7 @@ def errors(folder: str) -> Iterator[Row]:
 def _of(file: Any, tensor: Tensor, whole: float, peer: Callable[..., float], limit: float, **arguments: Any) -> Row:
     found = PLAIN.error(tensor, file.rebuild(file.factor(tensor, **arguments)))
     own = {name: value for name, value in arguments.items() if name != "n_iterations"}
-    if file in (tensor_train, tucker, cp):
-        theirs = peer(tensor, arguments["rank"])
-    else:
-        theirs = peer(arguments["rank"])
+    theirs = peer(tensor, arguments["rank"])
     n_params = file.n_params(tensor.shape, **own)
     return {
         "rank": arguments["rank"],
@@ -110,18 +107,18 @@ def _over(row: Row, best: Row) -> float:
     return float(row["error"] / best["error"])
 
 
-def _tail(matrix: Any) -> Callable[[int], float]:
+def _tail(matrix: Any) -> Callable[[Tensor, int], float]:
     """Error of the truncated SVD, from numpy's singular values."""
     values = np.linalg.svd(matrix, compute_uv=False)
-    return lambda rank: float(np.linalg.norm(values[rank:]) / np.linalg.norm(values))
+    return lambda _, rank: float(np.linalg.norm(values[rank:]) / np.linalg.norm(values))
 
 
-def _blocks(matrix: Any, n: int) -> Callable[[int], float]:
+def _blocks(matrix: Any, n: int) -> Callable[[Tensor, int], float]:
     """Error of the truncated SVD of each block of a grid."""
     values = np.linalg.svd(
         np.stack([block for rows in np.split(matrix, n) for block in np.split(rows, n, axis=1)]), compute_uv=False
     )
-    return lambda rank: float(np.linalg.norm(values[:, rank:]) / np.linalg.norm(values))
+    return lambda _, rank: float(np.linalg.norm(values[:, rank:]) / np.linalg.norm(values))
 
 
 def _rearranged(matrix: Any) -> Any:
