@@ -187,19 +187,20 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         example = torch.randn(2, 6, *next(iter(inputs.values())).shape[2:])
         files = dict(_files(dense, layers, example, Path(folder)))
+        whole = [export(layer, example, Path(folder, f"whole-{i}.onnx")) for i, (_, layer) in enumerate(layers)]
         for name, data in inputs.items():
             times = ratios({label: runner(file, data) for label, file in files.items()}, rounds)
             yield from ({"name": label, "input": name, "ratio": times[label]} for label in times if "int8" in label)
-            for form, layer in layers:
-                whole = export(layer, example, Path(folder, "whole.onnx"))
+            for (form, layer), file in zip(layers, whole, strict=True):
                 yield {
                     "name": form.name,
                     "input": name,
                     "params": sum(each.numel() for each in layer.factors()) / layer.fold().weight.numel(),
                     "ratio": times[form.name],
+                    "limit": form.limit,
                     "predicted": predicted(layer, data, table),
-                    "gap": gap(whole, layer, data),
-                    "operators": sorted({node.op_type for node in onnx.load(whole).graph.node}),
+                    "gap": gap(file, layer, data),
+                    "operators": sorted({node.op_type for node in onnx.load(file).graph.node}),
                 }
 
 

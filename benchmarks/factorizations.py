@@ -3,14 +3,15 @@
 Run: python ../shared/models/make_minilm.py runs/minilm
      python benchmarks/factorizations.py runs/minilm [--part errors|whitened|trains|speed] [--results FOLDER]
 
-Every part prints a table, and keeps it in a JSON file: a part that has one is printed from there. Remove the file to
-measure again. `errors` needs tensorly, of the extra `dev`; pyfaust, if it is there, is compared by
+Every step prints a table, and keeps it in a JSON file: a step that has one is printed from there. Remove the file to
+measure again. The part `speed` has a step for each layer, with predictions and exported graphs. `errors` needs tensorly, of the extra `dev`; pyfaust, if it is there, is compared by
 `pytest tests/factorizations/test_against_pyfaust.py`.
 """
 
 import argparse
 import platform
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ LAYERS = {  # paths with the largest error at 25 % of the parameters
 }
 N_SENTENCES = {"train": 2048, "validation": 872}
 N_SEEDS = 8
+N_ROUNDS = 15
 CASES = [(6, 6, 4), (8, 4, 3), (8, 4, 4), (10, 4, 3)]  # order, size, rank
 Row = dict[str, Any]
 
@@ -194,19 +196,30 @@ def trains() -> Iterator[Row]:
         }
 
 
-def speed(results: Path) -> Iterator[Row]:
-    """Time ratios to dense layers, what is predicted of them, and the exported graphs."""
-    table = Prices(results / "operations.json")
+def speed(results: Path) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Time ratios to dense layers, what is predicted of them, and the exported graphs: a step for each layer."""
+    table, steps = Prices(results / "operations.json"), {}
     for shape in LINEAR:
-        layers = [(form, linear(form, shape)) for form in linear_forms(shape)]
-        inputs = {name: torch.randn(*tokens, shape[1]) for name, tokens in TOKENS.items()}
-        for row in measure(nn.Linear(shape[1], shape[0], bias=False), layers, inputs, 25, table):
-            yield {"layer": f"{shape[0]}x{shape[1]}", **row}
+        name = f"{shape[0]}x{shape[1]}"
+        steps[f"speed {name}"] = partial(_of_linear, name, shape, table)
     for n_channels, side in IMAGES:
-        kernels = [(form, convolution(form, n_channels)) for form in CONVOLUTIONS]
-        dense = nn.Conv2d(n_channels, n_channels, 3, padding=1)
-        for row in measure(dense, kernels, {"1 image": torch.randn(1, n_channels, side, side)}, 25, table):
-            yield {"layer": f"3x3 {n_channels}, {side}x{side}", **row}
+        name = f"3x3, {n_channels} channels, {side}x{side}"
+        steps[f"speed {name}"] = partial(_of_convolution, name, n_channels, side, table)
+    return steps
+
+
+def _of_linear(name: str, shape: tuple[int, int], table: Prices) -> Iterator[Row]:
+    layers = [(form, linear(form, shape)) for form in linear_forms(shape)]
+    inputs = {label: torch.randn(*tokens, shape[1]) for label, tokens in TOKENS.items()}
+    for row in measure(nn.Linear(shape[1], shape[0], bias=False), layers, inputs, N_ROUNDS, table):
+        yield {"layer": name, **row}
+
+
+def _of_convolution(name: str, n_channels: int, side: int, table: Prices) -> Iterator[Row]:
+    kernels = [(form, convolution(form, n_channels)) for form in CONVOLUTIONS]
+    inputs = {"1 image": torch.randn(1, n_channels, side, side)}
+    for row in measure(nn.Conv2d(n_channels, n_channels, 3, padding=1), kernels, inputs, N_ROUNDS, table):
+        yield {"layer": name, **row}
 
 
 def summary(rows: list[Row]) -> str:
@@ -247,21 +260,23 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.results.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Callable[[], Iterator[Row]]] = {
+    steps: dict[str, Callable[[], Iterator[Row]]] = {
         "errors": lambda: errors(given.encoder),
         "whitened": lambda: whitened(given.encoder, given.dataset),
         "trains": trains,
-        "speed": lambda: speed(given.results),
+        **speed(given.results),
     }
-    for part in given.part or parts:
-        file = given.results / f"{part}.json"
+    timed: list[Row] = []
+    for step in (step for step in steps if not given.part or step.split()[0] in given.part):
+        file = given.results / f"{step.replace(' ', '-').replace(',', '')}.json"
         if not file.exists():
-            write_json(file, list(parts[part]()))
+            write_json(file, list(steps[step]()))
         rows: list[Row] = read_json(file)
-        print(f"\n{part} ({platform.processor() or platform.machine()}, one thread)\n")
+        print(f"\n{step} ({platform.processor() or platform.machine()}, one thread)\n")
         show(rows)
-        if part == "speed":
-            print("\n" + summary(rows))
+        timed += rows if step.startswith("speed") else []
+    if timed:
+        print("\n" + summary(timed))
 
 
 if __name__ == "__main__":
