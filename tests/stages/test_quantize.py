@@ -5,7 +5,10 @@ import torch
 from onnx import numpy_helper
 from transformers import AutoConfig, AutoTokenizer
 
-from compressor.model import OnnxGraph, logits_of
+from compressor import surgery
+from compressor.factorizations import monarch, svd
+from compressor.model import OnnxGraph, Source, load_model, logits_of
+from compressor.nn import FactorizedLinear
 from compressor.stages import export, quantize
 
 
@@ -90,3 +93,22 @@ def test_convolutions_stay_float(vit, context, tmp_path):
     int8 = run(graph, context(tmp_path / "quantize"))
     assert nodes(int8, "Conv")
     assert_near(int8, graph, vit)
+
+
+@pytest.mark.parametrize(("file", "arguments", "n_float"), [(svd, {}, 0), (monarch, {"blocks": (2, 2)}, 2)])
+def test_factors_are_eight_bits_but_stacks_of_matrices_stay_float(
+    file, arguments, n_float, bert_folder, context, tmp_path
+):
+    """MatMulInteger has one scale for a column, not one for each matrix of a stack."""
+    model = load_model(Source(checkpoint=str(bert_folder), task="text-classification"), None)
+    path = "bert.encoder.layer.0.intermediate.dense"
+    dense = model.net.get_submodule(path)
+    factors = file.factor(dense.weight.detach(), rank=2, **arguments)
+    name = file.__name__.rpartition(".")[2]
+    surgery.replace_(model.net, path, FactorizedLinear.of(name, file.equation(factors), factors, dense.bias.detach()))
+    graph = export.run(model, export.Options(stage="export"), context(tmp_path / "export"))
+    int8 = run(graph, context(tmp_path / "quantize"))
+    assert len(nodes(int8, "MatMul")) == n_float
+    assert len(nodes(int8, "MatMulInteger")) == len(nodes(graph, "MatMul", "Gemm")) - n_float
+    assert_near(int8, graph, model)
+    onnx.checker.check_model(onnx.load(int8.path), full_check=True)
