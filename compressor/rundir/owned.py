@@ -17,7 +17,16 @@ RUN_FILES = ("recipe.yaml", "run.json", *BENCH_FILES, *TEACHER_FILES, "traceback
 MODEL_FOLDER = "model"  # of a stage: the network that it left
 MARKS = ("key.json", "done.json", "diverged.json")
 JOURNAL = ("rounds.jsonl", "round.json", "step.json", *(f"{what}-*.safetensors" for what in ("round", "state", "step")))
-RESULTS = ("surgery.json", "parity.json", "export.json", "README.md", "model*.onnx", "model*.onnx.data")
+RESULTS = (
+    "surgery.json",
+    "factorized.json",
+    "operations.json",
+    "parity.json",
+    "export.json",
+    "README.md",
+    "model*.onnx",
+    "model*.onnx.data",
+)
 NETWORK = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json")
 PROCESSOR = (
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab*.json", "vocab*.txt", "merges.txt"),

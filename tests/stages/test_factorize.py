@@ -16,6 +16,7 @@ from compressor.factorizations import second_moment
 from compressor.model import Model, Source, Task, load_model, outputs_of
 from compressor.model.artifact import open_model, save_model
 from compressor.model.outputs import probe_of
+from compressor.rundir.owned import stage_files
 from compressor.stages import export, project, quantize, shrink
 from compressor.stages.factorize import Options, run
 from compressor.surgery import factorizing
@@ -157,6 +158,7 @@ def test_what_would_be_slower_is_folded(model, context):
     folded = run(model.copy(), options(method="kronecker", form=form, rank=2, layers=layers, if_slower="fold"), context)
     kept = run(model.copy(), options(method="kronecker", form=form, rank=2, layers=layers), context)
     assert not surgery.factorized(folded.net)
+    assert {"factorized.json", "operations.json"} <= {file.name for file in stage_files(context.folder)}
     assert len(surgery.factorized(kept.net)) == 2
     probe = probe_of(model, 0)
     surgery.prove_equal(outputs_of(kept)(probe)["logits"], outputs_of(folded)(probe)["logits"], "folded", rtol=1e-4)
