@@ -11,6 +11,7 @@ import compressor
 PUBLIC = {
     "compressor": "Recipe __version__ balls check load load_recipe run surgery",
     "compressor.balls": "Ball ColumnBall Coupled radius_for",
+    "compressor.constraints": "Constraint ConstraintSet",
     "compressor.data": "Dataset open_dataset prepare",
     "compressor.factorizations": (
         "Equation Factorization Factors KernelFactorization Metric Rank default_form diagonal expanded fisher "
@@ -26,6 +27,7 @@ PUBLIC = {
         "factorized find_widths holds is_match left_out n_params new_biases prove_equal replace_ resize_ restore_ "
         "select shrink_ shrink_all_ specs write_columns_ zero_units_"
     ),
+    "compressor.transforms": "SparseProduct hierarchical palm4msa",
 }
 FORMER = {
     "compressor.checkpoint": "compressor.model.checkpoint",

@@ -31,5 +31,5 @@ def project(matrix: Tensor, size: int) -> Tensor:
     magnitudes(matrix)
     exact = matrix.to(torch.complex128 if matrix.is_complex() else torch.float64)
     left, values, right = torch.linalg.svd(exact, full_matrices=False)
-    nearest = (left[..., :size] * values[..., None, :size]) @ right[..., :size, :]
+    nearest: Tensor = (left[..., :size] * values[..., None, :size]) @ right[..., :size, :]
     return nearest.to(matrix.dtype)

@@ -42,5 +42,6 @@ def project(matrix: Tensor, size: float) -> Tensor:
     peak = sizes.amax((-2, -1), keepdim=True)  # squares of the entries themselves may underflow
     dtype = torch.promote_types(matrix.dtype, torch.float32)
     scaled = torch.where(peak > 0, matrix.to(dtype) / peak.where(peak > 0, 1.0), 1.0)
-    norm = torch.linalg.vector_norm(scaled, dim=(-2, -1), keepdim=True)
-    return (scaled * (size / norm)).to(matrix.dtype)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=(-2, -1), keepdim=True)
+    unit: Tensor = scaled * (size / norm)
+    return unit.to(matrix.dtype)

@@ -1,6 +1,7 @@
 """Laws that every file in compressor/constraints obeys; a new set needs a size in SIZES."""
 
 from itertools import product
+from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -14,7 +15,7 @@ from compressor.constraints import Constraint, ConstraintSet
 from compressor.plugins import discover
 
 SETS = discover(constraints, ConstraintSet)
-SIZES = {  # for 3 rows and 4 columns
+SIZES: dict[str, Any] = {  # for 3 rows and 4 columns
     "block_support": (1, 2, 3),
     "low_rank": 2,
     "skperm": 2,

@@ -1,0 +1,144 @@
+"""Hierarchical PALM4MSA: sparse factors are split off a matrix one after another."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import TypeVar
+
+from torch import Tensor
+
+from compressor.constraints import Constraint
+from compressor.transforms.palm4msa import palm4msa
+from compressor.transforms.product import SparseProduct
+
+One = TypeVar("One")
+
+
+def hierarchical(
+    matrix: Tensor, *, n_factors: int, n_nonzeros: int, constraint: str = "sp", n_sweeps: int = 100
+) -> SparseProduct:
+    """Approximate a matrix by a product of sparse factors, found one by one.
+
+    The matrix is split into a residual and a sparse square factor, the residual is split again, and so on; after each
+    split all factors found so far are improved together, by PALM4MSA. The residuals lose their nonzero entries at a
+    constant rate, from those of the matrix to those of a factor.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (*batch, n_rows, n_columns)
+        The matrices; real or complex, finite.
+    n_factors : int, >= 2
+        Number of factors. One has the shape of the matrix, the first where it is tall or square, else the last; the
+        others are square with its smaller side.
+    n_nonzeros : int
+        Number of nonzero entries in all factors of one matrix, shared equally among them.
+    constraint : str
+        Set of the factors. ``sp`` keeps at most ``n_nonzeros`` in all; ``spcol``, ``splin`` and ``skperm`` also share
+        them equally among columns, rows or both; ``splincol``, a union, may keep up to twice as many. It finds the
+        factors of a Hadamard matrix.
+    n_sweeps : int, >= 1
+        Largest number of turns of every factor in each run of PALM4MSA.
+
+    Returns
+    -------
+    SparseProduct
+        Factors in the dtype and on the device of ``matrix``; a local optimum.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not finite, a number is out of range, or the set has no such sizes.
+
+    Notes
+    -----
+    2 (n_factors - 1) runs of PALM4MSA.
+
+    References
+    ----------
+    .. [1] L. Le Magoarou, R. Gribonval, "Flexible multilayer sparse approximations of matrices and applications", IEEE
+       JSTSP 10(4), 2016, arXiv:1506.07300.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scipy.linalg import hadamard
+    >>> matrix = torch.from_numpy(hadamard(8)).double()
+    >>> product = hierarchical(matrix, n_factors=3, n_nonzeros=48, constraint="splincol")
+    >>> product.n_nonzeros, product.residual < 1e-12
+    (48, True)
+    """
+    sides, last = _sizes(matrix, n_factors, n_nonzeros)
+    square = (min(sides), min(sides))
+    share = _constraint(constraint, square, min(last, prod(square)))
+    n_entries = prod(sides)
+    left = [round(n_entries * (last / n_entries) ** (split / (n_factors - 1))) for split in range(1, n_factors)]
+    return split_off(matrix, [share] * (n_factors - 1), [_constraint(constraint, sides, n) for n in left], n_sweeps)
+
+
+def split_off(
+    matrix: Tensor, constraints: Sequence[Constraint], residuals: Sequence[Constraint], n_sweeps: int = 100
+) -> SparseProduct:
+    """Split factors in given sets off a matrix one by one, each with the set of the residual that it leaves.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (*batch, n_rows, n_columns)
+        The matrices. From one with fewer rows than columns factors are split off on the left, else on the right.
+    constraints : sequence of Constraint
+        Sets of the factors in the order in which they are split off.
+    residuals : sequence of Constraint
+        Sets of the residuals; the last residual becomes a factor.
+    n_sweeps : int, >= 1
+        Largest number of turns of every factor in each run of PALM4MSA.
+
+    Returns
+    -------
+    SparseProduct
+        One factor more than there are sets; otherwise as for `hierarchical`.
+    """
+    if not constraints or len(constraints) != len(residuals):
+        numbers = f"{len(constraints)}, {len(residuals)}"
+        raise ValueError(f"constraints, residuals: must be as many, and at least one, got {numbers}")
+    is_wide = matrix.shape[-2] < matrix.shape[-1]
+    product = SparseProduct((matrix,), 0.0)
+    sets: list[Constraint] = []
+    for own, residual in zip(constraints, residuals, strict=True):
+        rest, found = _taken(is_wide, product.factors)
+        split = palm4msa(rest, _joined(is_wide, residual, [own]), n_sweeps=n_sweeps, right_to_left=is_wide)
+        rest, (factor,) = _taken(is_wide, split.factors)
+        sets = _joined(is_wide, own, sets)
+        start = _joined(is_wide, rest, _joined(is_wide, factor, found))
+        together = _joined(is_wide, residual, sets)
+        product = palm4msa(matrix, together, start=start, n_sweeps=n_sweeps, right_to_left=is_wide)
+    return product
+
+
+def _joined(at_end: bool, one: One, others: Sequence[One]) -> list[One]:
+    """Put the residual, or what belongs to it, beside the others."""
+    return [*others, one] if at_end else [one, *others]
+
+
+def _taken(at_end: bool, factors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """Tell the residual from the other factors."""
+    return (factors[-1], factors[:-1]) if at_end else (factors[0], factors[1:])
+
+
+def _sizes(matrix: Tensor, n_factors: int, n_nonzeros: int) -> tuple[tuple[int, int], int]:
+    """Check the numbers; return the shape of the matrix and the number of nonzero entries of its last residual."""
+    if matrix.ndim < 2 or not matrix.numel():
+        raise ValueError(f"matrix: needs two dimensions and entries, got shape {tuple(matrix.shape)}")
+    if n_factors < 2 or n_nonzeros < n_factors:
+        raise ValueError(f"n_factors, n_nonzeros: must be >= 2 and >= n_factors, got {n_factors}, {n_nonzeros}")
+    n_rows, n_columns = matrix.shape[-2:]
+    return (n_rows, n_columns), min(n_nonzeros // n_factors, n_rows * n_columns)
+
+
+def _constraint(name: str, shape: tuple[int, int], n_nonzeros: int) -> Constraint:
+    """Spread a number of nonzero entries over rows or columns, where the set asks for it."""
+    lines = {"sp": 1, "splin": shape[0], "spcol": shape[1], "splincol": max(shape), "skperm": max(shape)}
+    if name not in lines:
+        raise ValueError(f"constraint: must be one of {', '.join(lines)}, got {name!r}")
+    if n_nonzeros < lines[name]:
+        raise ValueError(
+            f"n_nonzeros: {n_nonzeros} a factor of shape {shape} is below one a line of {name!r}; ask more"
+        )
+    return Constraint(name, shape, n_nonzeros // lines[name])
