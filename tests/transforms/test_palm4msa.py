@@ -110,6 +110,11 @@ def test_no_more_entries_than_asked_for(shape, constraint):
     torch.testing.assert_close(product @ vectors, product.dense() @ vectors)
 
 
+def test_a_share_says_how_many_entries_the_split_off_factors_have():
+    first, *others = hierarchical(random(10, 10), n_factors=3, n_nonzeros=80, share=0.25).factors
+    assert [int(factor.count_nonzero()) for factor in (first, *others)] == [40, 20, 20]
+
+
 def test_zero_and_one_by_one():
     assert palm4msa(torch.zeros(3, 3), [Constraint("sp", (3, 3), 2)] * 2).residual == 0
     assert hierarchical(torch.zeros(4, 4), n_factors=2, n_nonzeros=8).residual == 0
@@ -143,6 +148,7 @@ def test_asks_for_constraints_that_fit():
     [
         ({"n_factors": 1, "n_nonzeros": 9}, r"^n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 1, 9$"),
         ({"n_factors": 3, "n_nonzeros": 2}, r"^n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 3, 2$"),
+        ({"n_factors": 3, "n_nonzeros": 9, "share": 0.5}, r"^share: must be > 0 and < 1 / \(n_factors - 1\), got 0.5$"),
         ({"n_factors": 2, "n_nonzeros": 9, "constraint": "support"}, r"^constraint: must be one of sp, .*'support'$"),
         (
             {"n_factors": 2, "n_nonzeros": 4, "constraint": "splin"},
