@@ -57,7 +57,7 @@ LAYERS = {  # paths with the largest error at 25 % of the parameters
     "query L3": ("encoder.layer.3.attention.self.query", 0.382),
     "value L3": ("encoder.layer.3.attention.self.value", 0.501),
 }
-SPLITS = ("train[:4096]", "train[4096:5120]", "validation")  # to calibrate on, and held out: phrases, sentences
+SPLITS = ("train[:12288]", "train[12288:14336]", "validation")  # to calibrate on, and held out: phrases, sentences
 N_SEEDS = 8
 N_ROUNDS = 15
 CASES = [(6, 6, 4), (8, 4, 3), (8, 4, 4), (10, 4, 3)]  # order, size, rank

@@ -20,7 +20,7 @@ import tiny
 from transformers import logging
 
 from compressor import surgery
-from compressor.archs import opset_of
+from compressor.archs import opsets_of
 from compressor.surgery.widths import Width
 
 SIDES: tuple[surgery.Side, ...] = ("producer", "consumer", "both")
@@ -70,7 +70,7 @@ def main(families: list[str]) -> None:
     print("| --- |" + " --- |" * (len(KINDS) + 1))
     for family in families:
         cells = row(family)
-        opset = opset_of(tiny.arch_of(tiny.tiny(family)))
+        (opset,) = opsets_of(tiny.arch_of(tiny.tiny(family)))
         print(f"| {family} | {' | '.join(cells.get(kind, '-') for kind in KINDS)} | {opset} |", flush=True)
 
 

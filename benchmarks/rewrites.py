@@ -1,6 +1,7 @@
 """What each rewrite of the exported graph is worth, and what the graphs of transformers' own exporter take.
 
-Ratios of the p50, and for the exporters of processor time and the largest difference of a logit, all on one thread.
+The p50 on one thread, and in brackets the time over that of the first file, compared as reports compare times; for
+the exporters also the largest difference of a logit.
 
 Run: python benchmarks/rewrites.py ../shared/models/minilm-sst2 [--seconds 20]
 The folder is any text checkpoint, or `model/` of a run.
@@ -23,6 +24,7 @@ from transformers.masking_utils import sdpa_mask
 from compressor.graphs import rewrite
 from compressor.measure import launch
 from compressor.model import OnnxGraph, Source, load_model, logits_of
+from compressor.report import speed, words
 from compressor.stages import export, quantize
 from compressor.training.context import Context
 
@@ -102,16 +104,21 @@ def _largest_gap(model, file, other):
 
 
 def _print(title, variants, gaps):
-    shapes = [f"p50 (processor time) at {shape['length']}" for shape in variants[0]["bench"]]
-    print(f"{title:<34}" + "".join(f"{shape:<36}" for shape in shapes))
+    clock, note = speed.clock(variants), speed.note(variants)
+    shapes = [f"p50 (ratio of {clock.title}) at {shape['length']}" for shape in variants[0]["bench"]]
+    print(f"{note}\n" if note else "", end="")
+    print(f"{title:<34}" + "".join(f"{shape:<30}" for shape in shapes))
     for variant in variants:
-        cells = zip(variant["bench"], variants[0]["bench"], strict=True)
-        times = "".join(
-            f"{x['p50_ms']:.3f} ms {x['p50_ms'] / y['p50_ms']:.2f}x ({x['cpu_ms'] / y['cpu_ms']:.2f}x)".ljust(36)
-            for x, y in cells
-        )
+        pairs = zip(variants[0]["bench"], variant["bench"], strict=True)
+        times = "".join(_time(before, entry, clock).ljust(30) for before, entry in pairs)
         gap = f"logits differ by {gaps[variant['name']]:.2g}" if gaps else ""
         print(f"{variant['name']:<34}{times}{gap}")
+
+
+def _time(before, entry, clock):
+    """Write the p50, and the time over that of the first file."""
+    p50, factor = words.ms(entry["p50_ms"]), clock.factor(before, entry)
+    return f"{p50 if clock.is_wall else speed.marked(p50)} ({1 / factor:.2f}x)"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print the README's table from finished runs of one recipe.
+"""Print the README's table from finished runs of one recipe, with times compared as reports compare them.
 
 Run: python benchmarks/table.py runs/seed-0 runs/seed-1
 """
@@ -8,19 +8,20 @@ import sys
 from pathlib import Path
 
 from compressor.bench.result import Variant
-from compressor.report import compare, measured
+from compressor.report import compare, measured, speed, words
 from compressor.report.document import Report
 
 MIB = 2**20
 
 
-def row(variant: Variant, original: Variant, seed: int) -> list[str]:
-    """One file: accuracy, p50 with the ratio to the original of its precision, size, parameters."""
+def row(variant: Variant, original: Variant, seed: int, clock: speed.Clock) -> list[str]:
+    """One file: accuracy, times with the ratio to the original of its precision, size, parameters."""
     name = variant["name"] if variant["kind"] == "original" else f"{variant['name']}, seed {seed}"
     cells = [name, f"{variant['accuracy']:.4f}"]
     for entry, before in zip(variant["bench"], original["bench"], strict=True):
-        ratio = "" if variant is original else f" ({before['p50_ms'] / entry['p50_ms']:.2f}x)"
-        cells.append(f"{entry['p50_ms']:.2f} ms{ratio}")
+        factor = None if variant is original else clock.factor(before, entry)
+        cells.append(words.ms(clock.ms(entry)) + (f" ({factor:.2f}x)" if factor else ""))
+        cells += [] if clock.is_wall else [speed.marked(words.ms(entry["p50_ms"]))]
     assert variant["n_params"] is not None
     return [*cells, f"{variant['size_bytes'] / MIB:.1f}", f"{variant['n_params'] / 1e6:.1f} M"]
 
@@ -28,16 +29,19 @@ def row(variant: Variant, original: Variant, seed: int) -> list[str]:
 def main(runs: list[Path]) -> None:
     """Print one Markdown table; the original's rows come from the first run."""
     reports: list[Report] = [json.loads((run / "report" / "report.json").read_text()) for run in runs]
-    points = [f"p50 {entry['batch_size']} x {entry['length']}" for entry in reports[0]["variants"][0]["bench"]]
-    lines = [["file", "accuracy", *points, "MiB", "parameters"], ["---"] * (len(points) + 4)]
-    for index, report in enumerate(reports):
-        seed = report["environment"]["seed"]
-        variants = [measured.variant(variant) for variant in report["variants"]]
-        originals = {pair.precision: pair.original for pair in compare.pairs(variants)}
-        for variant in variants:
+    variants = [[measured.variant(variant) for variant in report["variants"]] for report in reports]
+    files = [variant for each in variants for variant in each]
+    clock, note = speed.clock(files), speed.note(files)
+    clocks = [clock.title] if clock.is_wall else [clock.title, speed.WALL.title]
+    times = [f"{title}, {words.shape(shape)}" for shape in compare.shapes(files) for title in clocks]
+    lines = [["file", "accuracy", *times, "MiB", "parameters"], ["---"] * (len(times) + 4)]
+    for index, (report, own) in enumerate(zip(reports, variants, strict=True)):
+        originals = {pair.precision: pair.original for pair in compare.pairs(own)}
+        for variant in own:
             original = originals[variant["precision"]]
             if original and (index == 0 or variant["kind"] == "result"):
-                lines.append(row(variant, original, seed))
+                lines.append(row(variant, original, report["environment"]["seed"], clock))
+    print(f"{note}\n\n" if note else "", end="")
     for line in lines:
         print(f"| {' | '.join(line)} |")
     environment = reports[0]["environment"]

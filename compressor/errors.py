@@ -1,6 +1,7 @@
 """The exceptions a user can meet, each with its exit code, and functions that format messages."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from compressor.bench import errors as bench
@@ -67,6 +68,27 @@ class RunDirError(CompressorError):
     """The run directory cannot be used: locked, read-only, or the disk is full."""
 
     exit_code = 8
+
+
+@contextlib.contextmanager
+def unusable(what: str, cure: str = "") -> Iterator[None]:
+    """Turn whatever a library raises on what a user gave it into an `InputError`; our own errors pass.
+
+    Libraries promise no type: tokenizers raises a bare `Exception`, transformers an `AttributeError` of its own code.
+
+    Examples
+    --------
+    >>> with unusable("bert/tokenizer.json: cannot be read", "fetch it again"):
+    ...     raise Exception("expected value at line 1")
+    Traceback (most recent call last):
+    compressor.errors.InputError: bert/tokenizer.json: cannot be read (expected value at line 1); fetch it again
+    """
+    try:
+        yield
+    except bench.BenchError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} ({first_line(error.__cause__ or error)}){cure and f'; {cure}'}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor.bench import reading
 from compressor.errors import CompressorError, RunDirError
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
@@ -69,15 +70,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of the run; None if it is not there."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """Read a JSON file of the run; None if it is not there, and a `ValueError` if it is damaged."""
+    return reading.read_json(path) if path.exists() else None
 
 
 def readable_json(path: Path) -> Any:
     """Read a JSON file of the run; None if it is missing or damaged, where the run can do without it."""
     try:
         return read_json(path)
-    except (ValueError, OSError, RecursionError):  # bytes that are no text are a ValueError too
+    except (ValueError, OSError):  # bytes that are no text are a ValueError too
         return None
 
 

@@ -1,9 +1,10 @@
 """Progress of long work on stderr: a bar on a terminal, one aligned line from time to time elsewhere."""
 
+import io
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,6 +32,13 @@ class Steps:
 def say(line: str) -> None:
     """Write one line to stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+
+
+@contextmanager
+def said_before() -> Iterator[None]:
+    """Show nothing while something is done once more."""
+    with redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextmanager

@@ -9,12 +9,12 @@ CACHE = tempfile.TemporaryDirectory(prefix="compressor-tests-")  # read at impor
 os.environ |= {"HF_HOME": CACHE.name, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 import pytest  # noqa: E402
+import text_files  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a the this film plot cast is was good bright warm bad dull cold very not ##ly"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -28,40 +28,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory):
     """Random BERT classifier of two layers with a tokenizer of its own; labels: negative, positive."""
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
-
-    folder = tmp_path_factory.mktemp("bert")
-    torch.manual_seed(0)
-    words = WORDS.split()
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=24,
-        max_position_embeddings=128,
-        id2label={0: "negative", 1: "positive"},
-        label2id={"negative": 0, "positive": 1},
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizer(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
-    return folder
+    return text_files.bert(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="session")
 def sentences_csv(tmp_path_factory):
     """Eighty short reviews in a CSV file, with the columns sentence and label: negative or positive."""
-    words = {"negative": ("bad", "dull", "cold"), "positive": ("good", "bright", "warm")}
-    rows = [
-        f"the {noun} is {'very ' * n_very}{word},{label}"
-        for label in words
-        for word in words[label]
-        for noun in ("film", "plot", "cast")
-        for n_very in range(5)
-    ]
-    file = tmp_path_factory.mktemp("csv") / "reviews.csv"
-    file.write_text("\n".join(["sentence,label", *rows[:40], *rows[-40:]]) + "\n")
-    return file
+    return text_files.reviews(tmp_path_factory.mktemp("csv") / "reviews.csv")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,19 @@ PUBLIC = {
     "compressor": "Recipe __version__ balls check load load_recipe run surgery",
     "compressor.balls": "Ball ColumnBall Coupled radius_for",
     "compressor.data": "Dataset open_dataset prepare",
+    "compressor.factorizations": (
+        "Equation Factorization Factors KernelFactorization Metric Rank default_form diagonal expanded fisher "
+        "for_kernels second_moment"
+    ),
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
+    "compressor.nn": (
+        "FACTORIZED Factorized FactorizedConv2d FactorizedEmbedding FactorizedLinear Operation from_spec"
+    ),
     "compressor.recipe": "Recipe dump load_recipe parse",
     "compressor.surgery": (
-        "Constant Cut Example Family Kind Side Width column_sparsity columns constants dead_units find_widths "
-        "holds is_match left_out n_params new_biases prove_equal resize_ select shrink_ shrink_all_ "
-        "write_columns_ zero_units_"
+        "Constant Cut Example Family Kind Side Width column_sparsity columns constants cuttable dead_units described "
+        "factorized find_widths holds is_match left_out n_params new_biases prove_equal replace_ resize_ restore_ "
+        "select shrink_ shrink_all_ specs write_columns_ zero_units_"
     ),
 }
 FORMER = {

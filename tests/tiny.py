@@ -40,6 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "qwen2": GROUPED,
     "qwen3": GROUPED,
     "phi3": GROUPED,
+    "mt5": T5 | {"decoder_start_token_id": 0},
     "t5": T5 | {"decoder_start_token_id": 0},
     "bart": DECODER | BART | BART_HEADS | {"decoder_start_token_id": 2},
     "autoencoder": ROW | {"hidden_sizes": [16, 12], "num_labels": 3},
@@ -132,7 +133,7 @@ class Processor:
     """Stands for a tokenizer or an image processor."""
 
     pad_token_id = 0
-    model_max_length = 512
+    model_max_length = 40
 
     def save_pretrained(self, folder):
         """Have nothing to save."""

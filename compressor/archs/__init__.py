@@ -1,6 +1,6 @@
 """Families of networks: one file each, which declares what can be cut and keeps the network consistent after a cut.
 
-A file defines the names of `Arch` and, if it needs them, the optional ``OPSET`` and ``renumber_``; `opset_of` and
+A file defines the names of `Arch` and, if it needs them, the optional ``OPSET`` and ``renumber_``; `opsets_of` and
 `renumber_` below use these, or a default for the families that define none.
 """
 
@@ -23,10 +23,13 @@ class Arch(Family, Protocol):
         """Paths of the layers that can be removed or compared one by one, first layer first."""
 
 
-def opset_of(arch: Arch) -> int:
-    """ONNX opset of the fastest export that is correct for a family: its ``OPSET``, if it has one."""
-    opset: int = getattr(arch, "OPSET", OPSET)
-    return opset
+def opsets_of(arch: Arch) -> tuple[int, ...]:
+    """ONNX opset of the fastest export that is correct for a family: its ``OPSET``, if it has one.
+
+    Several are those to try in turn, where the file serves families that differ.
+    """
+    opset: int | tuple[int, ...] = getattr(arch, "OPSET", OPSET)
+    return opset if isinstance(opset, tuple) else (opset,)
 
 
 def renumber_(arch: Arch, net: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from compressor.surgery import Cut, Width
 from compressor.surgery.sublayers import body, head_dims, heads, named, neurons, of_attention, present, residual
 
-MODEL_TYPES = ("t5",)  # values of ``config.model_type`` that this file handles
+MODEL_TYPES = ("t5", "mt5")  # values of ``config.model_type`` that this file handles
 OPSET = 18  # at 23 torch 2.13 fails on an attention with a bias on its scores
 READERS = ("lm_head", "classification_head.dense", "classifier", "qa_outputs")  # of the residual stream, in a head
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from . import sessions
-from .inputs import Inputs, axes_of, read_arrays, read_inputs
+from .arrays import read_arrays
+from .inputs import Inputs, axes_of, read_inputs
 from .plan import Plan
 from .shape import Shape
 

@@ -10,10 +10,13 @@ import numpy as np
 
 from .energy import student_t
 from .errors import InputError, PlanError
+from .reading import parsed_json, read_json, read_text
 from .result import Energy, Result, entries
+from .written import misfit_of_result
 
 FORMAT = 1
 MIN_FILES = 5
+MOST_BYTES = 1 << 16  # of a profile, which has a dozen lines
 
 
 @dataclass(frozen=True)
@@ -166,11 +169,11 @@ def estimated(profile: Profile, cpu_s: float, wall_s: float, size_bytes: int, cp
 def read_result(path: Path) -> Result:
     """Read what the bench wrote: `bench.json`, or the output of `compress bench --json`."""
     try:
-        content: Result = json.loads(path.read_text(encoding="utf-8"))
+        content: Result = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"environment", "variants"} <= content.keys():
-        raise InputError(f"{path}: not a result of the bench; make it with compress bench --json")
+    if wrong := misfit_of_result(content):
+        raise InputError(f"{path}: not a result of the bench, {wrong}; make it with compress bench --json")
     return content
 
 
@@ -186,9 +189,9 @@ def write_profile(profile: Profile, path: Path) -> None:
 def read_profile(path: Path) -> Profile:
     """Read what `write_profile` wrote; blank lines and comments are allowed."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, MOST_BYTES).splitlines()
         pairs = [line.partition(":") for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        content = {key.strip(): json.loads(value) for key, _, value in pairs}
+        content = {key.strip(): parsed_json(value) for key, _, value in pairs}
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: not a readable energy profile: {error}") from error
     wanted = {"format": int, **{field.name: field.type for field in fields(Profile)}}
@@ -215,7 +218,7 @@ def _measured(results: Sequence[Result]) -> Iterator[Measured]:
     for result in results:
         for variant, entry in entries(result["variants"]):
             energy = entry["energy"]
-            net_j, cpu_s, idle_w = energy["net_j"], energy.get("cpu_s"), energy.get("idle_w")
+            net_j, cpu_s, idle_w = energy.get("net_j"), energy.get("cpu_s"), energy.get("idle_w")
             meter, scope = energy.get("meter"), energy.get("scope")
             if energy["kind"] != "measured":
                 continue

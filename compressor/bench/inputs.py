@@ -1,15 +1,16 @@
 """What ONNX files are fed with: arrays of a file, or random ones that fit what a model declares."""
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import onnxruntime as ort
 
+from .arrays import read_arrays
 from .axes import Axes, Declared, open_axes
 from .errors import InputError
 from .result import InputFacts
@@ -24,8 +25,8 @@ DTYPES = {
     "tensor(uint8)": np.uint8,
     "tensor(int8)": np.int8,
 }
+MOST_NUMBERS = 1 << 27  # of one input: half a gigabyte of float32, more than any inference reads
 SAFE_ID = 10  # token ids stay below it unless the plan knows the vocabulary: any tokenizer has as many
-NO_ARRAYS = {FileNotFoundError: ": no such file", TypeError: ": it is one array; use np.savez(name=...)"}
 SEGMENTS = ("token_type_ids", "segment_ids", "input_type_ids")
 LABELS = "labels"  # the array that is no input but the right classes
 
@@ -57,6 +58,8 @@ class Inputs:
             shape = [size for size in sizes[each.name] if size is not None]
             if len(shape) < len(each.shape):
                 raise InputError(open_axes(each, sizes[each.name]))
+            if math.prod(shape) > MOST_NUMBERS:
+                raise InputError(f"input {each.name!r}: {shape} are more than {MOST_NUMBERS:,} numbers; ask for fewer")
             made[each.name] = self._taken(axes, each, shape) if self.place else self._drawn(declared, shape)
         return made
 
@@ -124,21 +127,6 @@ def read_inputs(inputs: Mapping[str, InputFacts], inputs_file: str | None, seed:
     arrays = read_arrays(Path(inputs_file))
     labels = arrays.pop(LABELS, None)
     return Inputs(inputs, seed, str(inputs_file), arrays, labels)
-
-
-def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an `.npz` file by name."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error) as error:  # a bare .npy is no context
-        reason = NO_ARRAYS.get(type(error), "")
-        if isinstance(error, ValueError) and "allow_pickle" in str(error):
-            reason = ": it holds objects of Python; pad texts to one length"
-        raise InputError(f"{file}: not a readable .npz file of arrays{reason}") from error
-    if not arrays:
-        raise InputError(f"{file}: should hold one array for each input")
-    return arrays
 
 
 def axes_of(session: ort.InferenceSession) -> Axes:

@@ -1,13 +1,19 @@
 """A plan: which files to measure, at which shapes and thread counts, for how long."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypedDict, cast
 
+from .conforms import misfit
 from .errors import InputError, PlanError
+from .reading import read_json
 from .result import FORMAT, InputFacts, PlanDocument, PlannedVariant
+
+MOST_THREADS = 512  # onnxruntime starts them all; the largest processors have about as many
+MOST_BATCH = 65_536
+MOST_LENGTH = 1 << 20  # tokens; the longest contexts are of a million
+MOST = {"batch_sizes": MOST_BATCH, "lengths": MOST_LENGTH, "threads": MOST_THREADS}
 
 
 class Feed(TypedDict):
@@ -114,7 +120,7 @@ def parsed(document: PlanDocument, folder: Path) -> Plan:
 def read_content(path: Path, known: set[str]) -> dict[str, object]:
     """Read a JSON file of our format, and refuse unknown keys."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -131,6 +137,14 @@ def check_shapes(content: Mapping[str, object], path: Path) -> None:
         numbers = content.get(key, [1])
         if not isinstance(numbers, list) or not numbers or any(type(n) is not int or n < 1 for n in numbers):
             raise PlanError(f"{path}: {key!r} should be a list of numbers, each at least 1, got {numbers!r}")
+        if max(numbers) > MOST[key]:
+            raise PlanError(f"{path}: {key!r} should be at most {MOST[key]:,}, got {max(numbers)!r}")
+
+
+def check_form(content: object, kind: object, path: Path) -> None:
+    """Refuse values of the wrong type; keys that are missing are looked for one by one."""
+    if wrong := misfit(content, kind, may_lack=True):
+        raise PlanError(f"{path}: {wrong}; make the plan again")
 
 
 def check_seconds(content: Mapping[str, object], key: str, path: Path) -> None:
@@ -148,6 +162,7 @@ def check_counter(content: Mapping[str, object], path: Path) -> None:
 
 def _check(content: Mapping[str, object], path: Path) -> None:
     """Refuse what would fail later with a less helpful message."""
+    check_form(content, PlanDocument, path)
     variants = content.get("variants")
     if not isinstance(variants, list) or not variants:
         raise PlanError(f"{path}: 'variants' should be a list of files")

@@ -30,9 +30,15 @@ def run_once(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], fi
     try:
         outputs = session.run(None, dict(inputs))
     except Exception as error:  # as above
-        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
-        raise InputError(f"{file}: onnxruntime cannot run it with {shapes}: {_first_line(error)}") from error
+        given = ", ".join(f"{name} {_shown(array)}" for name, array in inputs.items())
+        what = f"onnxruntime cannot run it with {given}: {_first_line(error).rstrip(' .')}"
+        raise InputError(f"{file}: {what}; give it others with --shape or --inputs FILE.npz") from error
     return dict(zip((declared.name for declared in session.get_outputs()), outputs, strict=True))
+
+
+def _shown(array: np.ndarray) -> str:
+    """Show the shape of an array, or its number if it has only one, such as a sampling rate."""
+    return str(array.item()) if array.size == 1 else str(list(array.shape))
 
 
 def _first_line(error: Exception) -> str:

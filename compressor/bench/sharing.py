@@ -1,7 +1,7 @@
-"""Whether other programs had the processor while files were timed: then wall times cannot be compared.
+"""Whether other programs used the processor while files were timed; if so, wall times cannot be compared.
 
-Short inferences fit between two switches of the scheduler and long ones do not, so a median wall time grows by another
-factor for each file. Processor time does not count the time during which another program has the core.
+Short inferences fit between two switches of the scheduler and long ones do not, so the median wall time of each file
+grows by a different factor. Processor time leaves out the time during which another program runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,24 +9,24 @@ from typing import TypeVar
 
 from .result import Entry, Times
 
-MOST = 1.15  # wall time over processor time of one thread that has a core to itself
-N_TRIES = 2  # each takes the time that the plan gives a shape
+MOST = 1.15  # largest wall time over processor time for a thread with a core to itself
+N_TRIES = 2  # each takes the time that the plan allows for a shape
 
 Timed = TypeVar("Timed")
 
 
 def is_shared(measured: Times | Entry, n_threads: int) -> bool | None:
-    """Tell whether wall time and processor time part; None for several threads, which wait for each other."""
-    parts = parting(measured)
-    return None if n_threads > 1 or parts is None else parts > MOST
+    """Tell whether wall time is too far above processor time; None for several threads, which wait for each other."""
+    ratio = wall_over_cpu(measured)
+    return None if n_threads > 1 or ratio is None else ratio > MOST
 
 
-def parting(measured: Times | Entry) -> float | None:
-    """Give wall time over processor time, of the mean or the median, whichever is longer; None where one is unknown.
+def wall_over_cpu(measured: Times | Entry) -> float | None:
+    """Return wall time over processor time, by the larger of mean and median; None if one of them is unknown.
 
     Examples
     --------
-    >>> parting({"p50_ms": 3.8, "mean_ms": 4.0, "cpu_ms": 1.0})
+    >>> wall_over_cpu({"p50_ms": 3.8, "mean_ms": 4.0, "cpu_ms": 1.0})
     4.0
     """
     mean_ms, cpu_ms = measured.get("mean_ms"), measured.get("cpu_ms")
@@ -36,20 +36,20 @@ def parting(measured: Times | Entry) -> float | None:
 def undisturbed(
     measure: Callable[[], Timed], times: Callable[[Timed], Mapping[str, Times]], say: Callable[[str], None]
 ) -> Timed:
-    """Measure files on one thread, and again where others share the core; give the try that they disturbed least.
+    """Time files on one thread, and again if other programs share the core; return the least disturbed try.
 
     Parameters
     ----------
     measure : callable
         Times all files once.
     times : callable
-        Sums up what `measure` gave, by file.
+        Summarizes what `measure` returned, by file.
     say : callable
-        Takes a line of progress.
+        Prints a line of progress.
     """
 
     def worst(timed: Timed) -> float:
-        return max(parting(each) or 0.0 for each in times(timed).values())
+        return max(wall_over_cpu(each) or 0.0 for each in times(timed).values())
 
     best = measure()
     for _ in range(N_TRIES - 1):

@@ -12,6 +12,7 @@ import numpy as np
 from .energy import MIN_UPDATES, Window, account
 from .errors import InputError
 from .meters import external
+from .reading import read_text
 from .result import Energy, Entry, Marks, Result, Variant, entries
 
 COLUMNS = {"time": "time", "timestamp": "time", "t": "time", "seconds": "time"}
@@ -21,6 +22,7 @@ COLUMNS |= {"current": "current", "amperes": "current", "amps": "current", "a": 
 TITLE = re.compile(r"#?\s*([a-z]+)(?:[\s_(\[]+(m?)(?:[vaws]|sec|seconds)[)\]]?)?", re.IGNORECASE)  # `Current (mA)`
 COARSE_S, FINE_S = 0.25, 0.005
 N_ERRORS = 5  # of the rise from rest to work: the place in the record is chosen where it is largest, by chance too
+MOST_BYTES = 1 << 28  # of a record: three hours at a thousand samples a second
 LEAST_RISE = 1e-3  # of the power at rest
 
 Times = float | np.ndarray
@@ -84,8 +86,8 @@ def joined(result: Result, path: Path) -> Result:
 def read_trace(path: Path) -> Trace:
     """Read a CSV with a line of titles; columns that are neither time, power, voltage nor current are left out."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, MOST_BYTES, "utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     separator = next((mark for mark in ",;\t" if lines and mark in lines[0]), " ")
     rows = [row for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(row)]

@@ -1,6 +1,7 @@
 """The `compress` command: flags in, one call, exit code out."""
 
 import errno
+import io
 import json
 import os
 import shlex
@@ -16,9 +17,9 @@ import click
 
 import compressor
 from compressor.bench.errors import BenchError
-from compressor.cli import bench, gate
+from compressor.cli import bench, compare, gate
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
-from compressor.errors import CompressorError, GateMissed, RecipeError, RunDirError
+from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError, first_line
 from compressor.files import read_json
 from compressor.recipe import packaged
 from compressor.rundir import RunDir
@@ -26,6 +27,7 @@ from compressor.rundir import RunDir
 if TYPE_CHECKING:
     from compressor.report.document import Report
 
+OURS = (errno.ENOENT, errno.EEXIST)  # of a file that nobody looked for before; others are of the place: names too long
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -96,6 +98,7 @@ for command in (
     bench.bundle_command,
     bench.calibrate_energy_command,
     bench.join_energy_command,
+    compare.compare_command,
     gate.gate_command,
 ):
     cli.add_command(command)
@@ -178,6 +181,9 @@ def schema_command(call: Call) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place that catches, says in one line what went wrong, and picks the exit code."""
     call = Call(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be bytes that are no text
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what CI sends: it ends children as Ctrl-C does
     try:
         return cli.main(list(call.arguments), prog_name="compress", standalone_mode=False, obj=call) or 0
@@ -198,6 +204,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = error.filename or call.run_dir or "disk"
             what = f"{place}: {error.strerror}; free some space, or choose another place with --run-dir"
             return fail(call, what, RunDirError.exit_code)
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            what = f"memory ran out ({first_line(error)})"
+            return fail(call, f"{what}; give a smaller network, image, length or batch", InputError.exit_code)
+        if isinstance(error, OSError) and error.filename and error.errno not in OURS:
+            return fail(call, f"{error.filename}: {error.strerror}; give another name or place", InputError.exit_code)
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return fail(call, f"{what}; a bug of ours, its traceback is in {_keep_traceback(call.run_dir)}", 1)
 

@@ -1,7 +1,6 @@
 """The commands that measure: `bench`, `bundle`, `calibrate-energy` and `join-energy`."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,15 +100,16 @@ def bench_command(call: Call, /, place: str | None, python: str | None, ssh: str
     """Measure ONNX files side by side, or again those of a run; here or on a board."""
     from compressor.measure import bundle, launch, remote
     from compressor.report import text
+    from compressor.temporary import temporary_folder
 
     if (python or ssh) and not place:
         raise click.UsageError("--python and --ssh go with --on ssh://...")
     with only_answers_on_stdout():
         plan = PlanRequest(**options).plan()
         if place:
-            with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-                bundle.fill(plan, Path(folder))
-                result = remote.measure(place, Path(folder), python or "python3", ssh or "ssh")
+            with temporary_folder() as folder:
+                bundle.fill(plan, folder.path)
+                result = remote.measure(place, folder.path, python or "python3", ssh or "ssh")
             launch.name_files_(result, plan["variants"])
         else:
             result = launch.measure(plan)

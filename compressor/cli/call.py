@@ -2,15 +2,19 @@
 
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
+from compressor.bench.plan import MOST_BATCH, MOST_LENGTH, MOST_THREADS
 from compressor.cli.amounts import input_shape
+
+STDOUT, STDERR = 1, 2
 
 
 @dataclass
@@ -52,12 +56,20 @@ def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME=1x3x320x320",
             help="Shape of an input whose axes the file leaves free. Repeatable.",
         ),
-        click.option("--threads", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable."),
+        click.option("--threads", multiple=True, type=click.IntRange(1, MOST_THREADS), help="Default: 1. Repeatable."),
         click.option(
-            "lengths", "--length", multiple=True, type=click.IntRange(1), help="Default: 32 and 128. Repeatable."
+            "lengths",
+            "--length",
+            multiple=True,
+            type=click.IntRange(1, MOST_LENGTH),
+            help="Default: 32 and 128. Repeatable.",
         ),
         click.option(
-            "batch_sizes", "--batch-size", multiple=True, type=click.IntRange(1), help="Default: 1. Repeatable."
+            "batch_sizes",
+            "--batch-size",
+            multiple=True,
+            type=click.IntRange(1, MOST_BATCH),
+            help="Default: 1. Repeatable.",
         ),
     ):
         command = option(command)
@@ -80,6 +92,18 @@ def fail(call: Call, message: str, exit_code: int, result: Mapping[str, object] 
     return exit_code
 
 
-def only_answers_on_stdout() -> contextlib.redirect_stdout[TextIO]:
-    """Send what libraries print, such as torch's exporter, to stderr."""
-    return contextlib.redirect_stdout(sys.stderr)
+@contextlib.contextmanager
+def only_answers_on_stdout() -> Iterator[None]:
+    """Send what libraries print to stderr: torch's exporter by Python, tokenizers in Rust by the descriptor."""
+    if sys.stdout is None:  # closed by whoever started us
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, STDOUT)
+        os.close(kept)

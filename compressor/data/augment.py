@@ -1,5 +1,6 @@
 """Synthetic sentences for distillation, labelled by the original: words replaced by similar ones, and texts joined."""
 
+import os
 from dataclasses import replace
 from typing import cast
 
@@ -28,6 +29,7 @@ def augmented(split: Split, options: Augment, model: Model, seed: int) -> Split:
         raise RecipeError("data.augment: works on text, not on images; leave it out")
     generator = torch.Generator().manual_seed(seed)
     source = split.tokens
+    _require_memory(source, options.copies)
     table = neighbours(model, source.flat["input_ids"])
     parts = [source]
     for _ in range(options.copies):
@@ -41,6 +43,15 @@ def augmented(split: Split, options: Augment, model: Model, seed: int) -> Split:
     )
     unlabelled = torch.full((len(tokens.lengths) - len(split),), NO_LABEL)
     return Split(tokens, tokens.lengths.tolist(), torch.cat([split.labels, unlabelled]))
+
+
+def _require_memory(source: Tokens, copies: int) -> None:
+    """Refuse more copies than half of the memory of this machine holds; the other half is for training."""
+    needed = sum(flat.nbytes for flat in source.flat.values()) * (copies + 1)
+    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > has // 2:
+        what = f"{copies:,} copies take {needed / 1e9:,.1f} GB, this machine has {has / 1e9:,.1f} GB"
+        raise RecipeError(f"data.augment.copies: {what}; make fewer")
 
 
 def neighbours(model: Model, ids: Tensor) -> Tensor:

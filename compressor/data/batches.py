@@ -100,6 +100,12 @@ def batch_order(split: Split, batch_size: int, generator: torch.Generator | None
     yield from batches if generator is None else [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
+def some_batches(split: Split, rows: Tensor, batch_size: int) -> list[dict[str, Tensor]]:
+    """Make batches of chosen rows, the longest first."""
+    rows = rows[torch.tensor(split.lengths)[rows].argsort(descending=True, stable=True)]
+    return [split.batch(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
+
+
 def metrics(task: Task, logits: Logits, split: Split, batch_size: int) -> dict[str, float]:
     """Compute every metric of the task from the logits for a split."""
     order = list(batch_order(split, batch_size, None))

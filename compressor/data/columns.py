@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from compressor.errors import InputError, listed
+from compressor.errors import InputError, listed, unusable
 from compressor.inputs.columns import Columns, is_class, only
 from compressor.tasks import task_file
 
@@ -31,7 +31,9 @@ def find_columns(rows: datasets.Dataset, named: Columns, task_name: str) -> tupl
 
 def label_words(rows: datasets.Dataset, label: str) -> list[str | None]:
     """Read what the label column says of each row; None where it says nothing, which is -1 in a `ClassLabel`."""
-    feature, values = rows.features[label], rows[label][:]
+    feature = rows.features[label]
+    with unusable(f"data.columns.label: {label!r} cannot be read", "name a column of classes"):
+        values = rows[label][:]
     if is_class(feature):
         return [None if value in (None, -1) else feature.names[value] for value in values]
     try:

@@ -13,7 +13,7 @@ from compressor.data.columns import find_columns, label_words
 from compressor.data.content import Content, read_content
 from compressor.data.labels import Labels, from_values, rename
 from compressor.data.options import Augment
-from compressor.errors import InputError, first_line, listed
+from compressor.errors import InputError, listed, unusable
 from compressor.inputs.columns import Columns, is_class
 from compressor.model import hub
 from compressor.model.quiet import datasets_quiet
@@ -49,7 +49,7 @@ class Dataset(Base):
     train."""
     held_out: Share = Field(default=0.02, gt=0, lt=1)
     """Share of the training split that is set aside; every choice of the run is made on it."""
-    max_length: int = Field(default=128, ge=2)
+    max_length: int = Field(default=128, ge=2, le=1 << 20)
     """Longer texts are cut to this many tokens, or to the maximum of the model."""
     mirror: bool = False
     """Also train on the mirror image of each image; only if left and right do not matter."""
@@ -159,18 +159,23 @@ def _read(options: Dataset, task_name: str) -> Mapping[str, datasets.Dataset]:
         )
     if not local.exists():
         hub.folder("data.dataset", name, options.revision, "dataset", CARD)
-    try:
+    _require_files(local)
+    with unusable(f"data.dataset: cannot be read, got {name!r}"):
         if local.is_file():
             found = reading.load(BUILDERS[local.suffix], data_files=str(local))
         elif local.is_dir():
             found = reading.load(str(local.resolve()), options.config)
         else:
             found = reading.load(name, options.config, revision=options.revision)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: loading scripts
-        raise InputError(
-            f"data.dataset: cannot be read, got {name!r} ({first_line(error.__cause__ or error)})"
-        ) from error
     return found
+
+
+def _require_files(local: Path) -> None:
+    """Refuse devices and pipes, which would be read for ever."""
+    inside = local.rglob("*") if local.is_dir() else ()
+    for file in (local, *inside):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise InputError(f"data.dataset: {file}: no regular file; give a folder or a file of rows")
 
 
 def _toy(name: str, task_name: str) -> Mapping[str, datasets.Dataset]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import datasets
 from datasets.packaged_modules.csv.csv import Csv
+from datasets.packaged_modules.json.json import Json
 
+from compressor.data import json_form
 from compressor.errors import InputError, listed
 
 # pandas takes 20 words for a missing value, `None`, `NA` and `null` among them; they can be the name of a class.
@@ -27,17 +29,18 @@ def load(path: str, config: str | None = None, **where: Any) -> Mapping[str, dat
         found = datasets.load_dataset(path, config, **where, **CSV_SETTINGS)
         return found  # type: ignore[no-any-return]
     settings = CSV_SETTINGS if isinstance(builder, Csv) else {}
-    if settings:
-        for file in (file for files in builder.config.data_files.values() for file in files):
-            _check_header(Path(file))
+    check = _check_header if settings else json_form.check if isinstance(builder, Json) else None
+    if check:
+        files = [Path(file) for files in builder.config.data_files.values() for file in files]
+        for file in files:
+            if file.is_file():  # else it is an address on the Hub
+                check(file)
     splits: Mapping[str, datasets.Dataset] = datasets.load_dataset(path, config, **where, **settings)
     return splits
 
 
 def _check_header(file: Path) -> None:
     """Refuse two columns of one name: pandas would rename the second, and a second label would become a feature."""
-    if not file.is_file():  # an address on the Hub
-        return
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             names = next(csv.reader(stream), [])

@@ -22,6 +22,7 @@ __all__ = [
     "KernelFactorization",
     "Metric",
     "Rank",
+    "default_form",
     "diagonal",
     "expanded",
     "fisher",
@@ -94,7 +95,8 @@ class Factorization(Protocol):
     """The names that a file in this folder defines.
 
     Some take arguments of their own, the ``form`` of their factors, such as the ``blocks`` of `monarch`; all their
-    functions take the same. One that stores its factors in another form than its equation reads has ``expand``.
+    functions take the same. One whose form has no default may have ``form_for``, which gives one for a shape. One that
+    stores its factors in another form than its equation reads has ``expand``.
     """
 
     USE: Literal["speed", "storage"]
@@ -169,3 +171,8 @@ def for_kernels(method: str) -> KernelFactorization:
 def expanded(file: Factorization, factors: Factors) -> Factors:
     """Give factors in the form that the equation of their file reads: by its ``expand``, which not every file has."""
     return cast(Factors, getattr(file, "expand", tuple)(factors))
+
+
+def default_form(file: Factorization, shape: Sequence[int]) -> dict[str, Any]:
+    """Give the form for a matrix of this shape: by the ``form_for`` of its file, which not every file has."""
+    return cast("dict[str, Any]", getattr(file, "form_for", lambda _: {})(shape))

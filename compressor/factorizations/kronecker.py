@@ -1,12 +1,14 @@
 """A sum of Kronecker products: the nearest of a number of terms, in closed form."""
 
 from collections.abc import Sequence
-from math import prod
+from itertools import product
+from math import log, prod
 
 from torch import Tensor
 
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import ranks
+from compressor.numerics.divisors import divisors
 from compressor.numerics.low_rank import balanced
 from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
@@ -75,6 +77,17 @@ def rebuild(factors: Factors) -> Tensor:
 def equation(factors: Factors) -> Equation:
     """Say that the matrix is the sum over terms of left x right."""
     return Equation((("tab", "tcd"),), ("ac", "bd"))
+
+
+def form_for(weight_shape: Sequence[int], /) -> dict[str, tuple[int, int]]:
+    """Choose the shape with the fewest numbers in a term: both factors are about as large, and about as square."""
+    n_rows, n_columns = weight_shape[-2:]
+
+    def cost(left: tuple[int, int]) -> tuple[int, float]:
+        n_params = prod(left) + n_rows * n_columns // prod(left)
+        return n_params, abs(log(left[0] ** 2 / n_rows)) + abs(log(left[1] ** 2 / n_columns))
+
+    return {"shape": min(product(divisors(n_rows), divisors(n_columns)), key=cost)}
 
 
 def rank_for(weight_shape: Sequence[int], /, *, budget: float, shape: Sequence[int]) -> int:

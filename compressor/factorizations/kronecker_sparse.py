@@ -11,11 +11,13 @@ from torch import Tensor
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import chains, ranks
 from compressor.numerics.chains import Chain, Pattern
+from compressor.numerics.divisors import divided
 from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
 TAKES = "matrix"
+N_FACTORS = 3  # by default
 NEGLIGIBLE = 1e-13  # of the largest singular value of a block: no direction that was computed
 
 Order = Literal["balanced", "hierarchical"]
@@ -119,6 +121,14 @@ def equation(factors: Factors) -> Equation:
     terms = tuple("".join(named[name] for name, size in letters if size > 1) for letters in chain.letters())
     axes = tuple("".join(named[name] for name in side if name in named) for side in sides)
     return Equation((terms,), axes)
+
+
+def form_for(shape: Sequence[int]) -> dict[str, list[tuple[int, int, int, int]]]:
+    """Give a pattern of three factors, as a butterfly's but with larger blocks, for a matrix of any shape."""
+    rows, columns = (divided(size, N_FACTORS) for size in shape[-2:])
+    return {
+        "pattern": [(prod(columns[:i]), rows[i], columns[i], prod(rows[i + 1 :])) for i in range(N_FACTORS)],
+    }
 
 
 def rank_for(shape: Sequence[int], *, budget: float, pattern: Pattern) -> int:

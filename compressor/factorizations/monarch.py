@@ -83,6 +83,12 @@ def equation(factors: Factors) -> Equation:
     return Equation((("pqir", "qprj"),), ("pi", "qj"))
 
 
+def form_for(shape: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Divide both sides into four blocks, or into fewer where four do not divide them."""
+    n_rows, n_columns = (next(n for n in (4, 3, 2, 1) if size % n == 0) for size in shape[-2:])
+    return {"blocks": (n_rows, n_columns)}
+
+
 def rank_for(shape: Sequence[int], *, budget: float, blocks: Sequence[int]) -> int:
     """Largest rank of the blocks whose factors have at most ``budget`` times the numbers of the matrix."""
     n_rows, n_columns = _block(shape, blocks)

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import ranks, trains
+from compressor.numerics.divisors import divided
 from compressor.numerics.metric import Metric
 from compressor.numerics.refit import refit
 
 USE = "storage"
 TAKES = "matrix"
+N_CORES = 3  # by default
 Shape = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -79,6 +81,12 @@ def equation(factors: Factors) -> Equation:
     letters, links = ascii_lowercase[: 2 * len(factors)], ascii_uppercase[: len(factors) + 1]
     rows, columns = letters[::2], letters[1::2]
     return Equation((tuple(map("".join, zip(links, rows, columns, links[1:], strict=False))),), (rows, columns))
+
+
+def form_for(sizes: Sequence[int]) -> dict[str, Shape]:
+    """Divide both sides into three modes that are about equal; large modes of rows go with small ones of columns."""
+    n_rows, n_columns = sizes[-2:]
+    return {"shape": (divided(n_rows, N_CORES), divided(n_columns, N_CORES)[::-1])}
 
 
 def rank_for(sizes: Sequence[int], *, budget: float, shape: Shape) -> tuple[int, ...]:

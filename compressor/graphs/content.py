@@ -125,6 +125,8 @@ def _constants(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, onnx.Tens
                 yield from _weights(each.g)
             elif node.op_type == "Constant" and each.name == "value" and _is_weight(each.t):
                 yield node.output[0], each.t
+            elif node.op_type == "Constant" and each.name == "value_floats":
+                yield node.output[0], onnx.TensorProto(data_type=onnx.TensorProto.FLOAT, dims=[len(each.floats)])
 
 
 def _is_weight(tensor: onnx.TensorProto) -> bool:

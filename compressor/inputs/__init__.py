@@ -70,6 +70,9 @@ class Inputs(Protocol):
     def agree_(self, net: PreTrainedModel, processor: Any, place: str) -> None:
         """Make the config of a network and its processor agree, or refuse them."""
 
+    def longest(self, net: PreTrainedModel) -> int | None:
+        """Return the largest length that the network reads; None if nothing bounds it, or examples have no length."""
+
     def encode(
         self, rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_length: int
     ) -> tuple[Encode, list[int]]:

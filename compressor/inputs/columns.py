@@ -76,3 +76,9 @@ def cells(rows: datasets.Dataset, name: str) -> np.ndarray:
 def is_text(feature: Any) -> bool:
     """Return whether a column contains text."""
     return getattr(feature, "dtype", "") in ("string", "large_string")
+
+
+def row_numbers(rows: datasets.Dataset, at: Sequence[int]) -> list[int]:
+    """Positions that rows had in the split before some of it was selected, for messages."""
+    taken = rows._indices  # datasets has no public name for them
+    return list(at) if taken is None else [taken.column(0)[index].as_py() for index in at]

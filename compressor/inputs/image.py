@@ -76,6 +76,10 @@ def new_processor(config: PreTrainedConfig) -> Any:
     )
 
 
+def longest(net: PreTrainedModel) -> None:
+    """Return None: images have no length."""
+
+
 def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     """Record the image size of the processor where the config has none or another one: the size in use decides.
 

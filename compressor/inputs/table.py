@@ -61,6 +61,10 @@ def agree_(net: PreTrainedModel, processor: None, place: str) -> None:
     """Do nothing: a table has no processor."""
 
 
+def longest(net: PreTrainedModel) -> None:
+    """Return None: rows have no length."""
+
+
 def features(rows: datasets.Dataset, columns: Sequence[str]) -> Features:
     """Name the features of a table and measure mean and standard deviation of each; one for those that never vary.
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from compressor.errors import InputError
+from compressor.errors import InputError, listed, unusable
 from compressor.inputs import Reader
-from compressor.inputs.columns import Columns, is_text, only
+from compressor.inputs.columns import Columns, is_text, only, row_numbers
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 COLUMNS = ("text", "text_pair")
@@ -85,14 +85,22 @@ def agree_(net: PreTrainedModel, processor: Any, place: str) -> None:
     n_ids = max(processor.get_vocab().values(), default=0) + 1  # ids may have holes, so that their number says less
     if n_ids > config.vocab_size:
         raise InputError(f"{place}: token ids up to {n_ids - 1} for a network that knows {config.vocab_size} tokens")
-    most = getattr(config, "max_position_embeddings", processor.model_max_length)  # T5 has no positions
-    padded = _padded_positions(net)
-    if padded is not None:
-        most = min(most, padded.num_embeddings - cast(int, padded.padding_idx) - 1)
-    processor.model_max_length = min(processor.model_max_length, most)
-    _pad_alike_(config, processor, place, is_fixed=padded is not None)
+    most = longest(net)
+    if most is not None:
+        processor.model_max_length = min(processor.model_max_length, most)
+    _pad_alike_(config, processor, place, is_fixed=_padded_positions(net) is not None)
     if config.is_encoder_decoder:  # their classifiers read at the end token, and need the same number in each text
         processor.split_special_tokens = True
+
+
+def longest(net: PreTrainedModel) -> int | None:
+    """Return the number of tokens that the network reads at most; None if nothing bounds it, as in T5 and XLNet."""
+    n_positions = getattr(net.config, "max_position_embeddings", None)
+    bounds = [n_positions] if n_positions and n_positions > 0 else []  # XLNet says -1
+    padded = _padded_positions(net)
+    if padded is not None:
+        bounds.append(padded.num_embeddings - cast(int, padded.padding_idx) - 1)
+    return min(bounds, default=None)
 
 
 def _padded_positions(net: nn.Module) -> nn.Embedding | None:
@@ -133,19 +141,21 @@ def encode(rows: datasets.Dataset, columns: Sequence[str], reader: Reader, max_l
         if None in column:
             raise InputError(f"data: column {name!r} is empty in {column.count(None)} rows; fill or remove them")
     n_readable = min(max_length, tokenizer.model_max_length)
-    encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
-    flat = {
-        name: torch.tensor([value for values in encoded[name] for value in values])
-        for name in reader.input_names
-        if name != "attention_mask"
-    }
+    with unusable("data: the tokenizer fails on these texts"):
+        encoded = tokenizer(*texts, truncation=True, max_length=n_readable, return_attention_mask=False)
+        flat = {
+            name: torch.tensor([value for values in encoded[name] for value in values])
+            for name in reader.input_names
+            if name != "attention_mask"
+        }
     n_tokens = [len(ids) for ids in encoded["input_ids"]]
     if 0 in n_tokens:
         example = " | ".join(column[n_tokens.index(0)] for column in texts)
         what = (
             f"{n_tokens.count(0)} texts of {' and '.join(map(repr, columns))} give no token, such as {example[:40]!r}"
         )
-        raise InputError(f"data: {what}; fill or remove them")
+        where = listed(row_numbers(rows, [at for at, n in enumerate(n_tokens) if n == 0]), most=5)
+        raise InputError(f"data: {what}, at rows {where} of {rows.split}, counted from 0; fill or remove them")
     padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     return Tokens(flat, torch.tensor(n_tokens), reader.input_names, padding, n_readable), n_tokens
 

@@ -1,7 +1,6 @@
 """`compress bundle`: one folder or zip archive that measures ONNX files wherever Python has numpy and onnxruntime."""
 
 import shutil
-import tempfile
 import zipapp
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from compressor.bench.result import PlanDocument, PlannedVariant
 from compressor.errors import RecipeError, RunDirError
 from compressor.files import write_json
 from compressor.graphs import content
+from compressor.temporary import temporary_folder
 
 PROGRAM, PLAN, INPUTS, EXPECTED, PROFILE = "bench.pyz", "plan.json", "inputs.npz", "expected.npz", "profile.yaml"
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz")
@@ -64,11 +64,9 @@ def write(plan: PlanDocument, out: Path) -> PlanDocument:
         raise RecipeError(f"{out}: of archives only .zip is written; give a folder or a .zip")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as name:
-            folder = Path(name, "bundle")
-            folder.mkdir()
-            bundled = fill(plan, folder)
-            _put(folder, out)
+        with temporary_folder(out.parent, ".bundle-") as home:
+            bundled = fill(plan, home.path)
+            _put(home.path, out)
     except OSError as error:
         raise RunDirError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     return bundled

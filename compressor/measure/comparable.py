@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from compressor.bench.arrays import read_arrays
 from compressor.bench.gate_result import GateSettings
-from compressor.bench.inputs import LABELS, read_arrays
+from compressor.bench.inputs import LABELS
 from compressor.errors import InputError, RecipeError
 from compressor.graphs import bounds
 from compressor.report.gate_result import Limits

@@ -5,9 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from compressor.bench.gate_result import GateDocument, GateResult
@@ -16,6 +14,7 @@ from compressor.errors import InputError, RecipeError
 from compressor.files import file_digest, read_json, write_json
 from compressor.progress import say
 from compressor.rundir import RunDir, chain
+from compressor.temporary import temporary_folder
 
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes of a process, here and of a shell
 OUT_OF_MEMORY = "killed, as systems do when memory runs out; free some, or measure smaller batch sizes and lengths"
@@ -36,12 +35,19 @@ def gate(plan: GateDocument) -> GateResult:
 
 
 def _bench(plan: PlanDocument | GateDocument, *flags: str) -> Any:
-    with tempfile.TemporaryDirectory(prefix="compress-") as name:
-        plan_file, out = Path(name, "plan.json"), Path(name, "bench.json")
+    with temporary_folder() as home:
+        plan_file, out = home.path / "plan.json", home.path / "bench.json"
         write_json(plan_file, plan)
         program = [sys.executable, "-m", "compressor.bench", "--parent", str(os.getpid())]
         command = [*program, *flags, str(plan_file), str(out)]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=(home.lock,),
+            env={**os.environ, "TMPDIR": str(home.path)},  # the bench is killed with us, and then removes nothing
+        )
         with child, ending(child):
             remark = pass_on(child.stderr or ())
         if child.returncode:

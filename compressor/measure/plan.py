@@ -5,8 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import TypedDict
 
+from compressor.bench.arrays import read_arrays
 from compressor.bench.axes import Axes, open_axes
-from compressor.bench.inputs import read_arrays
+from compressor.bench.conforms import misfit
 from compressor.bench.plan import Points
 from compressor.bench.result import FORMAT, InputFacts, Kind, PlanDocument, PlannedVariant, PlanSettings, PointsDocument
 from compressor.bench.shape import Shape
@@ -136,9 +137,16 @@ def _require_closed(file: Path, axes: Axes, feed: Feeding, *, has_length: bool) 
 
 def _of_run(run: Path) -> PlanDocument:
     file = RunDir(run).bench_plan
-    document: PlanDocument | None = read_json(file)
+    try:
+        document: PlanDocument | None = read_json(file)
+        wrong = misfit(document, PlanDocument, may_lack=True) if document is not None else ""
+        has_files = document is None or all({"name", "file"} <= each.keys() for each in document.get("variants", [{}]))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: damaged, {error}; run the recipe again to write it again") from error
     if document is None:
         raise InputError(f"{run}: no {file.name} there; give the folder of a finished run, or ONNX files")
+    if wrong or not has_files:
+        raise InputError(f"{file}: damaged, {wrong or 'it lacks files'}; run the recipe again to write it again")
     variants: list[PlannedVariant] = [
         {**variant, "file": str((run / variant["file"]).absolute())} for variant in document["variants"]
     ]

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from compressor import surgery
 from compressor.archs import Arch
 from compressor.bench.result import Precision
-from compressor.errors import InputError, first_line
+from compressor.errors import InputError, first_line, unusable
 from compressor.model import pretrained
 from compressor.model.checkpoint import (
     Source,
@@ -63,6 +63,11 @@ class Model:
     def copy(self) -> "Model":
         """Copy the network; the rest is shared."""
         return replace(self, net=deepcopy(self.net))
+
+    def sharing(self) -> "Model":
+        """Copy the network, but for its matrices and kernels, which both then have; neither may write into them."""
+        shared = {id(weights): weights for weights in self.net.parameters() if weights.ndim > 1}
+        return replace(self, net=deepcopy(self.net, shared))
 
     def record(self, layers: Sequence[int]) -> None:
         """Record in the config the number of units of each width, and the layers kept from the original."""
@@ -163,10 +168,11 @@ def _task(source: Source, net: PreTrainedModel) -> Task:
         processor = inputs.new_processor(net.config)
     else:
         processor = pretrained.read_processor(folder, source.task, source.trust_remote_code)
-    inputs.agree_(net, processor, str(folder))
     taken = set(signature(net.forward).parameters)
-    if processor is not None:
-        taken &= set(processor.model_input_names)
+    with unusable(f"{folder}: its tokenizer or image processor is of no use"):
+        inputs.agree_(net, processor, str(folder))
+        if processor is not None:
+            taken &= set(processor.model_input_names)
     names_taken = tuple(name for name in inputs.NAMES if name in taken)
     features = tuple(getattr(net.config, "feature_names", ()))
     is_double = getattr(net.config, "feature_origins", None) is not None

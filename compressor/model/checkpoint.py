@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from huggingface_hub.errors import StrictDataclassError
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from compressor import archs
 from compressor.archs import Arch
-from compressor.errors import InputError, first_line
-from compressor.model import foreign, hub
+from compressor.bench.reading import read_json
+from compressor.errors import InputError, first_line, unusable
+from compressor.model import foreign, hub, sane
 from compressor.nets import tabular
 from compressor.options import Base
 from compressor.plugins import discover
@@ -79,7 +79,7 @@ def digest(source: Source) -> str:
 
 def digest_of(folder: Path, patterns: Sequence[str] = (*WORDS, WEIGHTS)) -> str:
     """Hash of the names and contents of a checkpoint's files; weights that only the index names are among them."""
-    files = {file for pattern in patterns for file in folder.glob(pattern)}
+    files = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
     content = hashlib.sha256()
     for file in sorted(files.union(_weights(folder) if WEIGHTS in patterns else ())):
         with file.open("rb") as stream:
@@ -93,6 +93,16 @@ def is_fine_tuned(source: Source) -> bool:
     return folder is not None and has_head(read_config(folder, source.trust_remote_code), source.task)
 
 
+def task_of(checkpoint: str) -> str:
+    """Name the task that a checkpoint has a head for."""
+    folder = hub.folder("checkpoint", checkpoint, "main", "model", (*WORDS, WEIGHTS))
+    config = read_config(folder)
+    found = next((name for name in task_files() if has_head(config, name)), None)
+    if found is None:
+        raise InputError(f"checkpoint: no head for a task, got {checkpoint!r}; give one of {', '.join(task_files())}")
+    return found
+
+
 def has_head(config: PreTrainedConfig, task: str) -> bool:
     """Whether the weights that belong to this config include a head for the task."""
     return any(task_file(task).HEAD in name for name in config.architectures or ())
@@ -102,18 +112,18 @@ def read_config(folder: Path, trust_remote_code: bool = False) -> PreTrainedConf
     """Read the config.json of a supported family."""
     tabular.register()
     file = folder / "config.json"
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
+    if not file.is_file():
+        raise InputError(f"{folder}: no config.json in this folder; give the folder of a checkpoint")
+    with unusable(f"{file}: not a usable config"):
+        foreign.require_files(folder)
+        settings = read_json(file)
+        sane.check(file, settings)
         if not trust_remote_code:
             require_family(settings["model_type"])
         foreign.check_settings(file, settings)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no config.json in this folder; give the folder of a checkpoint") from error
-    except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
-        raise InputError(f"{file}: not a usable config ({first_line(error)})") from error
     return config
 
 

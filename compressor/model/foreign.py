@@ -1,16 +1,16 @@
-"""What a checkpoint may name: weights beside it, and no code or weights from elsewhere."""
+"""Checks of what a checkpoint refers to: weights beside it, but no code and no weights from elsewhere."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor.bench.reading import read_json
 from compressor.errors import InputError
 
 INDEX = "model.safetensors.index.json"
 ATTENTIONS = (None, "eager", "sdpa")
 EXPERTS = (None, "eager", "batched_mm", "grouped_mm")
-BUILT_IN = {  # settings that may name a kernel, which transformers would fetch and run; and what it has itself
+BUILT_IN = {  # settings that may name a kernel, which transformers would download and run; and its own kernels
     **dict.fromkeys(("attn_implementation", "_attn_implementation", "_attn_implementation_internal"), ATTENTIONS),
     **dict.fromkeys(("experts_implementation", "_experts_implementation"), EXPERTS),
 }
@@ -19,21 +19,21 @@ WEIGHTS_ELSEWHERE = "transformers_weights"
 
 
 def shards(folder: Path) -> list[str]:
-    """Names of the weights that the index of a checkpoint lists; none without an index.
+    """Return the names of the weight files in the index of a checkpoint; an empty list if there is no index.
 
     Raises
     ------
     InputError
-        If the index is damaged, or names anything but safetensors that lie beside it: transformers would open a pickle,
+        If the index is damaged, or names anything but safetensors files beside it. transformers would open pickles too,
         and files outside the folder.
     """
     file = folder / INDEX
     if not file.exists():
         return []
     try:
-        names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise InputError(f"{file}: no usable index of weights; fetch it again") from error
+        names = sorted(set(read_json(file)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{file}: not a usable index of weights; fetch it again") from error
     for name in names:
         if not isinstance(name, str) or name != Path(name).name or not name.endswith(".safetensors"):
             raise InputError(f"{file}: weights must be .safetensors files beside it, found {name!r}; fetch it again")
@@ -42,13 +42,27 @@ def shards(folder: Path) -> list[str]:
     return names
 
 
+def require_files(folder: Path) -> None:
+    """Refuse pipes and devices in the folder of a checkpoint: reading them would never end."""
+    for file in sorted(folder.iterdir()):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise InputError(f"{file}: no regular file; fetch it again")
+
+
 def check_settings(place: object, settings: Mapping[str, Any]) -> None:
-    """Refuse a config that asks for kernels from elsewhere, for other weights, or was quantized by another tool.
+    """Refuse a config that names a kernel to download or other weight files, or of a network quantized elsewhere.
+
+    Parameters
+    ----------
+    place : object
+        Where the settings were found; the error message starts with it.
+    settings : mapping
+        The config as read from JSON.
 
     Raises
     ------
     InputError
-        With ``place``, where the settings were found.
+        With the setting and its value.
     """
     for each in _nested(settings):
         for key, value in each.items():
@@ -65,12 +79,12 @@ def check_settings(place: object, settings: Mapping[str, Any]) -> None:
 
 
 def _is_built_in(value: Any, known: tuple[str | None, ...]) -> bool:
-    """Look at one name, or at one for each part of a network."""
+    """Whether a name is built in, or each name, if every part of the network has its own."""
     return all(each in known for each in (value.values() if isinstance(value, dict) else (value,)))
 
 
 def _nested(settings: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings and those within them, such as one for each part of a network."""
+    """Yield the settings and all settings nested in them, such as those of an encoder and a decoder."""
     waiting = [settings]
     while waiting:
         each = waiting.pop()

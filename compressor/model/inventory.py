@@ -6,9 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from compressor import surgery
-from compressor.bench.axes import Declared
 from compressor.bench.shape import Shape
-from compressor.errors import InputError
+from compressor.errors import InputError, unusable
 from compressor.graphs import bounds, content, flops, shapes
 from compressor.model import pretrained
 from compressor.model.artifact import load
@@ -17,7 +16,7 @@ from compressor.model.outputs import flops_by_module
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 from compressor.tasks import inputs_of
 
-LENGTH = 32  # tokens of the text for which operations are counted
+LENGTH = 32  # tokens of the text for which operations are counted, if the network reads as many
 
 
 def take(path: Path) -> Inventory:
@@ -66,24 +65,23 @@ def _graph(file: Path) -> GraphInventory:
 def _own_shape(file: Path, length: int) -> tuple[int, int | None]:
     """Return the batch size and the length that a file fixes; by default a batch of one, and the given length.
 
-    Only inputs of two axes have a length, and those whose second axis counts features have none.
+    Only texts have a length: inputs of whole numbers with two axes. The second axis of floats may count features,
+    samples or frames, and no number of them is the usual one.
     """
     axes = shapes.axes(shapes.skeleton(file))
-    texts = [each.shape[1] for each in axes.declared if len(each.shape) == 2 and _is_text(each)]
+    texts = [each.shape[1] for each in axes.declared if len(each.shape) == 2 and each.is_whole]
     lengths = [size if isinstance(size, int) else length for size in texts]
     return axes.fixed_batch or 1, max(lengths, default=None)
 
 
-def _is_text(each: Declared) -> bool:
-    return each.is_whole or not isinstance(each.shape[1], int)
-
-
 def _network(folder: Path) -> NetworkInventory:
     net = load(folder)
-    original = pretrained.uncut(net)
-    arch = arch_of(net.config.model_type)
-    has_length = inputs_of(net.main_input_name).HAS_LENGTH
-    flops = flops_by_module(net, 1, LENGTH)
+    with unusable(f"{folder}: the network cannot be built or cannot answer"):
+        original = pretrained.uncut(net)
+        arch = arch_of(net.config.model_type)
+        inputs = inputs_of(net.main_input_name)
+        length = min(LENGTH, inputs.longest(net) or LENGTH)
+        flops = flops_by_module(net, 1, length)
     parameters = list(net.named_parameters())  # tied ones once
     sizes_before = {width.name: width.size for width in arch.widths(original)}
     return {
@@ -93,7 +91,7 @@ def _network(folder: Path) -> NetworkInventory:
         "n_params": surgery.n_params(net),
         "n_params_original": surgery.n_params(original),
         "n_flops": flops[""],
-        "flops_at": Shape(1, LENGTH if has_length else None).name,
+        "flops_at": Shape(1, length if inputs.HAS_LENGTH else None).name,
         "size_bytes": sum(weights.nbytes for _, weights in parameters),
         "widths": [
             {

@@ -12,10 +12,16 @@ from transformers import PreTrainedModel
 
 from compressor.errors import InputError, first_line
 from compressor.model.artifact import Model, OnnxGraph
-from compressor.nets.compat import attention_of
+from compressor.surgery.twin import twin
 from compressor.tasks import inputs_of
 
 _PROBE_SHAPE = (8, 24)  # batch size and length: some padding, several lengths, and milliseconds for most networks
+
+
+class UnrunnableError(InputError):
+    """onnxruntime opens a file and fails while it runs."""
+
+
 Logits = Callable[[Mapping[str, Tensor]], Tensor]
 Outputs = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
@@ -49,15 +55,11 @@ def n_flops(model: Model, batch_size: int, length: int) -> int:
 @torch.enable_grad()  # without gradients torch 2.13's counter fails on a module that is given a parameter
 def flops_by_module(net: PreTrainedModel, batch_size: int, length: int) -> dict[str, int]:
     """Count the floating-point operations of each module in one inference; the total is at the empty path."""
-    attention, was_training = attention_of(net), net.training
-    net.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
-    try:
-        with FlopCounterMode(display=False) as counter:
-            inputs = inputs_of(net.main_input_name).plain(net.config, batch_size, length)
-            net.eval()(**{name: tensor.to(net.device) for name, tensor in inputs.items()})
-    finally:
-        net.set_attn_implementation(attention)
-        net.train(was_training)
+    counted = twin(net).eval()
+    counted.set_attn_implementation("eager")  # torch 2.13 counts nothing inside the CPU's fused attention
+    with FlopCounterMode(display=False) as counter:
+        inputs = inputs_of(net.main_input_name).plain(net.config, batch_size, length)
+        counted(**{name: tensor.to(net.device) for name, tensor in inputs.items()})
     counts = {path.partition(".")[2]: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
     return {**counts, "": int(counter.get_total_flops())}
 
@@ -77,7 +79,7 @@ def _torch_outputs(net: PreTrainedModel, names: Sequence[str]) -> Outputs:
 def _onnx_outputs(file: Path, output_names: Sequence[str], n_threads: int | None) -> Outputs:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = n_threads or 0  # 0: as many as there are cores
-    settings.log_severity_level = 3  # errors only
+    settings.log_severity_level = 4  # errors are raised
     try:
         session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
@@ -86,7 +88,10 @@ def _onnx_outputs(file: Path, output_names: Sequence[str], n_threads: int | None
     wanted = [node.name for node in session.get_outputs() if node.name in output_names]
 
     def outputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        arrays = session.run(wanted, {name: inputs[name].numpy() for name in names})
+        try:
+            arrays = session.run(wanted, {name: inputs[name].numpy() for name in names})
+        except Exception as error:
+            raise UnrunnableError(first_line(error)) from error
         return {name: torch.from_numpy(array) for name, array in zip(wanted, arrays, strict=True)}
 
     return outputs

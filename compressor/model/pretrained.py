@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     PreTrainedConfig,
@@ -17,9 +15,9 @@ from transformers import (
 )
 
 from compressor import surgery
-from compressor.errors import InputError, first_line
+from compressor.errors import InputError, unusable
 from compressor.inputs import image
-from compressor.model import foreign, unused
+from compressor.model import foreign, sane, unused
 from compressor.model.checkpoint import Source, arch_of, check_weights, has_head, require_family
 from compressor.model.quiet import transformers_quiet
 from compressor.nets import tabular
@@ -35,8 +33,6 @@ DATASETS_OWN = (
     "feature_stds",
     "feature_origins",
 )
-FORMAT = 1  # of the block `compressor` in config.json
-UNUSABLE = (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, StrictDataclassError)
 
 
 @transformers_quiet()
@@ -46,21 +42,22 @@ def new_net(source: Source, labels: Sequence[str] | None, features: Features | N
     settings = dict(source.config or {})
     require_family(settings["model_type"])
     foreign.check_settings("model.config", settings)
+    sane.check("model.config", settings)
     known = AutoConfig.for_model(settings["model_type"])
     for key in settings:
         if key in DATASETS_OWN or not (hasattr(known, key) or key == image.SIZE):
             what = "labels and features come from the dataset"
             raise InputError(f"model.config: {key!r} is not a setting of {type(known).__name__}; {what}")
-    try:
+    with unusable("model.config: cannot be built"):
         config = AutoConfig.for_model(**settings)
         config.architectures = config.architectures or []  # transformers 5.23 fails on None if a family has two
         _name_outputs_(config, labels)
         if features is not None:
             config.feature_names, config.feature_means, config.feature_stds = map(list, astuple(features)[:3])
             config.feature_origins = features.origins and list(features.origins)
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            sane.check_size("model.config", auto_class(source.task).from_config(config))
         net: PreTrainedModel = auto_class(source.task).from_config(config, dtype=torch.float32)
-    except UNUSABLE as error:
-        raise InputError(f"model.config: cannot be built ({first_line(error)})") from error
     return net
 
 
@@ -88,7 +85,7 @@ def read_net(
     is_complete = task is None or has_head(config, task)
     if not is_complete:
         _name_outputs_(config, labels)
-    try:
+    with unusable(f"{folder}: the weights do not fit config.json"):
         original = _named(folder, config) if task is None else _for_task(config, task, trust_remote_code)
         chosen: Any = _at_recorded_widths(original, config)
         net, info = chosen.from_pretrained(
@@ -99,8 +96,6 @@ def read_net(
             use_safetensors=True,
             output_loading_info=True,
         )
-    except UNUSABLE as error:
-        raise InputError(f"{folder}: the weights do not fit config.json ({first_line(error)})") from error
     body = f"{net.base_model_prefix}."
     missing = [key for key in info["missing_keys"] if is_complete or (key.startswith(body) and "pooler" not in key)]
     if missing:
@@ -152,7 +147,7 @@ def _at_recorded_widths(original: type[PreTrainedModel], config: PreTrainedConfi
     recorded = getattr(config, "compressor", None)
     if recorded is None:
         return original
-    if recorded["format"] != FORMAT:
+    if recorded["format"] != sane.FORMAT:
         raise ValueError(f"format {recorded['format']} of another version of compressor")
 
     def init_cut(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
@@ -178,16 +173,15 @@ def uncut(net: PreTrainedModel) -> PreTrainedModel:
 def read_processor(folder: Path, task: str, trust_remote_code: bool = False) -> Any:
     """Load the tokenizer or image processor of a folder."""
     settings = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    try:
+    foreign.require_files(folder)
+    with unusable(f"{folder}: no tokenizer or image processor can be loaded"):
         return task_file(task).INPUTS.read_processor(str(folder), **settings)
-    except UNUSABLE as error:
-        raise InputError(f"{folder}: no tokenizer or image processor can be loaded ({first_line(error)})") from error
 
 
 def record(net: PreTrainedModel, widths: Mapping[str, int], layers: Sequence[int]) -> None:
     """Record in the config what `_at_recorded_widths` needs to load the network: its widths, layers and factors."""
     parts = {"biases": surgery.new_biases(net), "factorized": surgery.specs(net)}
-    recorded = {"format": FORMAT, "widths": dict(widths), "layers": list(layers)}
+    recorded = {"format": sane.FORMAT, "widths": dict(widths), "layers": list(layers)}
     net.config.compressor = recorded | {name: part for name, part in parts.items() if part}
 
 

@@ -6,7 +6,8 @@ Callers check for the problems behind these messages themselves, and raise them 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import onnxruntime
@@ -44,8 +45,8 @@ def datasets_quiet() -> Iterator[None]:
 
 @contextmanager
 def exporter_quiet() -> Iterator[None]:
-    """Silence the messages of torch's exporter about missing packages and merged axes."""
-    with _errors_only("torch.onnx"), warnings.catch_warnings():
+    """Silence the messages of torch's exporter about missing packages and merged axes, and graphs that it prints."""
+    with _errors_only("torch.onnx"), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

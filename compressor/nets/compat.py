@@ -18,12 +18,6 @@ def empty_mapping() -> Any:
     return _LazyAutoMapping(OrderedDict(), OrderedDict())
 
 
-def attention_of(net: PreTrainedModel) -> str:
-    """Return the attention implementation of a network, such as ``sdpa``; its public setter has no getter."""
-    name: str = net.config._attn_implementation
-    return name
-
-
 def supports_sdpa(net: PreTrainedModel) -> bool:
     """Whether the attentions of a network's class can run as torch's scaled dot product."""
     return bool(net._supports_sdpa)

@@ -43,6 +43,7 @@ class FactorizedConv2d(nn.Module):
 
     bias: Tensor | None
     groups = 1
+    padding_mode = "zeros"
 
     def __init__(
         self, method: str, equation: Equation, sizes: Mapping[str, int], settings: Mapping[str, Any], bias: bool = True

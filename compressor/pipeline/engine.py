@@ -4,32 +4,36 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from compressor import rundir
-from compressor.bench.result import PlannedVariant, PlanSettings
+from compressor.bench.result import PlannedVariant
 from compressor.errors import GateMissed, NumericsError, RecipeError, RunDirError
 from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
-from compressor.model import Model, OnnxGraph, open_model, save_model
+from compressor.model import Model, OnnxGraph, load_model, open_model, save_model
 from compressor.model.artifact import open_task
-from compressor.pipeline import provenance
+from compressor.pipeline import needs, provenance
 from compressor.pipeline.original import original_variants
-from compressor.pipeline.record import at_bench, model_record, onnx_record, record_of, variant
+from compressor.pipeline.record import at_bench, bench_settings, model_record, onnx_record, record_of, variant
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
-from compressor.progress import say
+from compressor.progress import said_before, say
 from compressor.recipe import Recipe, dump, packaged
 from compressor.recipe.schema import STAGES, Bench
 from compressor.report import card, dataset, page
 from compressor.report.document import CardKind, RecipePlan, Report, Verdict
 from compressor.rundir import RunDir, StepRecord
 from compressor.rundir import step as stepdir
-from compressor.tasks import Task
+from compressor.tasks import Task, task_file
+from compressor.training import remembered
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
@@ -46,7 +50,8 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
         recipe = start.recipe
         for remark in [*dataset.remarks(start.read), *dataset.padding(start.padding_gap)]:
             say(remark)
-        list(walk_dry(recipe, start))  # raises an error if a stage does not fit
+        stages = list(walk_dry(recipe, start))  # raises an error if a stage does not fit
+        needs.require_disk(run_dir, needs.of_run(stages, start.model))
         metadata = provenance.metadata(start.source)
         run_record = provenance.run_record(recipe, recipe_file, start.source)
         provenance.compare_threads(readable_json(home.record), run_record)
@@ -55,10 +60,10 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
             write_text(home.recipe, dump(recipe))
         steps = list(steps_of(recipe, home, start.key))
         variants = _run_steps(recipe, home, start, steps, metadata)
-        launch.measure_run(home, variants, _bench_settings(recipe.bench))
+        launch.measure_run(home, variants, bench_settings(recipe.bench))
         report = page.write(run_dir)
         for folder, kind in _folders(steps):
-            card.write_card(folder, report, kind, start.model.task.file)
+            card.write_card(folder, report, kind, task_file(recipe.model.task))
     if missed := [verdict for verdict in report["gates"] if not verdict["met"]]:
         raise GateMissed("\n".join(_sentence(verdict) for verdict in missed), report)
     return report
@@ -67,7 +72,8 @@ def run(recipe: Recipe, run_dir: Path, *, recipe_file: str = "") -> Report:
 def check(recipe: Recipe) -> RecipePlan:
     """Resolve everything, model and data included, and return the size after each stage; nothing is trained."""
     start = begin(recipe)
-    return {**start.summary(), "stages": list(walk_dry(start.recipe, start))}
+    stages = list(walk_dry(start.recipe, start))
+    return {**start.summary(), "stages": stages, "needs": needs.of_run(stages, start.model)}
 
 
 def _run_steps(
@@ -75,26 +81,39 @@ def _run_steps(
 ) -> list[PlannedVariant]:
     """Run the unfinished steps; return the files to measure: the original's, then the results."""
     _keep_only([step.folder for step in steps], home)
-    n_distilled = _n_distilled(recipe, start)
-    originals = Originals(start.model.copy(), start.data, n_distilled) if start.is_trained else None
-    variants = original_variants(recipe, home, originals, start.key, metadata) if originals else []
-    artifact: Artifact = start.model
-    record = record_of(start.model, recipe.bench)
+    n_distilled = start.n_distilled(recipe)
+    model = start.give_up_model()
+    record = record_of(model, recipe.bench)
+    originals, variants = None, []
+    if start.is_trained:
+        answers, reload = AnswerFiles(home.path, start.key), partial(_load_again, recipe, model.task)
+        originals = Originals(model, reload, start.data, answers, n_distilled)
+        variants = original_variants(recipe, home, originals, start.key, metadata)
+    artifact: Artifact = model
+    del model
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
+        if originals is not None:
+            originals.release()
+        if not any(later.options.distilled() for later in steps[index:]):
+            remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             named = {**metadata, "key": step.key}
             context = Context(step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label)
             done = _run_step(step, artifact, context, recipe.bench, record, home)
+            del context
         else:
             say(f"{step.label:<24} done before")
-        artifact = _reopen(step, artifact.task, done)
+        task = artifact.task
+        del artifact  # before the next one is read
+        artifact = _reopen(step, task, done)
         record = at_bench(done, artifact, recipe.bench, record)
         stepdir.replace_record(step.folder, record)
         if originals is None and isinstance(artifact, Model):
-            originals = Originals(artifact.copy(), start.data, n_distilled)
+            answers, reload = AnswerFiles(home.path, step.key), partial(open_model, step.folder / "model", task)
+            originals = Originals(artifact, reload, start.data, answers, n_distilled)
             variants = original_variants(recipe, home, originals, step.key, metadata)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
@@ -102,10 +121,10 @@ def _run_steps(
     return [*variants, *results.values()]
 
 
-def _n_distilled(recipe: Recipe, start: Start) -> int:
-    """Count the examples on which the stages compare a student with the original."""
-    phases = [phase for options in recipe.stages for phase in options.phases() if phase.distill is not None]
-    return sum(phase.n_steps(len(start.data.augmented)) * phase.batch_size for phase in phases)
+def _load_again(recipe: Recipe, task: Task) -> Model:
+    """Read the checkpoint of a recipe once more."""
+    with said_before():
+        return replace(load_model(recipe.model, None), task=task)
 
 
 def _run_step(
@@ -135,16 +154,6 @@ def _run_step(
     stepdir.finish(step.folder, step.key, record, cost, LEFTOVERS)
     context.journal.clear()
     return record
-
-
-def _bench_settings(bench: Bench) -> PlanSettings:
-    """Keys of the bench's plan that a recipe sets."""
-    return {
-        "batch_sizes": list(bench.batch_sizes),
-        "lengths": list(bench.lengths),
-        "threads": list(bench.threads),
-        "meter": bench.meter,
-    }
 
 
 def _reopen(step: Step, task: Task, record: StepRecord) -> Artifact:

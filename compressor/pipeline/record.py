@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from compressor import surgery
-from compressor.bench.result import Kind, PlannedVariant, Precision, variant_name
+from compressor.bench.result import Kind, PlannedVariant, PlanSettings, Precision, variant_name
 from compressor.bench.shape import Shape
 from compressor.data.batches import metrics
 from compressor.model.artifact import Model, OnnxGraph
@@ -110,6 +110,16 @@ def file_record(graph: OnnxGraph, context: Context) -> FileRecord:
 
 def _held_out(artifact: Model | OnnxGraph, context: Context) -> HeldOut:
     return cast(HeldOut, context.trainer.evaluate(artifact))
+
+
+def bench_settings(bench: Bench) -> PlanSettings:
+    """Keys of the bench's plan that a recipe sets."""
+    return {
+        "batch_sizes": list(bench.batch_sizes),
+        "lengths": list(bench.lengths),
+        "threads": list(bench.threads),
+        "meter": bench.meter,
+    }
 
 
 def variant(

@@ -11,11 +11,13 @@ from compressor.data import open_dataset, prepare
 from compressor.data.augment import augmented
 from compressor.data.batches import Data
 from compressor.data.overview import overview
-from compressor.errors import InputError, RecipeError
+from compressor.errors import InputError, RecipeError, unusable
 from compressor.model import Model, load_model
 from compressor.model.checkpoint import digest, is_fine_tuned
+from compressor.model.lengths import check_lengths
 from compressor.model.outputs import outputs_of, probe_of
 from compressor.model.padding import padding_gap
+from compressor.pipeline import needs
 from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
 from compressor.recipe import Recipe
@@ -25,6 +27,7 @@ from compressor.report.dataset import DatasetRead
 from compressor.report.document import PlannedStage
 from compressor.stages import finetune
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 
@@ -45,6 +48,17 @@ class Start:
     """Largest difference between the answers to a text alone and in a padded batch, over the largest answer."""
     recipe: Recipe
     """With what depends on the network filled in."""
+
+    def give_up_model(self) -> Model:
+        """Return the model and forget it: a run that kept it would hold one network more than it works on."""
+        model = self.model
+        del self.model
+        return model
+
+    def n_distilled(self, recipe: Recipe) -> int:
+        """Count the examples on which the stages compare a student with the original."""
+        phases = [phase for options in recipe.stages for phase in options.distilled()]
+        return sum(phase.n_steps(len(self.data.augmented)) * phase.batch_size for phase in phases)
 
     def summary(self) -> document.Start:
         """Describe the model and the data for `check`."""
@@ -71,6 +85,7 @@ def begin(recipe: Recipe) -> Start:
         if not weights.isfinite().all():
             raise InputError(f"model.checkpoint: {name!r} has NaN or infinite weights; fetch or train it again")
     fitted = _fitted(recipe, model)
+    check_lengths(model, recipe.seed)
     data = prepare(raw, recipe.data, model.task, recipe.seed)
     if recipe.data.augment is not None:
         data = replace(data, augmented=augmented(data.train, recipe.data.augment, model, recipe.seed))
@@ -86,34 +101,41 @@ def begin(recipe: Recipe) -> Start:
 
 
 def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
-    """Run the stages on a copy of the model without training, and yield the size after each.
+    """Run the stages on a copy of the model without training, and yield the size after each, and what it needs.
 
     Options that do not fit the network are found here, before any work.
     """
     model = start.model.copy()
+    n_distilled = start.n_distilled(recipe)
     for index, options in enumerate(recipe.stages):
+        folder = Path(options.stage)
+        originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key), n_distilled)
+        context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
         if wiring(options.stage)[1] is Model:
-            folder, originals = Path(options.stage), Originals(start.model, start.data)
-            context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
             try:
                 model = STAGES[options.stage].run(model, options, context)
             except ValueError as error:
                 raise RecipeError(f"stages[{index}] ({options.stage}): {error}") from error
+        memory, disk, temporary = needs.of_stage(options.stage, model, context.trainer)
         cuttable = {width.name for width in model.widths()}
         yield {
             "stage": options.stage,
             "n_params": surgery.n_params(model.net),
             "widths": n_units(model),
+            "memory_bytes": memory,
+            "disk_bytes": disk,
+            "temporary_bytes": temporary,
             "fixed_widths": [width.name for width in model.arch.widths(model.net) if width.name not in cuttable],
         }
 
 
 def _padding_gap(model: Model, seed: int) -> float | None:
-    if not model.task.inputs.HAS_LENGTH:
-        return None
-    outputs, probe = outputs_of(model), probe_of(model, seed)
-    name = model.task.file.OUTPUT_NAMES[0]
-    return padding_gap(outputs, probe, name) / max(float(outputs(probe)[name].abs().max()), 1e-6)
+    """Let the network answer once, which shows settings that it cannot work with."""
+    outputs, name = outputs_of(model), model.task.file.OUTPUT_NAMES[0]
+    with unusable("model: the network cannot answer to random inputs", "correct its config"):
+        probe = probe_of(model, seed)
+        largest = max(float(outputs(probe)[name].abs().max()), 1e-6)
+        return padding_gap(outputs, probe, name) / largest if model.task.inputs.HAS_LENGTH else None
 
 
 def _fitted(recipe: Recipe, model: Model) -> Recipe:

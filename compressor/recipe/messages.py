@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from compressor.recipe.strict_yaml import Document, Place, Problem, nearest
+from compressor.recipe.strict_yaml import MOST_PROBLEMS, Document, Place, Problem, nearest
 
 _WORDS = {
     "missing": "required key is missing; add it",
@@ -29,8 +29,13 @@ def complaints(error: ValidationError, schema: type[BaseModel], document: Docume
         if detail["type"] == "too_short" and detail["input"]:
             continue  # pydantic counts only valid entries; the others have errors of their own
         by_place.setdefault(_place(detail, document.data), []).append(detail)
-    for place, details in by_place.items():
-        has_inner = any(other[: len(place)] == place for other in by_place if other != place)
+    holders = {place[:depth] for place in by_place for depth in range(len(place))}
+    in_order = sorted(by_place.items(), key=lambda item: document.origin(item[0]).rank)
+    for n_given, (place, details) in enumerate(in_order):
+        if n_given > MOST_PROBLEMS:  # the rest is only counted: looking for the key that was meant takes a while
+            yield Problem(document.origin(place), place, "")
+            continue
+        has_inner = place in holders
         specific = [detail for detail in details if not detail["type"].endswith("_type")]
         if specific or not has_inner:
             details = specific or details

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from compressor import stages
 from compressor.bench import meters
+from compressor.bench.plan import MOST_BATCH, MOST_LENGTH, MOST_THREADS
+from compressor.bench.reading import read_text
 from compressor.data import Dataset
 from compressor.errors import RecipeError
 from compressor.model import Model, Source
@@ -20,11 +22,22 @@ from compressor.options import Base, Share
 from compressor.plugins import discover, names
 from compressor.recipe import packaged
 from compressor.recipe.messages import complaints
-from compressor.recipe.strict_yaml import NUMBER, Document, Origin, Problem, nearest, override_, read, refuse
+from compressor.recipe.strict_yaml import (
+    MOST_BYTES,
+    NUMBER,
+    Document,
+    Origin,
+    Problem,
+    nearest,
+    override_,
+    read,
+    refuse,
+)
 from compressor.stages import Stage
 from compressor.training.options import StageOptions
 
 STAGES = discover(stages, Stage)
+MOST_STAGES = 100  # their folders are numbered 00 to 99
 
 if TYPE_CHECKING:
     AnyStage = StageOptions
@@ -35,11 +48,11 @@ else:
 class Bench(Base):
     """Measurements at the end of a run, of the original and of the results."""
 
-    batch_sizes: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
+    batch_sizes: tuple[Annotated[int, Field(gt=0, le=MOST_BATCH)], ...] = Field(default=(1,), min_length=1)
     """Inputs per inference."""
-    lengths: tuple[PositiveInt, ...] = Field(default=(32, 128), min_length=1)
+    lengths: tuple[Annotated[int, Field(gt=0, le=MOST_LENGTH)], ...] = Field(default=(32, 128), min_length=1)
     """Tokens per input; for images the input size of the model is used."""
-    threads: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
+    threads: tuple[Annotated[int, Field(gt=0, le=MOST_THREADS)], ...] = Field(default=(1,), min_length=1)
     """Threads of the runtime."""
     meter: str = "auto"
     """Energy meter; `auto` uses the first one that works on this machine, or none; `none` measures no energy."""
@@ -74,7 +87,7 @@ class Recipe(Base):
     """The model to compress."""
     data: Dataset
     """The data for training and evaluation."""
-    stages: tuple[AnyStage, ...] = Field(min_length=1)
+    stages: tuple[AnyStage, ...] = Field(min_length=1, max_length=MOST_STAGES)
     """The stages, in order."""
     bench: Bench = Bench()
     """Measurements at the end."""
@@ -92,9 +105,10 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     found = packaged.find(path)
     try:
-        document = read(found.read_text(encoding="utf-8-sig"), str(found))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(found, MOST_BYTES, "utf-8-sig")
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{found}: cannot be read as UTF-8 text, {error}; fix the file") from error
+    document = read(text, str(found))
     return _validated(document, overrides)
 
 

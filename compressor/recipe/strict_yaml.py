@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,9 +12,18 @@ from compressor.errors import RecipeError
 
 Place = tuple[str | int, ...]  # ("stages", 0, "ball")
 
+DEEPEST = 30  # levels; the deepest key of a recipe has six
+MOST_VALUES = 20_000  # of a whole recipe: a map of 10,000 labels fits in
+MOST_BYTES = 1 << 20
+MOST_PROBLEMS = 20  # are listed; nobody mends more at once
 INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")  # YAML 1.2: 1e-4 is one
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}  # YAML 1.2: no, on and off are text
+_OPENING = (
+    *(yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken),
+    *(yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken),
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _REFUSED = {yaml.TagToken: "tags", yaml.AnchorToken: "anchors", yaml.AliasToken: "aliases"}
 
 
@@ -70,7 +79,11 @@ def nearest(word: str, known: Collection[str]) -> str:
 def refuse(problems: list[Problem]) -> None:
     """Raise all problems in one go, in the order of the text, if there are any."""
     if problems:
-        raise RecipeError("\n".join(map(str, sorted(problems, key=lambda problem: problem.origin.rank))))
+        first = sorted(problems, key=lambda problem: problem.origin.rank)
+        lines = [str(problem) for problem in first[:MOST_PROBLEMS]]
+        n_more = len(first) - len(lines)
+        more = [f"{first[0].origin.text or 'recipe'}: and {n_more:,} more problems"] if n_more else []
+        raise RecipeError("\n".join([*lines, *more]))
 
 
 def read(text: str, name: str) -> Document:
@@ -122,7 +135,7 @@ def _key(holder: Any, part: str, place: Place) -> str | int:
 
 def _read(text: str, at: Callable[[int], Origin], place: Place) -> Document:
     try:
-        tokens = list(yaml.scan(text))
+        tokens = list(_bounded(yaml.scan(text), at))
         problems = list(_not_plain(text, tokens, at))
         if any(isinstance(token, yaml.AliasToken) for token in tokens):
             refuse(problems)  # a list may contain itself, so the rest cannot be read
@@ -137,6 +150,18 @@ def _read(text: str, at: Callable[[int], Origin], place: Place) -> Document:
         raise RecipeError(f"{at(line).text}: invalid YAML, it contains a control character; remove it") from None
     document.data = _plain(node, place, document, at) if node else None
     return document
+
+
+def _bounded(tokens: Iterable[yaml.Token], at: Callable[[int], Origin]) -> Iterator[yaml.Token]:
+    """Pass tokens on; refuse a text that is nested too deeply to be read, or has more values than any recipe."""
+    depth = n_values = 0
+    for token in tokens:
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        n_values += isinstance(token, yaml.ScalarToken)
+        if depth > DEEPEST or n_values > MOST_VALUES:
+            most = f"nested deeper than {DEEPEST} levels" if depth > DEEPEST else f"more than {MOST_VALUES:,} values"
+            raise RecipeError(f"{at(token.start_mark.line + 1).text}: {most}; no recipe is like that")
+        yield token
 
 
 def _not_plain(text: str, tokens: list[yaml.Token], at: Callable[[int], Origin]) -> Iterator[Problem]:

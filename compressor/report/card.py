@@ -9,12 +9,13 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compressor.bench.result import Variant
-from compressor.files import read_json, write_text
+from compressor.files import readable_json, write_text
 from compressor.report import compare, joules, speed, widths, words
 from compressor.report.document import CardKind, Report, StageSummary, WidthChange
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 SKLEARN = "sklearn:"
+MARKUP = re.compile(r"[\\`*\[\]#|~]|\b_|_\b")  # what Markdown gives a meaning to
 MOST_LABELS = 20  # that a card names
 DATA_FILES = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -77,6 +78,7 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["plain"] = plain
     body = environment.get_template("card.md.j2").render(
         report=report,
         words=words,
@@ -100,14 +102,26 @@ def write_card(folder: Path, report: Report, kind: CardKind, usage: Usage) -> No
     write_text(folder / "README.md", f"---\n{front}---\n\n{body}")
 
 
+def plain(text: str) -> str:
+    r"""Write a text of somebody else so that Markdown shows it as it is, in one line.
+
+    Examples
+    --------
+    >>> plain("<img src=x>\n# a_b _c_")
+    '&lt;img src=x&gt; \\# a_b \\_c\\_'
+    """
+    one_line = " ".join(text.split())
+    return MARKUP.sub(r"\\\g<0>", one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
 def _read_and_answered(folder: Path) -> list[str]:
     """Say which labels a network answers with and how long its texts may be, as the files beside it have it."""
-    config, tokenizer = read_json(folder / "config.json"), read_json(folder / "tokenizer_config.json")
+    config, tokenizer = readable_json(folder / "config.json"), readable_json(folder / "tokenizer_config.json")
     said = []
     if config and (names := config.get("id2label")):
         labels = [str(names[key]) for key in sorted(names, key=int)]
         more = f" and {len(labels) - MOST_LABELS:,} more" if len(labels) > MOST_LABELS else ""
-        said.append(f"Labels, in the order of the outputs: {', '.join(labels[:MOST_LABELS])}{more}.")
+        said.append(f"Labels, in the order of the outputs: {', '.join(map(plain, labels[:MOST_LABELS]))}{more}.")
     if tokenizer and isinstance(length := tokenizer.get("model_max_length"), int):
         said.append(f"It was made for texts of up to {length:,} tokens; its tokenizer cuts longer ones.")
     return said

@@ -149,6 +149,21 @@ class PlannedStage(TypedDict):
     widths: dict[str, int]
     fixed_widths: list[str]
     """Those that no later stage can cut: a factorized layer has no axis for their units."""
+    memory_bytes: int
+    """Estimated; at the peak of the stage, besides the program and the data."""
+    disk_bytes: int
+    """Estimated; what the stage leaves."""
+    temporary_bytes: int
+    """Estimated; what it has on the disk meanwhile, such as the teacher's outputs."""
+
+
+class Needs(TypedDict):
+    """What a run needs, estimated from sizes."""
+
+    memory_bytes: int
+    """Of the whole process."""
+    disk_bytes: int
+    """In the run directory, at most."""
 
 
 class Start(TypedDict):
@@ -164,6 +179,7 @@ class RecipePlan(Start):
     """What ``compress check --json`` prints."""
 
     stages: list[PlannedStage]
+    needs: Needs
 
 
 CardKind = Literal["model", "onnx"]

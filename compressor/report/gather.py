@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import yaml
 
+from compressor.bench.conforms import misfit
+from compressor.bench.reading import parsed_json, read_json, read_text
 from compressor.bench.result import Kind, Result, Variant, variant_name
-from compressor.errors import InputError
-from compressor.files import read_json
+from compressor.errors import InputError, first_line
 from compressor.report import measured, widths
 from compressor.report.document import (
     FORMAT,
@@ -25,9 +26,11 @@ from compressor.report.document import (
 )
 from compressor.rundir import (
     DONE,
+    Done,
     Environment,
     FileRecord,
     RunDir,
+    RunRecord,
     StepRecord,
     precision_of,
     read_done,
@@ -35,6 +38,7 @@ from compressor.rundir import (
 )
 
 Document = TypeVar("Document")
+CURE = "run the recipe again to write it again"
 NOT_DONE: CostsAndGains = {
     "n_params": None,
     "n_flops": None,
@@ -81,9 +85,9 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
     run = RunDir(path)
     if not run.record.is_file() or not run.recipe.is_file():
         raise InputError(f"{path}: no run there, run.json or recipe.yaml is missing; give the folder of a run")
-    record = _undamaged(run.record, lambda _: read_run_record(run))
+    record = _undamaged(run.record, lambda _: read_run_record(run), RunRecord)
     original = _record(run.original)
-    recipe: RecipeDocument = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = _undamaged(run.recipe, _read_recipe, RecipeDocument)
     stages = list(_stages(run, [section["stage"] for section in recipe["stages"]]))
     is_through = len(stages) == len(recipe["stages"])
     bench = _measured_here(run) if is_through else None  # else it belongs to an earlier version of the recipe
@@ -96,7 +100,7 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
     last = stages[-1].record if stages else original
     return {
         "format": FORMAT,
-        "name": path.resolve().name,
+        "name": path.resolve().name.encode(errors="replace").decode(),
         "source": record["source"],
         "recipe_file": record["recipe_file"],
         "recipe": recipe,
@@ -114,25 +118,32 @@ def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
 
 
 def _measured_here(run: RunDir) -> Result | None:
-    result: Result | None = _undamaged(run.bench, read_json)
-    return measured.completed(result) if result else None
+    if not run.bench.exists():
+        return None
+    return _undamaged(run.bench, lambda file: measured.checked(read_json(file)), object)
 
 
 def _stages(run: RunDir, names: Sequence[str]) -> Iterator[FinishedStage]:
     """Yield the stages that are done, up to the first that is not; what follows that one is out of date."""
     for index, name in enumerate(names):
         folder = run.stage(index, name)
-        done = _undamaged(folder / DONE, lambda file: read_done(file.parent))
+        done = _undamaged(folder / DONE, lambda file: read_done(file.parent), Done)
         if done is None:
             return
+        if "stage" not in done or "seconds" not in done:
+            raise InputError(f"{folder / DONE}: damaged, it lacks 'stage' or 'seconds'; {CURE}")
         rounds = list(_rounds(folder / "rounds.jsonl"))
         yield FinishedStage(done["stage"], folder.name, done["seconds"], done.get("n_threads"), done["facts"], rounds)
 
 
 def _rounds(log: Path) -> Iterator[Round]:
     """Yield the lines of a stage's log that belong to a round; stages without rounds log other numbers."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    yield from (line for line in map(json.loads, lines) if "round" in line)
+    lines = _undamaged(log, _read_lines, list[Round]) if log.exists() else []
+    yield from (line for line in lines if "round" in line)
+
+
+def _read_lines(log: Path) -> list[Round]:
+    return [parsed_json(line) for line in read_text(log).splitlines()]
 
 
 def _summary(stage: FinishedStage, original: StepRecord | None) -> StageSummary:
@@ -232,13 +243,26 @@ def _environment(run: Environment, bench: Result | None) -> ReportEnvironment:
 
 
 def _record(folder: Path) -> StepRecord | None:
-    done = _undamaged(folder / DONE, lambda file: read_done(file.parent))
+    done = _undamaged(folder / DONE, lambda file: read_done(file.parent), Done)
     return done["facts"] if done else None
 
 
-def _undamaged(path: Path, read: Callable[[Path], Document]) -> Document:
-    """Read a document of the run; one that cannot be parsed is an `InputError`."""
+def _read_recipe(path: Path) -> RecipeDocument:
     try:
-        return read(path)
-    except ValueError as error:
-        raise InputError(f"{path}: damaged, {error}; run the recipe again to write it again") from error
+        recipe: RecipeDocument = yaml.safe_load(read_text(path))
+        json.dumps(recipe, ensure_ascii=False, default=str).encode()  # half of a surrogate pair cannot be written
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(first_line(error)) from error
+    return recipe
+
+
+def _undamaged(path: Path, read: Callable[[Path], Document], kind: object) -> Document:
+    """Read a document of the run; one that cannot be parsed, or holds something else, is an `InputError`."""
+    try:
+        document = read(path)
+        wrong = misfit(document, kind) if document is not None else ""
+    except (ValueError, OSError) as error:
+        wrong = first_line(error)
+    if wrong:
+        raise InputError(f"{path}: damaged, {wrong}; {CURE}")
+    return document

@@ -1,14 +1,14 @@
 """What the bench wrote, completed: earlier versions lack keys, and a board brings back a file of its own."""
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, TypeGuard
+from typing import Any, TypedDict
 
 from compressor.bench import sharing
 from compressor.bench.plan import scenario
-from compressor.bench.result import FORMAT, Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
+from compressor.bench.reading import read_json
+from compressor.bench.result import Cpu, Energy, Entry, Host, Load, Result, Variant, is_quantized, precision_of
+from compressor.bench.written import misfit_of_result
 from compressor.errors import InputError
 
 
@@ -59,10 +59,6 @@ ENERGY: Energy = {
     "reason": None,
     "host": None,
 }
-JOULES = ("net_j", "gross_j", "low", "high", "mean_w", "inferences_per_s", "edp_js", "idle_w")
-LOADED = ("load_ms", "peak_memory_bytes", "output_difference")
-SERIES = ("block_p50_ms", "block_cpu_ms")
-NUMBERS = ("batch_size", "threads", "p50_ms", "p90_ms", "p99_ms", "throughput_per_s")
 CURE = "give what compress bench --json wrote"
 
 
@@ -98,13 +94,21 @@ def read(path: Path) -> Result:
         If the file is missing, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: Result = read_json(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; {CURE}") from error
     except ValueError as error:
         raise InputError(f"{path}: not a readable JSON file: {error}; {CURE}") from error
-    if not _is_result(content):
-        raise InputError(f"{path}: not a result of the bench of format {FORMAT}; {CURE}")
+    try:
+        return checked(content)
+    except ValueError as error:
+        raise InputError(f"{path}: not a result of the bench, {error}; {CURE}") from error
+
+
+def checked(content: Any) -> Result:
+    """Complete a result of any version of the bench; raise a `ValueError` for anything else."""
+    if wrong := misfit_of_result(content):
+        raise ValueError(wrong)
     return completed(content)
 
 
@@ -158,51 +162,3 @@ def _entry(measured: Entry) -> Entry:
     scenario_ = scenario(measured["batch_size"])
     is_shared = sharing.is_shared(measured, measured["threads"])
     return {**ENTRY, "scenario": scenario_, "is_shared": is_shared, **measured, "energy": energy}
-
-
-def _is_result(content: object) -> TypeGuard[Result]:
-    """Check the form as far as the report relies on it."""
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return False
-    variants = content.get("variants")
-    return isinstance(variants, list) and all(map(_is_variant, variants)) and _is_host(content.get("environment"))
-
-
-def _is_host(content: object) -> bool:
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("cpu", "versions")):
-        return False
-    cpu = {**CPU, **content["cpu"]}
-    is_known = isinstance(cpu["model"], str) and isinstance(cpu["flags"], list)
-    return is_known and all(_is_number(content.get(key), allow_none=True) for key in ("n_cores", "temperature_c"))
-
-
-def _is_variant(content: object) -> bool:
-    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-        return False
-    entries = content.get("bench")
-    if not isinstance(content.get("size_bytes"), int) or not isinstance(entries, list):
-        return False
-    is_loaded = all(_is_number(content.get(key), allow_none=True) for key in LOADED)
-    return is_loaded and _is_series(content.get("load_range_ms")) and all(map(_is_entry, entries))
-
-
-def _is_entry(content: object) -> bool:
-    if not isinstance(content, dict) or not all(_is_number(content.get(key)) and content[key] > 0 for key in NUMBERS):
-        return False
-    if not all(_is_number(content.get(key), allow_none=True) for key in ("mean_ms", "cpu_ms")):
-        return False
-    if not all(_is_series(content.get(key)) for key in SERIES):
-        return False
-    energy = content.get("energy")
-    if "length" not in content or not isinstance(energy, dict) or "kind" not in energy:
-        return False
-    return all(_is_number(energy.get(key), allow_none=True) for key in JOULES)
-
-
-def _is_series(value: object) -> bool:
-    """Tell whether this is a list of numbers, or nothing."""
-    return value is None or (isinstance(value, list) and all(map(_is_number, value)))
-
-
-def _is_number(value: object, *, allow_none: bool = False) -> bool:
-    return (value is None and allow_none) or (isinstance(value, int | float) and math.isfinite(value))

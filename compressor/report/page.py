@@ -4,6 +4,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from compressor.bench.reading import read_text
+from compressor.errors import RunDirError
 from compressor.files import explained, write_json, write_text
 from compressor.report import compare, figures, headline, joules, limits, speed, spread, widths, words
 from compressor.report.document import Report
@@ -39,10 +41,13 @@ def write(path: Path, elsewhere: Path | None = None) -> Report:
     gathered = gather(path, elsewhere)
     report: Report = {**gathered, "gates": limits.judge(gathered)}
     place = folder(path, elsewhere)
+    for each in (RunDir(path).report, place):
+        if each.is_symlink():
+            raise RunDirError(f"{each}: a link to another folder; move it away, so that a report can be written")
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
     write_json(place / "report.json", report)
-    write_text(place / "index.html", render(report, RunDir(path).recipe.read_text(encoding="utf-8")))
+    write_text(place / "index.html", render(report, read_text(RunDir(path).recipe)))
     return report
 
 
@@ -54,13 +59,6 @@ def folder(path: Path, elsewhere: Path | None = None) -> Path:
 
 def render(report: Report, recipe: str) -> str:
     """Draw the page; the templates call the modules that they name."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name != "page.css",
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     modules = {
         "compare": compare,
         "figures": figures,
@@ -72,4 +70,15 @@ def render(report: Report, recipe: str) -> str:
         "words": words,
     }
     flags = [flag for flag in (*KERNELS, *KERNELS_ARM) if flag in report["environment"]["cpu"]["flags"]]
-    return environment.get_template("page.html.j2").render(report=report, recipe=recipe, flags=flags, **modules)
+    return templates().get_template("page.html.j2").render(report=report, recipe=recipe, flags=flags, **modules)
+
+
+def templates() -> Environment:
+    """Open the folder of templates."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=lambda name: name != "page.css",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -44,6 +44,7 @@ class LoadColumn(Column):
         return SAME if speed.loads_alike(first[0], other[0]) else super().ratio(first, other)
 
 
+GB = 1e9
 SAME = "same"  # in place of a ratio that lies within the spread of its numbers
 
 
@@ -118,13 +119,15 @@ def plan(plan_: RecipePlan) -> str:
         "",
     ]
     rows = [[stage["stage"], f"{stage['n_params']:,}", _ranges(stage["widths"])] for stage in plan_["stages"]]
+    memory, disk = (plan_["needs"][name] / GB for name in ("memory_bytes", "disk_bytes"))
+    needed = f"needs about {memory:.1f} GB of memory and {disk:.1f} GB in the run directory"
     fixed = [
         f"{stage['stage']}: {listed(stage['fixed_widths'], most=4)} cannot be cut any more: "
         "factorized layers have no axis for their units"
         for stage in plan_["stages"]
         if stage["stage"] == "factorize" and stage["fixed_widths"]
     ]
-    return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows]), *fixed])
+    return "\n".join([*lines, aligned([["stage", "parameters", "widths"], *rows]), *fixed, "", needed])
 
 
 def inventory(inspected: Inventory) -> str:

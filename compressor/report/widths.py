@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from compressor.report.document import WidthChange
 
-NUMBERED = re.compile(r"^(.*\blayer\.)(\d+)(\..*)$")  # layer.0.ffn, encoder.layer.3.heads
+NUMBERED = re.compile(r"^(.*?\b(?:layers?|h|blocks?)\.)(\d+)(\..*)$")  # layer.0.ffn, model.decoder.layers.3.fc1.ffn
 
 
 class WidthName(NamedTuple):
@@ -65,7 +65,9 @@ def original_name(name: str, kept_layers: Sequence[int]) -> str:
     'layer.2.ffn'
     """
     match = NUMBERED.match(name)
-    return f"{match[1]}{kept_layers[int(match[2])]}{match[3]}" if match and kept_layers else name
+    if match is None or list(kept_layers) == list(range(len(kept_layers))):
+        return name  # nothing was renumbered; the numbers of a traced name may be those of other lists
+    return f"{match[1]}{kept_layers[int(match[2])]}{match[3]}"
 
 
 def layers(changes: Sequence[WidthChange]) -> list[Layer]:

@@ -15,6 +15,7 @@ from compressor.errors import RunDirError
 from compressor.files import explained, file_digest, first_changed, read_json, read_sealed, write_json, write_sealed
 from compressor.progress import say
 from compressor.rundir import owned
+from compressor.temporary import remove_left
 
 FORMAT = 3  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"
@@ -168,7 +169,7 @@ class RunDir:
             return False
         changed = first_changed(self.path, mark["files"])
         if changed:
-            say(f"{'bench':<24} {changed!r} is missing or not as it was written, measuring again")
+            say(f"{'bench':<24} {changed!r} is missing or has changed, measuring again")
         return changed is None
 
     def mark_measured(self, key: str) -> None:
@@ -187,7 +188,7 @@ def open_run(path: Path) -> Iterator[RunDir]:
     """Create the run directory if need be and hold its lock.
 
     A second process is refused, and so is a folder with files that no run wrote. Files that a killed run left half
-    written are removed.
+    written are removed, and so are temporary folders of killed processes.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -211,6 +212,7 @@ def open_run(path: Path) -> Iterator[RunDir]:
         try:
             with explained(path):
                 owned.clean(path)
+            remove_left()
             yield home
         except BaseException:
             if not home.record.exists():

@@ -1,4 +1,4 @@
-"""The folder of one step of a run: begun, finished with the digests of its files, and checked when the run resumes."""
+"""The folder of one step of a run: start it, finish it with digests of its files, and check them on resume."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,13 +16,13 @@ from compressor.files import (
 from compressor.progress import say
 from compressor.rundir import DIVERGED, DONE, KEY, Cost, Done, StepRecord, owned
 
-CARD = "README.md"  # written again at the end of each run
+CARD = "README.md"  # rewritten at the end of each run
 
 
 def record_if_done(folder: Path, key: str, label: str) -> StepRecord | None:
-    """Return the record of a step that was finished under this very key, if its files are as it wrote them.
+    """Return the record of a step that finished under this key, if its files have not changed; else None.
 
-    If not, a line under ``label`` says why it runs again.
+    The reason why a finished step runs again is printed under ``label``.
     """
     if not (folder / DONE).exists():
         return None
@@ -32,7 +32,7 @@ def record_if_done(folder: Path, key: str, label: str) -> StepRecord | None:
     elif done["key"] != key:
         say(f"{label:<24} settings changed, running again")
     elif changed := first_changed(folder, done["files"]):
-        say(f"{label:<24} {changed!r} is missing or not as it was written, running again")
+        say(f"{label:<24} {changed!r} is missing or has changed, running again")
     else:
         if readable_json(folder / KEY) != key:
             write_json(folder / KEY, key)
@@ -42,9 +42,9 @@ def record_if_done(folder: Path, key: str, label: str) -> StepRecord | None:
 
 
 def start(folder: Path, key: str, rounds_key: str = "") -> None:
-    """Prepare a step's folder: keep unfinished work under this key, and remove all else that a run wrote.
+    """Prepare a step's folder: keep unfinished work under this key, and remove all other files of a run.
 
-    Rounds are kept if retraining diverged after them and only the retraining options changed.
+    If retraining diverged and only its options have changed since, the rounds before it are kept.
     """
     with explained(folder):
         is_resumed = readable_json(folder / KEY) == key or readable_json(folder / DIVERGED) == rounds_key
@@ -56,9 +56,9 @@ def start(folder: Path, key: str, rounds_key: str = "") -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the files that a step wrote, and its folder if nothing else is in it.
+    """Remove the files that a step wrote, and its folder if it is then empty.
 
-    The mark is removed first, so that the rest never looks done after a crash.
+    ``done.json`` is removed first, so that a crash never leaves a step that looks done.
     """
     (folder / DONE).unlink(missing_ok=True)
     for file in owned.stage_files(folder):
@@ -69,10 +69,10 @@ def remove(folder: Path) -> None:
 
 
 def finish(folder: Path, key: str, record: StepRecord, cost: Cost | None = None, temporary: Sequence[str] = ()) -> None:
-    """Mark a step as done, with the digests of its files; written last, when all of them are on the disk.
+    """Mark a step as done, with the digests of its files. ``done.json`` is written once all of them are on the disk.
 
-    ``temporary`` are patterns of files in the folder itself that a finished step does not need. The original is no
-    stage, and has no cost.
+    ``temporary`` lists patterns of files in the folder itself that a finished step does not need. ``cost`` is None for
+    the original, which is not a stage.
     """
     with explained(folder):
         files = {str(file.relative_to(folder)): _settled(file) for file in _lasting(folder, temporary)}
@@ -83,14 +83,14 @@ def finish(folder: Path, key: str, record: StepRecord, cost: Cost | None = None,
 
 
 def replace_record(folder: Path, record: StepRecord) -> None:
-    """Replace the record of a finished step where it differs."""
+    """Replace the record of a finished step if it differs."""
     done = read_sealed(folder / DONE)
     if done is not None and done["facts"] != record:
         write_sealed(folder / DONE, {**done, "facts": record})
 
 
 def _lasting(folder: Path, temporary: Sequence[str]) -> Iterator[Path]:
-    """Yield the files that a finished step keeps as they are."""
+    """Yield the files that no longer change once a step is finished."""
     for file in owned.stage_files(folder):
         is_temporary = file.parent == folder and any(map(file.match, temporary))
         if file.is_file() and not is_temporary and file.name not in (*owned.MARKS, CARD):
@@ -98,6 +98,6 @@ def _lasting(folder: Path, temporary: Sequence[str]) -> Iterator[Path]:
 
 
 def _settled(file: Path) -> str:
-    """Wait until a file is on the disk, and hash it."""
+    """Flush a file to the disk and return its digest."""
     sync(file)
     return file_digest(file)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from compressor import factorizations, surgery
 from compressor.factorizations import Metric, Rank
@@ -103,13 +102,10 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 def _check(model: Model, chosen: Sequence[Candidate], options: Options) -> None:
     """Refuse what the layers cannot be given, before anything is measured."""
-    head = model.net.get_output_embeddings()
+    factorizing.check_tables(model.net, chosen)
     for each in chosen:
-        layer = model.net.get_submodule(each.name)
         if each.kind == "conv2d" and options.norm not in (None, "weight"):
             raise ValueError(f"norm: {each.name!r} is a convolution, which takes norm: weight, got {options.norm!r}")
-        if isinstance(layer, nn.Embedding) and isinstance(head, nn.Linear) and head.weight is layer.weight:
-            raise ValueError(f"layers: {each.name!r} shares its table with the output layer; leave it out")
         if options.rank == "penalty" and each.kind != "linear":
             raise ValueError(f"rank: penalty is for linear layers, and {each.name!r} is none; name the layers")
         if options.budget is not None:
@@ -142,7 +138,7 @@ def _ranks(
         return ranks.for_error(model, chosen, metrics, options.error)
     if options.allocate == "loss" and not context.is_dry:
         return ranks.by_loss(model, chosen, metrics, budget, options.calibration, context.trainer)
-    return ranks.uniform(chosen, budget)
+    return ranks.uniform(model, chosen, budget)
 
 
 def _factorize_(

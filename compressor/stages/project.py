@@ -22,6 +22,7 @@ from compressor.surgery import Width, importance
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
+MOST_ROUNDS = 1000  # each has a retraining phase and is saved; the schedules rise over tens of rounds
 DEFAULT_WIDTHS = ("*.ffn", "*.heads", "*.channels")
 Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
@@ -52,7 +53,7 @@ class Options(StageOptions):
     """How columns are scaled before the projection. `activation`: by the mean magnitude of the output of the unit;
     `taylor`: so that the norm of a column is the first-order change of the loss if the unit is removed, accumulated
     since the last round."""
-    rounds: int | None = Field(default=None, ge=1)
+    rounds: int | None = Field(default=None, ge=1, le=MOST_ROUNDS)
     """Number of projections, each followed by retraining; by default 8, or 1 if the protocol projects once."""
     schedule: Literal["cubic", "linear"] = "cubic"
     """How the sparsity rises (or the radius falls) over the rounds."""
@@ -118,6 +119,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
     chosen = chosen_widths(model.widths(), options.widths)
+    _require_room(chosen, options.min_units)
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= importance.no_scores(chosen)
@@ -151,6 +153,13 @@ def chosen_widths(widths: Sequence[Width], patterns: Sequence[str] | None) -> li
         found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]
         patterns = found or DEFAULT_WIDTHS
     return surgery.select(widths, patterns)
+
+
+def _require_room(chosen: Sequence[Width], floor: float) -> None:
+    """Refuse a minimum that no width has, as nothing could be zeroed; a small width beside larger ones stays whole."""
+    largest = max((width.size for width in chosen), default=0)
+    if floor > largest:
+        raise ValueError(f"min_units: {floor} is more than any width has, the largest has {largest}; lower it")
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
@@ -223,6 +232,8 @@ def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: flo
     norms = ball.norm(matrix.T.unsqueeze(-1))
     while True:
         projected = matrix.clone()
+        if aside.all():  # every width is as small as its minimum
+            return aside, projected
         projected[:, ~aside] = ball.project(matrix[:, ~aside], _radius(ball, matrix, aside, contest, options, progress))
         live = projected.any(dim=0)
         too_few = [

@@ -8,6 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressor.files import explained, replacing
 from compressor.graphs import manifest
+from compressor.graphs.inference import shapes_in_place
 from compressor.model import OnnxGraph
 from compressor.model.quiet import quantizer_quiet
 from compressor.training.context import Context
@@ -34,7 +35,7 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
     proto = _without_shapes(graph)
-    with replacing(path) as beside, quantizer_quiet():
+    with replacing(path) as beside, quantizer_quiet(), shapes_in_place():
         quantize_dynamic(
             proto,
             beside,
@@ -43,6 +44,9 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
             per_channel=True,
             reduce_range=options.reduce_range,
             weight_type=QuantType.QInt8,
+            extra_options={
+                "DefaultTensorType": onnx.TensorProto.FLOAT
+            },  # where onnx does not infer it, as behind pools
         )
     if not is_beside:
         with explained(context.folder):

@@ -20,7 +20,7 @@ class Options(StageOptions):
     """Recipe keys of the `shrink` stage."""
 
     stage: Literal["shrink"]
-    multiple_of: int = Field(default=1, ge=1)
+    multiple_of: int = Field(default=1, ge=1, le=65_536)
     """Widths are rounded up to a multiple of this, with dead units; 8 or 16 helps on some boards, but not on x86."""
     allow_empty: bool = False
     """If true, a sub-block without live units becomes the identity on its residual path; if false, it is an error."""
@@ -65,9 +65,10 @@ def _cut_(model: Model, cuts: Sequence[tuple[Width, Tensor]], probe: dict[str, T
     """Remove the other units of widths of one kind, and return the relative error of the outputs.
 
     If removal is exact, the outputs are proved equal; if they are not, the widths are cut one by one on a copy, so
-    that the error names one of them.
+    that the error names one of them. The copy has the same weights: a cut puts smaller ones in their place, and writes
+    into biases only.
     """
-    before, uncut = outputs_of(model)(probe), model.copy() if len(cuts) > 1 else None
+    before, uncut = outputs_of(model)(probe), model.sharing() if len(cuts) > 1 else None
     surgery.shrink_all_(model.net, cuts, probe)
     for width, keep in cuts:
         model.arch.resized_(model.net, width, int(keep.sum()))

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, cast
 
 import torch
@@ -16,6 +14,8 @@ from compressor.errors import NumericsError
 from compressor.model import vocabulary
 from compressor.model.artifact import Model, open_task
 from compressor.model.outputs import outputs_of, probe_of
+from compressor.nn import FactorizedEmbedding
+from compressor.temporary import temporary_folder
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
@@ -46,8 +46,8 @@ def run(model: Model, options: Options, context: Context) -> Model:
 def _trimmed(model: Model, common: Sequence[int]) -> tuple[Model, Tensor]:
     """Copy the model with the common tokens and those they are built from; also return the old ids of all these."""
     processor, trimmed = model.task.processor, model.copy()
-    with TemporaryDirectory() as name:
-        folder, file = Path(name), Path(name) / "tokenizer.json"
+    with temporary_folder() as home:
+        folder, file = home.path, home.path / "tokenizer.json"
         processor.save_pretrained(folder)
         if not file.exists():
             raise ValueError(f"{type(processor).__name__} has no tokenizer.json to rewrite; leave it out")
@@ -66,10 +66,15 @@ def _trimmed(model: Model, common: Sequence[int]) -> tuple[Model, Tensor]:
 
 def _keep_rows_(net: PreTrainedModel, kept: Sequence[int]) -> None:
     """Remove the other rows from the embedding, and renumber the token ids in the config."""
-    rows = cast(nn.Embedding, net.get_input_embeddings()).weight.data
-    rows[: len(kept)] = rows[list(kept)]
-    net.resize_token_embeddings(len(kept), mean_resizing=False)  # updates the config and tied weights too
+    table = cast(nn.Embedding | FactorizedEmbedding, net.get_input_embeddings())
     new = {old: index for index, old in enumerate(kept)}
+    if isinstance(table, FactorizedEmbedding):  # whose table no output layer shares
+        table.weight = nn.Parameter(table.weight.data[list(kept)])
+        table.padding_idx = None if table.padding_idx is None else new.get(table.padding_idx)
+        net.config.vocab_size = len(kept)
+    else:
+        table.weight.data[: len(kept)] = table.weight.data[list(kept)]
+        net.resize_token_embeddings(len(kept), mean_resizing=False)  # updates the config and tied weights too
     for name, ids in _named(net.config).items():
         left = [new[index] for index in ids if index in new]  # a family's default id may be outside the vocabulary
         setattr(net.config, name, left if isinstance(getattr(net.config, name), list) else next(iter(left), None))

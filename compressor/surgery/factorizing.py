@@ -17,7 +17,7 @@ from compressor.factorizations import Factorization, KernelFactorization, Metric
 from compressor.nn import FACTORIZED, Factorized, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
 from compressor.plugins import discover
 
-__all__ = ["LAYERS", "Candidate", "Conv1D", "candidates", "dense", "folded", "weight_of"]
+__all__ = ["LAYERS", "Candidate", "Conv1D", "candidate", "candidates", "check_tables", "dense", "folded", "weight_of"]
 
 LAYERS = (nn.Linear, Conv1D, nn.Conv2d, nn.Embedding, *FACTORIZED)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -63,12 +63,18 @@ class Candidate:
     def _kernel_file(self) -> KernelFactorization:
         return factorizations.for_kernels(self.method)
 
-    def rank_for(self, budget: float) -> Rank:
-        """Largest rank within a share of the weights; ValueError, with the layer's name, if none is."""
+    def rank_for(self, budget: float, layer: nn.Module | None = None) -> Rank:
+        """Largest rank within a share of the weights; ValueError, with the layer's name, if none is.
+
+        With the dense layer a method that can, spreads several ranks by its weights.
+        """
+        form = dict(self.form)
+        if layer is not None and "tensor" in signature(self._file.rank_for).parameters and self.kind == "linear":
+            form["tensor"] = weight_of(layer).reshape(self.shape)
         try:
             if self.kind == "conv2d":
                 return self._kernel_file.kernel_rank_for(self.shape, budget=budget)
-            return self._file.rank_for(self.shape, budget=budget, **self.form)
+            return self._file.rank_for(self.shape, budget=budget, **form)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
 
@@ -157,7 +163,7 @@ def candidates(
         chosen = [name for name in found if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if not chosen:
         raise ValueError("layers: this network has none that are factorized by default; name some")
-    return [_candidate(name, dense(found[name]), method, form) for name in chosen]
+    return [candidate(name, dense(found[name]), method, form) for name in chosen]
 
 
 def _check_patterns(net: nn.Module, found: Mapping[str, nn.Module], patterns: Sequence[str]) -> None:
@@ -175,7 +181,17 @@ def _has_groups(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups != 1
 
 
-def _candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[str, Any]) -> Candidate:
+def check_tables(net: Any, chosen: Sequence[Candidate]) -> None:
+    """Refuse tables of embeddings that the output layer of a network of transformers reads as well."""
+    head = net.get_output_embeddings()
+    for each in chosen:
+        layer = net.get_submodule(each.name)
+        if isinstance(layer, nn.Embedding) and isinstance(head, nn.Linear) and head.weight is layer.weight:
+            raise ValueError(f"layers: {each.name!r} shares its table with the output layer; leave it out")
+
+
+def candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[str, Any] = NOTHING) -> Candidate:
+    """Give a dense layer the method for it, with the arguments of `candidates`; ValueError if it does not fit."""
     if _has_groups(layer):
         raise ValueError(f"layers: {name!r} is a convolution with groups, which cannot be factorized; leave it out")
     shape = tuple(weight_of(layer).shape)

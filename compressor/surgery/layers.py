@@ -11,6 +11,7 @@ from compressor.surgery.marks import mark_, marked
 from compressor.surgery.widths import Cut, Width
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, FactorizedConv2d)
+_NO_PADDING = ("valid", (0,), (0, 0))
 _STATISTICS = ("running_mean", "running_var")
 Role = Literal["writes", "reads", "carries"]
 
@@ -105,7 +106,8 @@ def can_take_constants(layer: nn.Module) -> bool:
         return True
     plain = (nn.Conv1d.forward, nn.Conv2d.forward, FactorizedConv2d.forward)  # subclasses may pad before they convolve
     is_plain = type(layer).forward in plain
-    return is_plain and layer.padding in ("valid", (0,), (0, 0))
+    is_padded = set(layer.kernel_size) != {1} if layer.padding == "same" else layer.padding not in _NO_PADDING
+    return is_plain and not (is_padded and layer.padding_mode == "zeros")
 
 
 def has_new_bias(layer: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """What layers read on calibration rows: the mean and the second moment of their inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,29 @@ def recording(net: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[dict[
         Filled as the network is called; a layer that is never called is missing.
     """
     found: dict[str, Moments] = {}
+
+    def see(name: str, inputs: Tensor, real: Tensor | None) -> None:
+        _see_(found, name, layers[name], inputs, real)
+
+    with watching(net, layers, see):
+        yield found
+
+
+@contextmanager
+def watching(
+    net: nn.Module, layers: Mapping[str, nn.Module], see: Callable[[str, Tensor, Tensor | None], None]
+) -> Iterator[None]:
+    """While open, call a function with what each of the layers reads in every forward call of the network.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network; an ``attention_mask`` of shape (batch, length) among its keyword arguments marks padding.
+    layers : mapping of str to nn.Module
+        Layers of the network.
+    see : callable
+        Takes the name of a layer, its inputs, and which tokens are no padding, shape (batch, length), or None.
+    """
     real: list[Tensor | None] = [None]
 
     def see_mask(_: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
@@ -69,11 +92,11 @@ def recording(net: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[dict[
         stack.callback(net.register_forward_pre_hook(see_mask, with_kwargs=True).remove)
         for name, layer in layers.items():
 
-            def see(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                _see_(found, name, layers[name], inputs[0].detach(), real[0])
+            def see_layer(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                see(name, inputs[0].detach(), real[0])
 
-            stack.callback(layer.register_forward_pre_hook(see).remove)
-        yield found
+            stack.callback(layer.register_forward_pre_hook(see_layer).remove)
+        yield
 
 
 def _see_(found: dict[str, Moments], name: str, layer: nn.Module, seen: Tensor, real: Tensor | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -81,7 +82,7 @@ class Journal:
         pointer = self._pointer("step.json")
         if pointer is None or pointer["phase"] != self._tag():
             return 0, None
-        saved = load_file(self.folder / pointer["file"])
+        saved = read_tensors(self.folder / pointer["file"])
         for name in self.state:
             self.state[name].copy_(saved[f"state.{name}"])
         return int(pointer["step"]), saved
@@ -152,6 +153,20 @@ class DryJournal(Journal):
 
     def write_json(self, name: str, value: Any) -> None:
         """Write nothing."""
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a file of tensors into memory, one tensor at a time.
+
+    The mapped file counts as memory too, as long as it is open and as far as it was read, so it is closed in between.
+    """
+    with safe_open(file, "pt") as opened:
+        names = list(opened.keys())
+    tensors = {}
+    for name in names:
+        with safe_open(file, "pt") as opened:
+            tensors[name] = opened.get_tensor(name).clone()
+    return tensors
 
 
 def _short(value: Any) -> str:

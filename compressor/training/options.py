@@ -8,6 +8,10 @@ from pydantic import Field, model_validator
 
 from compressor.options import Base, Share
 
+MOST_STEPS = 100_000_000  # a year at three steps a second
+MOST_EPOCHS = 100_000
+MOST_BATCH = 65_536
+
 
 class Distill(Base):
     """Weights of the distillation losses; the teacher is the original model."""
@@ -30,11 +34,11 @@ class Distill(Base):
 class Retrain(Base):
     """One training phase: how long, how fast, and against which losses."""
 
-    steps: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     """Number of optimizer updates; or give `epochs`."""
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, le=MOST_EPOCHS)
     """Passes over the training split, instead of `steps`."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=MOST_BATCH)
     """Examples per step, over all processes."""
     lr: float = Field(default=5e-5, gt=0)
     """Peak learning rate of AdamW."""
@@ -76,6 +80,10 @@ class StageOptions(Base):
     def phases(self) -> Sequence[Retrain]:
         """Return the training phases of the stage, in order."""
         return ()
+
+    def distilled(self) -> Sequence[Retrain]:
+        """Return the training phases that have a teacher."""
+        return [phase for phase in self.phases() if phase.distill is not None]
 
     def folders(self) -> Sequence[Path]:
         """Give the checkpoints that the stage reads beside what it is given; their content belongs to its key."""

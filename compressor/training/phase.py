@@ -1,7 +1,7 @@
 """One training phase on Accelerate: warm-up and decay, dead units held at zero, resumable to the bit."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,12 +19,13 @@ from compressor.progress import steps
 from compressor.training import precision
 from compressor.training.losses import Answer, captured_relations, distillation_loss
 from compressor.training.options import Retrain
-from compressor.training.teacher import RememberingTeacher, Teacher
+from compressor.training.remembered import RememberingTeacher
+from compressor.training.teacher import Teacher
 
 DIVERGED = 20.0  # times the first loss plus one
 SMOOTHING = 0.05  # share of a new loss in the running mean: it follows some 20 steps, so one bad batch is no divergence
 TAIL = 0.1  # share of the steps, the last ones, whose mean loss is reported
-Saved = Mapping[str, Tensor]
+Saved = MutableMapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def fit(
     """Train from step ``start`` to the last and return the mean loss of the last tenth of the steps.
 
     After each step but the last, ``save`` is called with the step and a function that returns all tensors of the phase;
-    ``saved`` holds the tensors that it wrote at step ``start``.
+    ``saved`` holds the tensors that it wrote at step ``start``, and is emptied.
     """
     net, retrain = phase.model.net, phase.retrain
     accelerator = Accelerator()
@@ -65,6 +66,7 @@ def fit(
         if saved is not None:
             _restore_(net, optimizer, saved)
             watch.restore_(saved)
+            saved.clear()  # nobody should hold the weights twice while the phase runs
         loss_of = stack.enter_context(_losses(phase, accelerator.prepare(net)))
         progress = stack.enter_context(steps(phase.label, phase.n_steps))
         for step, indices in _order(phase, start):
@@ -238,11 +240,23 @@ def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]
 
 
 def _state(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything needed to resume a phase: weights, moments and the state of the generator."""
-    state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    """Everything needed to resume a phase: weights, moments and the state of the generator.
+
+    On the CPU these are the tensors themselves, not copies, so they must be written before training goes on.
+    """
+    state = dict(_unshared((f"net.{name}", tensor) for name, tensor in net.state_dict().items()))
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    return {name: tensor.detach().cpu().clone() for name, tensor in {**state, "rng": torch.get_rng_state()}.items()}
+    return {name: tensor.detach().cpu() for name, tensor in {**state, "rng": torch.get_rng_state()}.items()}
+
+
+def _unshared(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Copy tensors that share memory with an earlier one: a safetensors file cannot hold them."""
+    seen = set()
+    for name, tensor in tensors:
+        place = tensor.untyped_storage().data_ptr()
+        yield name, tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
 
 
 def _restore_(net: nn.Module, optimizer: torch.optim.Optimizer, saved: Saved) -> None:

@@ -23,9 +23,9 @@ LEVELS = (1 / 3, 1 / 2, 3 / 4, 1.0, 3 / 2, 2.0, 3.0)  # of the budget, tried for
 N_HALVINGS = 12  # of the range in which a budget or a threshold is searched
 
 
-def uniform(chosen: Sequence[Candidate], budget: float) -> Ranks:
+def uniform(model: Model, chosen: Sequence[Candidate], budget: float) -> Ranks:
     """Give every layer the same share of its parameters."""
-    return {each.name: each.rank_for(budget) for each in chosen}
+    return {each.name: each.rank_for(budget, layer) for each, layer in factorizing.folded(model.net, chosen)}
 
 
 def for_error(model: Model, chosen: Sequence[Candidate], metrics: Mapping[str, Metric], most: float) -> Ranks:

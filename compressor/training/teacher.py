@@ -1,9 +1,9 @@
-"""The original model's outputs on the training examples, cached if they fit in memory."""
+"""The original model's outputs on the training examples, remembered if that is less work."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor
 from compressor.data.batches import Data, Split, batch_order
 from compressor.model import Model
 from compressor.progress import steps
+from compressor.rundir import chain
 from compressor.training import precision
 from compressor.training.losses import Answer, captured_relations
 from compressor.training.options import Distill, Retrain
+from compressor.training.remembered import AnswerFiles, Packed, RememberingTeacher, remembering
 
 BATCH_SIZE = 128
-CACHE_SHARE = 0.4  # of the memory, for all cached hidden states
+CACHE_SHARE = 0.4  # of the memory, for the file of all hidden states
 
 
 class Teacher:
@@ -40,37 +42,18 @@ class Teacher:
         return Answer(output.logits.float(), states, dict(relations))
 
 
-class RememberingTeacher:
-    """A teacher that runs on every example of a split once, in a fixed order, and caches its outputs.
+def _parts(teacher: Teacher, split: Split) -> Iterator[Packed]:
+    """Run the teacher on every example once, in an order that depends on nothing else.
 
     This costs one pass over the split, and saves every epoch the original model's forward pass, which is most of a
-    training step once the student is small. Hidden states are cached in bfloat16.
+    training step once the student is small. Hidden states become bfloat16.
     """
-
-    def __init__(self, teacher: Teacher, split: Split, n_positions: int) -> None:
-        order = list(batch_order(split, BATCH_SIZE, None))
-        self.lengths = torch.ones(len(split), dtype=torch.long)
-        self.starts = torch.zeros(len(split), dtype=torch.long)
-        end = 0
-        with steps("caching teacher outputs", len(order)) as progress:
-            for n_done, indices in enumerate(order, start=1):
-                batch = split.batch(indices)
-                logits, states, self.lengths[indices] = _packed(teacher.answer(batch, indices), batch)
-                if end == 0:
-                    self.logits = logits.new_empty(len(split), logits.shape[1])
-                    self.states = states.new_empty(n_positions, *states.shape[1:])
-                self.logits[indices], self.states[end : end + len(states)] = logits, states
-                self.starts[indices] = end + self.lengths[indices].cumsum(0) - self.lengths[indices]
-                end += len(states)
-                progress.show(n_done, "")
-
-    def answer(self, batch: Mapping[str, Tensor], indices: Tensor) -> Answer:
-        """Look up the original model's outputs on these examples."""
-        lengths = self.lengths[indices, None]
-        position = torch.arange(int(lengths.max())).minimum(lengths - 1)  # padding repeats the last one, and is masked
-        states = self.states[self.starts[indices, None] + position]
-        device = next(iter(batch.values())).device
-        return Answer(self.logits[indices].to(device), list(states.to(device).unbind(dim=2)), {})
+    order = list(batch_order(split, BATCH_SIZE, None))
+    with steps("caching teacher outputs", len(order)) as progress:
+        for n_done, indices in enumerate(order, start=1):
+            batch = split.batch(indices)
+            yield indices, *_packed(teacher.answer(batch, indices), batch)
+            progress.show(n_done, "")
 
 
 def _packed(answer: Answer, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,39 +67,87 @@ def _packed(answer: Answer, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor
 
 
 def teacher_for(
-    original: Model, layers: Sequence[int], wanted: Distill, precision: str, split: Split, n_examples: int
+    original: Model,
+    layers: Sequence[int],
+    wanted: Distill,
+    precision: str,
+    split: Split,
+    n_examples: int,
+    files: AnswerFiles,
 ) -> Teacher | RememberingTeacher:
-    """Choose the teacher for ``n_examples``: one that caches its outputs if that is less work and fits in memory."""
+    """Choose the teacher for ``n_examples``: one that remembers its outputs if that is less work and memory holds them.
+
+    They are read at random from a file, which is slow unless the system can keep it in memory. That is judged by the
+    memory of the machine, not by what is free, so that a resumed run decides the same way.
+    """
     teacher = Teacher(original, layers, wanted, precision)
-    if n_examples < len(split) or wanted.attention_relations:
-        return teacher
-    first, length = teacher.answer(split.batch([0]), torch.tensor([0])), split.lengths[0]
-    n_positions = sum(split.lengths) * (first.hidden_states[0].shape[1] if first.hidden_states else length) // length
-    if n_positions * sum(states.shape[2] for states in first.hidden_states) * 2 > CACHE_SHARE * _memory_bytes():
-        return teacher
-    return RememberingTeacher(teacher, split, n_positions)
+    n_bytes = n_remembered(teacher, split, n_examples)
+    return teacher if n_bytes is None else remembering(files, _parts(teacher, split), len(split), n_bytes)
+
+
+def n_remembered(teacher: Teacher, split: Split, n_examples: int) -> int | None:
+    """Count the bytes of the hidden states that are to be remembered; None if the teacher should run each time."""
+    if n_examples < len(split) or teacher.wanted.attention_relations:
+        return None
+    n_bytes = n_state_bytes(teacher, split)
+    return None if n_bytes > CACHE_SHARE * _memory_bytes() else n_bytes
+
+
+def n_state_bytes(teacher: Teacher, split: Split) -> int:
+    """Count the bytes of the hidden states of all examples, from those of the first one."""
+    first, length = teacher.answer(split.batch([0]), torch.tensor([0])).hidden_states, split.lengths[0]
+    n_positions = sum(split.lengths) * (first[0].shape[1] if first else length) // length
+    return n_positions * sum(states.shape[2] for states in first) * torch.bfloat16.itemsize
 
 
 def _memory_bytes() -> int:
-    """Memory of this machine: all of it, not only what is free, so that a resumed run decides the same way."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Originals:
     """The original model, and the teachers made from it, which all stages share."""
 
-    def __init__(self, model: Model, data: Data, n_examples: int = 0) -> None:
-        """``n_examples``: number of examples that all distillations of the run process."""
-        self.model, self.data, self.n_examples = model, data, n_examples
+    def __init__(
+        self, model: Model, reload: Callable[[], Model], data: Data, answers: AnswerFiles, n_examples: int = 0
+    ) -> None:
+        """Start without teachers.
+
+        ``reload`` reads the original again after `release`. ``answers`` has the key of the original and its data,
+        ``n_examples`` is the number of examples that all distillations of the run process.
+        """
+        self._model: Model | None = model
+        self.reload, self.data, self.answers, self.n_examples = reload, data, answers, n_examples
         self._teachers: dict[str, Teacher | RememberingTeacher] = {}
+
+    @property
+    def model(self) -> Model:
+        """The original model, read again if it was released."""
+        if self._model is None:
+            self._model = self.reload()
+        return self._model
+
+    def release(self) -> None:
+        """Let go of the network until it is needed again; a teacher that remembers needs none."""
+        self._model = None
+        self._teachers = {key: each for key, each in self._teachers.items() if isinstance(each, RememberingTeacher)}
+
+    def n_remembered(self, layers: tuple[int, ...], retrain: Retrain) -> int:
+        """Count the bytes of hidden states that `teacher` would write."""
+        assert retrain.distill is not None
+        chosen = precision.chosen(self.model.net, retrain.precision)
+        teacher = Teacher(self.model, layers, retrain.distill, chosen)
+        return n_remembered(teacher, self.data.augmented, self.n_examples) or 0
 
     def teacher(self, layers: tuple[int, ...], retrain: Retrain) -> Teacher | RememberingTeacher:
         """Teacher for a student that has these layers."""
         assert retrain.distill is not None
-        wanted, chosen = retrain.distill, precision.chosen(self.model.net, retrain.precision)
-        key = json.dumps([layers, wanted.hidden_states > 0, wanted.attention_relations > 0, chosen])
+        wanted = retrain.distill
+        key = chain(
+            self.answers.key, layers, wanted.hidden_states > 0, wanted.attention_relations > 0, retrain.precision
+        )
         if key not in self._teachers:
-            self._teachers = {
-                key: teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples)
-            }
+            self._teachers.clear()
+            chosen, files = precision.chosen(self.model.net, retrain.precision), replace(self.answers, key=key)
+            made = teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples, files)
+            self._teachers[key] = made
         return self._teachers[key]

@@ -8,13 +8,15 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from compressor.data.batches import Data, batch_order, metrics
+from compressor.data.batches import Data, batch_order, metrics, some_batches
 from compressor.model import Model, OnnxGraph, logits_of, outputs_of
 from compressor.options import Calibration
+from compressor.training import needs
 from compressor.training.journal import Journal
 from compressor.training.losses import check_comparable
 from compressor.training.options import Retrain
 from compressor.training.phase import Phase, fit, frozen, observe
+from compressor.training.teacher import BATCH_SIZE as ANSWERED
 from compressor.training.teacher import Originals
 
 N_OBSERVED = 100  # batches for computing scores when no training came before
@@ -50,8 +52,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.seed_for("calibration"))
         split = self.data.train
         rows = torch.randperm(len(split), generator=generator)[: options.examples]
-        rows = rows[torch.tensor(split.lengths)[rows].argsort(descending=True, stable=True)]
-        return [split.batch(rows[start : start + BATCH_SIZE]) for start in range(0, len(rows), BATCH_SIZE)]
+        return some_batches(split, rows, BATCH_SIZE)
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate on the held-out share, the only split on which choices are made."""
@@ -89,7 +90,14 @@ class Trainer:
 
 
 class DryTrainer(Trainer):
-    """Trains and evaluates nothing, but refuses phases that could not run."""
+    """Trains and evaluates nothing, but refuses phases that could not run, and finds what they need."""
+
+    memory_bytes = 0
+    """Of the largest phase, with its teacher."""
+    step_bytes = 0
+    """Of a step that the phase saves."""
+    teacher_bytes = 0
+    """Of the file of the teacher's outputs."""
 
     def fit(self, model: Model, retrain: Retrain, *, after_backward: Callable[[], None] | None = None) -> float:
         """Check that the phase fits the network."""
@@ -98,7 +106,22 @@ class DryTrainer(Trainer):
         if retrain.distill is not None:
             check_comparable(model, retrain.distill)
         with frozen(model.net, retrain.freeze):  # refuses patterns that match nothing
-            return float("nan")
+            pass
+        if not self.memory_bytes:  # the first phase of a stage is the largest
+            self._weigh(model, retrain)
+        return float("nan")
+
+    def _weigh(self, model: Model, retrain: Retrain) -> None:
+        self.step_bytes = needs.saved_step(model, retrain)
+        if retrain.distill is None or self.originals is None:
+            self.memory_bytes = needs.of_phase(model, retrain, self.data.train)
+            return
+        original, split = self.originals.model, self.data.augmented
+        self.teacher_bytes = self.originals.n_remembered(model.layers, retrain)
+        caching = needs.of_caching(original, retrain, split, ANSWERED) if self.teacher_bytes else 0
+        student = needs.n_bytes(model.net.parameters())
+        phase = needs.of_phase(model, retrain, split)
+        self.memory_bytes = needs.n_bytes(original.net.parameters()) + max(phase, student + caching)
 
     def observe(self, model: Model, retrain: Retrain, after_backward: Callable[[], None]) -> None:
         """Observe nothing."""

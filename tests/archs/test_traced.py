@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import onnx
 import pytest
 import tiny
 import torch
@@ -16,13 +17,30 @@ import compressor
 from compressor import surgery
 from compressor.archs import traced
 from compressor.errors import InputError
-from compressor.model import pretrained
+from compressor.model import Model, Task, logits_of, pretrained
+from compressor.model.outputs import n_flops
+from compressor.stages import export, quantize
 
 TEXT = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
+LEVIT = {"num_attention_heads": [2, 2, 2], "key_dim": [8, 8, 8], "attention_ratio": [2] * 3, "mlp_ratio": [2] * 3}
+ROTARY = TEXT | {"intermediate_size": 24, "max_position_embeddings": 40}
 UNKNOWN = {
     "mpnet": TEXT | {"intermediate_size": 24, "max_position_embeddings": 40},
     "opt": TEXT | {"ffn_dim": 24, "word_embed_proj_dim": 32, "max_position_embeddings": 40},
     "mobilenet_v1": {"image_size": 32, "num_channels": 1, "depth_multiplier": 0.25, "min_depth": 2},
+    "levit": {"image_size": 32, "num_channels": 1, "hidden_sizes": [16, 16, 16], "depths": [1, 1, 1], **LEVIT},
+    "poolformer": {"image_size": 32, "num_channels": 1, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
+    "xlm": {
+        "vocab_size": 64,
+        "emb_dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "pad_index": 0,
+        "max_position_embeddings": 40,
+    },
+    "gpt_neox": ROTARY,
+    "xlnet": {"vocab_size": 64, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 24, "pad_token_id": 0},
+    "umt5": tiny.T5 | {"decoder_start_token_id": 0},
 }
 
 
@@ -33,6 +51,7 @@ def layers_of(width):
 def unknown(family):
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **UNKNOWN[family])
+    config.architectures = []  # transformers 5.23 fails on None where a family has two classes
     is_text = type(config) in AutoModelForSequenceClassification._model_mapping
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
     net = auto.from_config(config).eval()
@@ -80,6 +99,35 @@ def test_a_family_without_a_file_is_cut_saved_and_loaded(family, tmp_path):
     loaded = compressor.load(tmp_path)
     assert torch.equal(logits(loaded, example), logits(net, example))
     assert {width.name: width.size for width in traced.widths(loaded)} == sizes
+
+
+def model_of(family):
+    net = unknown(family)
+    return Model(net, arch_of(net), Task(*tiny.task_of(net)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["levit", "poolformer"])
+def test_a_network_that_ran_is_copied_exported_and_quantized(family, tmp_path):
+    """LeViT keeps tensors with a gradient; onnx infers no type for the classifier of PoolFormer."""
+    model = model_of(family)
+    assert n_flops(model, 1, 0) == n_flops(model.copy(), 1, 0) > 0
+    context = tiny.bare_context(tmp_path / "int8")
+    context.folder.mkdir()
+    graph = export.run(model.copy(), export.Options(stage="export"), tiny.bare_context(tmp_path))
+    int8 = quantize.run(graph, quantize.Options(stage="quantize"), context)
+    rows, expected = inputs(model.net), logits(model.net, inputs(model.net))
+    assert float((logits_of(int8)(rows) - expected).abs().max()) < 0.1 * float(expected.abs().max())
+
+
+@pytest.mark.slow
+def test_rotary_tables_are_exported_at_an_older_opset_by_themselves(tmp_path):
+    net = unknown("gpt_neox")
+    model = Model(net, arch_of(net), Task(*tiny.task_of(net)))
+    graph = export.run(model, export.Options(stage="export"), tiny.bare_context(tmp_path))
+    assert onnx.load(graph.path).opset_import[0].version == 18
+    rows = inputs(net, 4, 9)
+    torch.testing.assert_close(logits_of(graph)(rows), logits(net, rows), rtol=1e-4, atol=1e-4)
 
 
 def test_the_example_of_the_page_on_families_works_when_pasted():

@@ -344,6 +344,8 @@ def test_joules_are_estimated_from_a_profile_where_no_meter_works(tmp_path, caps
             "size_bytes": i * 1000,
             "bench": [
                 {
+                    **dict.fromkeys(("batch_size", "length", "threads", "p50_ms", "p90_ms", "p99_ms"), 1),
+                    "throughput_per_s": 1.0,
                     "energy": {
                         "kind": "measured",
                         "cpu_s": 1e-5 * i,
@@ -351,13 +353,14 @@ def test_joules_are_estimated_from_a_profile_where_no_meter_works(tmp_path, caps
                         "idle_w": 2.0,
                         "meter": "pmic",
                         "scope": "board",
-                    }
+                    },
                 }
             ],
         }
         for i in range(1, 7)
     ]
-    (tmp_path / "board.json").write_text(json.dumps({"environment": {"cpu": {"model": "board"}}, "variants": measured}))
+    host = {"cpu": {"model": "board"}, "versions": {}}
+    (tmp_path / "board.json").write_text(json.dumps({"format": 1, "environment": host, "variants": measured}))
     profile = tmp_path / "board.yaml"
     assert cli.main(["calibrate-energy", str(tmp_path / "board.json"), "--out", str(profile), "--json"]) == 0
     fitted = json.loads(capsys.readouterr().out)

@@ -74,7 +74,7 @@ def test_what_was_joined_can_be_joined_again():
     [
         ({"result": "no.json"}, "", "no.json: cannot be read: No such file or directory; give what"),
         ({"result": "bad.json"}, "{", "bad.json: not a readable JSON file: "),
-        ({"result": "bad.json"}, "[]", "bad.json: not a result of the bench of format 1; give what"),
+        ({"result": "bad.json"}, "[]", "bad.json: not a result of the bench, it should be a mapping, found []; give"),
         ({"record": "no.csv"}, "", "no.csv: cannot be read: "),
         ({"record": "bad.csv"}, "seconds,apples\n0,1\n", "bad.csv: needs titles for time, and for power or voltage"),
         ({"record": "bad.csv"}, "time,power\n0,1\n9,1\n", "bad.csv: lasts 9.0 s, and the run 72.0 s"),

@@ -4,6 +4,7 @@
 import errno
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from onnx_files import N_WORDS, classifier
 import compressor
 from compressor import cli, errors
 from compressor.bench.plan import read_plan
+from compressor.cli.call import only_answers_on_stdout
 from compressor.measure import launch
 from compressor.recipe import packaged
 from compressor.report import measured
@@ -170,9 +172,12 @@ class TestReport:
         cpu = {"model": "a cpu", "flags": []}
         environment = {"versions": {}, "cpu": cpu, "n_cores": 2, "seed": 0, "git_commit": None, "date": ""}
         facts = {"format": 1, "environment": environment, "recipe_file": "my.yaml", "source": "folder"}
+        facts |= {"version": "0.1.0", "recipe_digest": "0"}
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
-        (tmp_path / "run" / "recipe.yaml").write_text("stages: [{stage: export}]\n")
+        (tmp_path / "run" / "recipe.yaml").write_text(
+            "model: {task: text-classification, checkpoint: a}\ndata: {dataset: b}\nstages: [{stage: export}]\n"
+        )
         return tmp_path / "run"
 
     def test_it_is_written_again(self, capsys, run):
@@ -289,7 +294,7 @@ class TestErrors:
             (["chekc"], "no such command 'chekc'"),
             (["check"], "missing argument 'RECIPE'; see compress --help"),
             (["bench"], "missing argument"),
-            (["bench", "x.onnx", "--length", "0"], "invalid value for '--length': 0 is not in the range x>=1"),
+            (["bench", "x.onnx", "--length", "0"], "invalid value for '--length': 0 is not in the range 1<=x<=1048576"),
             (
                 ["--recipe", "x", "check", "y"],
                 "--recipe, --set and --run-dir cannot precede a command; put --set after it",
@@ -415,3 +420,40 @@ class TestPython:
         pipeline = importlib.import_module("compressor.pipeline")
         monkeypatch.setattr(pipeline, "check", lambda recipe: {"seed": recipe.seed})
         assert compressor.check(next(iter(packaged.summaries())), ["seed=7"]) == {"seed": 7}
+
+
+class TestOdd:
+    def test_what_a_library_in_c_prints_is_no_answer(self, capfd):
+        with only_answers_on_stdout():
+            os.write(1, b"from C\n")
+            print("from Python")  # noqa: T201
+        os.write(1, b"answer\n")
+        shown = capfd.readouterr()
+        assert shown.out == "answer\n"
+        assert sorted(shown.err.splitlines()) == ["from C", "from Python"]
+
+    @pytest.mark.parametrize("words", [["check"], ["inspect"], ["report"], ["bench"], ["--run-dir"]])
+    def test_a_name_that_is_too_long_is_one_line(self, capsys, tmp_path, monkeypatch, words):
+        monkeypatch.chdir(tmp_path)
+        recipe = ["--recipe", "digits_l1inf.yaml"] if words == ["--run-dir"] else []
+        assert cli.main([*recipe, *words, "x" * 300]) in (3, 8)
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"compress: {'x' * 300}")
+        assert "File name too long" in line
+
+    def test_a_name_that_is_no_text_is_shown(self, capsys):
+        assert cli.main(["inspect", "\udcff.onnx"]) == 3
+        assert capsys.readouterr().err.startswith("compress: \\udcff.onnx: neither a folder nor a file")
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("--threads", "99999"), ("--length", "1000000000"), ("--batch-size", "1000000000")],
+    )
+    def test_numbers_without_end_are_refused(self, capsys, option, value):
+        assert cli.main(["bench", "a.onnx", option, value]) == 2
+        assert f"compress: invalid value for '{option}': {value} is not in the range 1<=x<=" in capsys.readouterr().err
+
+    def test_an_energy_model_without_end(self, capsys, tmp_path):
+        classifier(tmp_path / "a.onnx")
+        assert cli.main(["bench", str(tmp_path / "a.onnx"), "--energy-model", "/dev/zero"]) == 2
+        assert "/dev/zero: not a readable energy profile: it is no regular file" in capsys.readouterr().err

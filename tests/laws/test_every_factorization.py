@@ -60,6 +60,20 @@ CLOSED: dict[str, Any] = {  # closed forms, with their full rank for a shape and
     "monarch": lambda sizes, blocks: min(sizes[0] // blocks[0], sizes[1] // blocks[1]),
     "svd": min,
 }
+
+
+@pytest.mark.parametrize("sizes", [MATRIX, (48, 16), (7, 13)])
+@pytest.mark.parametrize(
+    "file", [file for file in FILES.values() if file.TAKES == "matrix"], ids=lambda file: file.__name__
+)
+def test_the_default_form_fits_every_matrix(file, sizes):
+    form = factorizations.default_form(file, sizes)
+    rank = file.rank_for(sizes, budget=2.0, **form)  # a prime size leaves no small factors
+    factors = file.factor(torch.randn(sizes, generator=torch.Generator().manual_seed(0)), rank=rank, **form)
+    assert file.rebuild(factors).shape == sizes
+    assert file.n_params(sizes, rank=rank, **form) <= 2 * prod(sizes)
+
+
 every_case = pytest.mark.parametrize(
     ("name", "shape", "form"), [(name, *case) for name, cases in CASES.items() for case in cases]
 )

@@ -1,6 +1,10 @@
 """ONNX files from elsewhere: free sizes, states beside the input, no batch, tables, links."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -174,6 +178,26 @@ def test_a_file_without_a_batch_runs_as_it_is(capsys, inputs, expected):
     assert (document["batch_sizes"], fed(file, document)) == ([1], expected)
     assert cli.main(["bench", "one.onnx", "--batch-size", "4", "--seconds", "0.01"]) == 3
     assert "its batch is not among the axes of the inputs, asked for 4; give --batch-size 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_files_of_other_projects():
+    """Those of text recognition, voice detection and file kinds, from a package index; CI must reach one."""
+    script = Path(__file__).parents[1] / "interop/check_foreign.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    if done.returncode == 77 and "CI" not in os.environ:
+        pytest.skip("the wheels of other projects cannot be had here")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_that_refuses_random_numbers_says_which(capsys):
+    """A voice detector takes two sampling rates, which no random number is."""
+    file = write(Path("voice.onnx"), "g (float[b, 17] x, int64[1] sr) => (y) { y = Reshape (x, sr) }")
+    assert cli.main(["bench", str(file), "--seconds", "0.01", "--meter", "none"]) == 3
+    [line] = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert re.search(
+        r"cannot run it with x \[1, 17\], sr \d: .*; give it others with --shape or --inputs FILE\.npz$", line
+    )
 
 
 def test_one_inference_without_a_batch_is_one_inference(capsys):

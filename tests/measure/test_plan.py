@@ -162,7 +162,7 @@ def test_a_bench_that_is_stopped_leaves_nothing_running(stop, tmp_path):
     ours = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     stderr: Any = ours.stderr
     assert any(line.startswith("energy") for line in stderr)
-    [plan] = tmp_path.glob("compress-*/plan.json")
+    [plan] = tmp_path.glob("compress-*/files/plan.json")
     ours.send_signal(stop)
     assert ours.wait() == 130
     stderr.close()

@@ -20,7 +20,7 @@ import pytest
 from onnx_files import classifier
 
 from compressor import cli
-from compressor.bench.inputs import read_arrays
+from compressor.bench.arrays import read_arrays
 from compressor.measure import bundle
 
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")

@@ -127,8 +127,9 @@ def test_an_end_token_within_a_text_is_words_to_an_encoder_decoder(tmp_path):
 
 def test_a_text_without_tokens_is_refused(tmp_path):
     model = loaded(checkpoint(tmp_path, "gpt2"))
-    rows = datasets.Dataset.from_dict({"text": ["a film", "", ""]})
-    with pytest.raises(InputError, match="data: 2 texts of 'text' give no token, such as ''; fill or remove them"):
+    rows = datasets.Dataset.from_dict({"text": ["a film", "", "good", ""]}, split="train").select([3, 0, 1])
+    message = "data: 2 texts of 'text' give no token, such as '', at rows 3, 1 of train, counted from 0; fill or"
+    with pytest.raises(InputError, match=message):
         model.task.inputs.encode(rows, ("text",), model.task, 32)
 
 

@@ -9,9 +9,10 @@ import onnx
 import pytest
 import torch
 from onnx_files import write
-from tiny import arch_of, bare_context, task_of, tiny
+from tiny import TINY, arch_of, bare_context, task_of, tiny
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from compressor import surgery
+from compressor import inputs, surgery
 from compressor.cli import main
 from compressor.errors import InputError
 from compressor.graphs import flops
@@ -119,6 +120,7 @@ def test_an_exported_file_shows_its_layers(bert_graph_file):
         ("int64[4, 7] ids", "4x7"),
         ("int64[4, 7] ids, float[4, 2, 3] pixels", "4x7"),
         ("float[n, 3] row", "1"),
+        ("int64[n, length] ids, float[n, length] weights", "1x32"),
         ("float[2, 3] row", "2"),
         ("float[n, 3, 5, 5] pixels", "1"),
         ("", "1"),
@@ -129,6 +131,39 @@ def test_flops_are_counted_at_a_shape_that_the_file_takes(inputs, flops_at, tmp_
     weights = {"v": np.zeros((3, 2), np.float32), "w": np.zeros((2, 5), np.float32)}
     found = take(write(tmp_path / "graph.onnx", text, weights))
     assert (found["flops_at"], found["n_flops"]) == (flops_at, 2 * 3 * 2 * 5)
+
+
+SHORT = {
+    "bert": {"max_position_embeddings": 16},
+    "gpt2": {"max_position_embeddings": 16},
+    "bart": {"max_position_embeddings": 16},
+    "roberta": {"max_position_embeddings": 18, "pad_token_id": 1},  # two of the positions belong to no token
+    "distilbert": {"max_position_embeddings": 16},
+}
+
+
+@pytest.mark.parametrize("family", SHORT)
+def test_flops_of_a_network_are_counted_at_a_length_that_it_reads(family, tmp_path):
+    config = AutoConfig.for_model(family, **TINY[family] | SHORT[family])
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    found = take(tmp_path)
+    assert found["flops_at"] == "1x16"
+    assert found["n_flops"] == sum(layer["n_flops"] for layer in found["layers"])
+    assert re.search(r"FLOPs at 1.16\n", text.inventory(found))
+
+
+@pytest.mark.parametrize("n_positions", [None, -1, 0])
+def test_networks_without_a_longest_text(n_positions):
+    net = tiny("t5")
+    net.config.max_position_embeddings = n_positions
+    assert inputs.text.longest(net) is None
+
+
+def test_flops_that_depend_on_an_open_axis_are_unknown(tmp_path):
+    """As voice detectors: the number of samples is open, and no number of them is the usual one."""
+    weights = {"w": np.zeros((4, 3), np.float32)}
+    found = take(write(tmp_path / "graph.onnx", "g (float[n, length] x) => (y) { y = MatMul (x, w) }", weights))
+    assert (found["flops_at"], found["n_flops"], found["max_length"]) == ("1", None, None)
 
 
 def test_flops_are_counted_at_no_length_that_is_too_long(tmp_path):
@@ -251,13 +286,14 @@ def test_weights_in_operations_count_and_free_axes_have_no_size(tmp_path):
     """As voice detectors are exported: a Constant, one in a branch, and numbers that are no weights."""
     text_ = """g (float[batch, 3] x, bool c, float[?, 2] z) => (float[batch, 2] y, float[?, 2] same) {
         w = Constant <value = float[3, 2] {1, 2, 3, 4, 5, 6}> ()
+        floats = Constant <value_floats = [9.0, 9.0]> () whole = Constant <value_ints = [1, 2]> ()
         size = Constant <value = int64[2] {1, 2}> () unit = Constant <value = float {1}> ()
-        m = MatMul (x, w) s = Mul (m, unit) same = Identity (z)
+        m = MatMul (x, w) p = Add (m, floats) s = Mul (p, unit) same = Identity (z)
         y = If (c) <then_branch = a () => (t) { b = Constant <value = float[2] {7, 8}> () t = Add (s, b) },
                     else_branch = e () => (u) { u = Identity (s) }>
     }"""
     found = take(write(tmp_path / "graph.onnx", text_))
-    assert found["n_params"] == 3 * 2 + 2 == sum(layer["n_params"] for layer in found["layers"])
+    assert found["n_params"] == 3 * 2 + 2 + 2 == sum(layer["n_params"] for layer in found["layers"])
     assert sum(layer["size_bytes"] for layer in found["layers"]) == 4 * found["n_params"]
     assert [each["shape"] for each in found["inputs"]] == [["batch", 3], [], [None, 2]]
     shown = text.inventory(found)

@@ -124,7 +124,7 @@ def folder(bert_folder, tmp_path):
 )
 def test_unused_weights_of_the_network_are_refused_with_their_names(folder, name):
     change(folder, lambda weights: weights | {name: ONE})
-    said = f": 1 weights have no place in BertForSequenceClassification, such as '{name}'; give a float checkpoint"
+    said = f": 1 weights are not used by BertForSequenceClassification, such as '{name}'; give a float checkpoint"
     with pytest.raises(InputError, match=re.escape(said)):
         read(folder)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_files import contents, unlike
 
 import compressor
-from compressor.files import read_sealed
 from compressor.measure import launch
 from compressor.training import journal
 
@@ -30,7 +30,6 @@ EXPORTED = {
     "stages": [FINETUNE, {"stage": "export"}, {"stage": "quantize"}],
 }
 POINTERS = ("round.json", "step.json")  # after these, what they pointed to before is removed
-OF_THE_CLOCK = ("run.json", "report.json", "index.html", "README.md")  # they hold dates and durations
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +52,7 @@ def copies(recipe, run_dir, folder, leave_out="nothing"):
     made: dict[str, Path] = {}
 
     def take(name):
-        made[name] = Path(shutil.copytree(run_dir, folder / str(len(made))))
+        made[name] = Path(shutil.copytree(run_dir, folder / str(len(made)) / run_dir.name))
 
     replace = Path.replace
 
@@ -74,26 +73,11 @@ def copies(recipe, run_dir, folder, leave_out="nothing"):
     return made
 
 
-def contents(run_dir):
-    """Every file of a run, without the times that differ from run to run."""
-    found: dict[Path, Any] = {}
-    for file in run_dir.rglob("*"):
-        if file.name == "done.json":
-            done = read_sealed(file)  # the seal covers the seconds, so it is checked here and not compared
-            assert done is not None, file
-            found[file.relative_to(run_dir)] = done | {"seconds": None}
-        elif file.is_file() and file.name != "lock":
-            found[file.relative_to(run_dir)] = None if file.name in OF_THE_CLOCK else file.read_bytes()
-    return found
-
-
 def check_all(recipe, made, expected):
     """Resume from each copy; the same files come out, to the bit."""
     for name, run_dir in made.items():
         compressor.run(recipe, run_dir)
-        resumed = contents(run_dir)
-        assert resumed.keys() == expected.keys(), name
-        assert [file for file in expected if resumed[file] != expected[file]] == [], name
+        assert unlike(run_dir, expected) == [], name
         shutil.rmtree(run_dir)
 
 

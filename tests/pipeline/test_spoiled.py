@@ -1,4 +1,4 @@
-"""Every file of a finished run, spoiled in three ways: the run is healed, or says in one line what to do."""
+"""Files of a finished run, spoiled in three ways: the run is healed. `spoil_every_file.py` resumes with each file."""
 
 import json
 import random
@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from run_files import WAYS, contents, present, spoil, unlike
 
-from compressor import cli, rundir
+from compressor import cli
 from compressor.measure import launch
 from compressor.rundir import owned
 from compressor.rundir import step as stepdir
@@ -58,21 +59,6 @@ def resume(run, finished, capsys, *more):
     return code, json.loads(shown.out), shown.err
 
 
-def spoil(file, how):
-    content = file.read_bytes()
-    if how == "removed":
-        file.unlink()
-    elif how == "cut":
-        file.write_bytes(content[: len(content) // 2])
-    else:
-        middle = len(content) // 2
-        file.write_bytes(content[:middle] + bytes(byte ^ 1 for byte in content[middle:][:1]) + content[middle + 1 :])
-
-
-def files_of(run):
-    return sorted(file for file in run.rglob("*") if file.is_file() and (file.stat().st_size or file.name == "lock"))
-
-
 def is_noticed(folder, file, capsys):
     """Whether a stage's folder no longer counts as done, and a line says which file is why."""
     key = json.loads((folder / "key.json").read_text()) if file.name != "key.json" else None
@@ -82,47 +68,40 @@ def is_noticed(folder, file, capsys):
     return facts is None and (repr(str(file.relative_to(folder))) in said or not (folder / "done.json").exists())
 
 
-@pytest.mark.parametrize("how", ["cut", "bit", "removed"])
-def test_each_spoiled_file_of_a_stage_is_noticed(run, how, capsys):
+@pytest.mark.parametrize("way", WAYS)
+def test_each_spoiled_file_of_a_stage_is_noticed(run, way, capsys):
     folders = [run / "original", *run.glob("[0-9]*")]
     assert len(folders) == 5
     n_seen = 0
     for folder in folders:
-        for file in files_of(folder):
+        for file in present(folder):
             if file.name in REWRITTEN or file.name == "key.json":
                 continue
             whole = file.read_bytes()
-            spoil(file, how)
+            spoil(file, way)
             assert is_noticed(folder, file, capsys), file
             file.write_bytes(whole)
             n_seen += 1
     assert n_seen > 30
 
 
-def healed(run, finished):
-    """Files of a stage that are not as an undisturbed run leaves them; its done.json holds times."""
-    lasting = ("model.safetensors", "model.onnx", "model-int8.onnx", "config.json", "surgery.json", "rounds.jsonl")
-    files = [file for file in files_of(finished) if file.name in lasting]
-    return [file for file in files if file.read_bytes() != (run / file.relative_to(finished)).read_bytes()]
-
-
-def sample(finished, how):
+def sample(finished, way):
     """Choose spoiled files at random, the same each time, but one of each place."""
-    chance = random.Random(how)
-    names = [str(file.relative_to(finished)) for file in files_of(finished)]
+    chance = random.Random(way)
+    names = [str(file.relative_to(finished)) for file in present(finished)]
     places = ("03-quantize", "report", "bench", "run.json", "lock", "recipe.yaml", "original/model")
     return [chance.choice([name for name in names if name.startswith(place)]) for place in places]
 
 
 @pytest.mark.usefixtures("no_bench")
-@pytest.mark.parametrize("how", ["cut", "bit", "removed"])
-def test_a_spoiled_run_is_healed(run, finished, how, capsys):
-    for name in sample(finished, how):
-        spoil(run / name, how)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_spoiled_run_is_healed(run, finished, way, capsys):
+    expected = contents(finished)
+    for name in sample(finished, way):
+        spoil(run / name, way)
         code, answer, _ = resume(run, finished, capsys)
         assert code == 0, (name, answer)
-        assert healed(run, finished) == [], name
-        assert rundir.RunDir(run).report.joinpath("report.json").is_file()
+        assert unlike(run, expected) == [], name
 
 
 def test_an_untouched_run_is_done_before(run, finished, capsys):

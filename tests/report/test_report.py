@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fake_run import ACCURACY, RECIPE, finished_run, unfinished_run, write
 
-from compressor.errors import InputError
+from compressor.errors import InputError, RunDirError
 from compressor.report import card, compare, figures, limits, page, svg, text, words
 from compressor.report.gather import gather
 from compressor.tasks import text_classification
@@ -288,3 +288,60 @@ def test_the_report_needs_neither_torch_nor_pydantic():
     code += "print({'torch', 'pydantic', 'transformers', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+DAMAGED: list[tuple[str, Any]] = [
+    ("run.json", 3),
+    ("run.json", {"environment": {"cpu": None}}),
+    ("recipe.yaml", {"stages": "project"}),
+    ("recipe.yaml", {**RECIPE, "gates": {"max_p50_ratio": "small"}}),
+    ("00-drop_layers/done.json", {"key": "0", "stage": 1, "seconds": 1.0, "facts": {}}),
+    ("00-drop_layers/done.json", {"key": "0", "facts": {}}),
+    ("00-drop_layers/done.json", {"key": "0", "stage": "drop_layers", "seconds": 1.0, "facts": {"widths": [1]}}),
+    ("original/done.json", {"key": "0", "facts": {"n_flops": {"1x32": "many"}}}),
+    ("01-project/rounds.jsonl", [1]),
+    ("01-project/rounds.jsonl", {"round": 1, "loss": float("nan")}),
+    ("bench.json", {"format": 1, "environment": {}, "variants": [3]}),
+    ("bench.json", {"format": 1, "environment": {"cpu": {}, "versions": {}}, "variants": [{"name": "a"}]}),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
+def test_a_document_that_holds_something_else_is_named(finished, name, content):
+    (finished / name).write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        page.write(finished)
+    assert str(caught.value).startswith(f"{finished / name}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "00-drop_layers/done.json", "bench.json"])
+@pytest.mark.parametrize("text", ["[" * 5_000, "{", "\udcff", '{"a": "\\ud800"}'])
+def test_a_document_that_cannot_be_parsed_is_named(finished, name, text):
+    (finished / name).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError) as caught:
+        page.write(finished)
+    assert str(caught.value).startswith(f"{finished / name}: ")
+
+
+def test_a_report_is_not_written_where_a_link_leads(finished, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (finished / "report").symlink_to(tmp_path / "mine")
+    with pytest.raises(RunDirError, match=r"report: a link to another folder; move it away"):
+        page.write(finished)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_the_words_of_users_are_no_markup(finished):
+    run = finished.rename(finished.parent / "<img src=x onerror=alert(1)>")
+    folder = run / "02-export"
+    (folder / "config.json").write_text('{"id2label": {"0": "*no*", "1": "<b>yes\\n# heading"}}')
+    report = page.write(run)
+    report["stages"][2]["features"] = {"original": ["a\n# evil", "b_c", "d"], "kept": ["a\n# evil", "b_c"]}
+    card.write_card(folder, report, "onnx", text_classification)
+    text = (folder / "README.md").read_text().split("---\n")[2]
+    assert "# &lt;img src=x onerror=alert(1)&gt;, 02-export" in text
+    assert r"the outputs: \*no\*, &lt;b&gt;yes \# heading." in text
+    assert r"it reads 2: a \# evil, b_c." in text
+    assert not re.search("<img|<b>|^# (heading|evil)", text, re.MULTILINE)
+    assert "<img" not in (run / "report/index.html").read_text()

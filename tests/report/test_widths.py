@@ -22,7 +22,13 @@ def test_a_name_has_a_layer_and_says_what_is_counted(name, layer, what, is_numbe
 
 def test_the_original_name_undoes_the_renumbering():
     assert widths.original_name("encoder.layer.1.ffn", [0, 2, 5]) == "encoder.layer.2.ffn"
+    assert widths.original_name("model.decoder.layers.1.fc1.ffn", [0, 2, 5]) == "model.decoder.layers.2.fc1.ffn"
     assert widths.original_name("hidden.ffn", [0, 2, 5]) == "hidden.ffn"
+
+
+def test_numbers_of_other_lists_stay_where_no_layer_was_dropped():
+    name = "regnet.encoder.stages.1.layers.0.layer.3.convolution.channels"
+    assert widths.original_name(name, [0, 1]) == name
 
 
 def change(name, before, after, is_removed=False):

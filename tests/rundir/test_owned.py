@@ -45,7 +45,7 @@ def names(folder):
 )
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path, own):
     fill(tmp_path, *own, "original/mine.txt")
-    said = r": holds '.*', which no run wrote; choose another --run-dir, or an empty folder"
+    said = r": contains '.*', which no run wrote; choose another --run-dir, or an empty folder"
     with pytest.raises(RunDirError, match=said), rundir.open_run(tmp_path):
         pytest.fail("opened")
     assert names(tmp_path) == {*own, "original/mine.txt"}
@@ -89,7 +89,7 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path, run, place):
     fill(tmp_path / "elsewhere", "model.onnx")
     (run / place).parent.mkdir(exist_ok=True)
     (run / place).symlink_to(tmp_path / "elsewhere")
-    said = "no folder of this run, but a link or a file; move it away"
+    said = "should be a folder of the run, is a link or a file; move it away"
     with pytest.raises(RunDirError, match=said), rundir.open_run(run):
         pytest.fail("opened")
 
@@ -163,3 +163,9 @@ def test_more_than_one_process_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RecipeError, match=r"WORLD_SIZE: a run is one process, got 2; start it without torchrun"):
         engine.run(Recipe.model_construct(), Path())
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(run):
+    (run / "00-project/model/model.safetensors").mkdir(parents=True)
+    with pytest.raises(RunDirError, match=r"model\.safetensors: a folder in the place of a file of this run; move it"):
+        owned.require_ours(run)

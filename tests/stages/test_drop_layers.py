@@ -15,7 +15,7 @@ from compressor.errors import RecipeError
 from compressor.model import Model, Task
 from compressor.stages import drop_layers
 
-REFUSED = ("albert", "autoencoder", "bart", "convnext", "mlp", "mobilenet_v2", "resnet", "swin", "t5")
+REFUSED = ("albert", "autoencoder", "bart", "convnext", "mlp", "mobilenet_v2", "resnet", "swin", "mt5", "t5")
 
 
 def model_of(family):

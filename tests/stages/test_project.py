@@ -17,6 +17,7 @@ from compressor.model.checkpoint import Source
 from compressor.stages import project
 from compressor.stages.project import Options, run
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 TASK = "text-classification"
@@ -32,7 +33,14 @@ def model(bert_folder):
 def context(sentences_csv, model, tmp_path):
     options = Dataset(dataset=str(sentences_csv), held_out=0.1)
     data = prepare(open_dataset(options, TASK), options, model.task, seed=0)
-    return Context(tmp_path, "key", 0, data, Originals(model.copy(), data), label="project")
+    return Context(
+        tmp_path,
+        "key",
+        0,
+        data,
+        Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")),
+        label="project",
+    )
 
 
 def options(**settings):
@@ -166,3 +174,12 @@ def test_patterns_that_someone_wrote_must_match():
     net = tiny.tiny("mlp")
     with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
         project.chosen_widths(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
+
+
+def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(model, context):
+    with pytest.raises(ValueError, match=r"^min_units: 25 is more than any width has, the largest has 24; lower it$"):
+        run(model, options(column_sparsity=0.5, widths=["*.ffn", "*.heads"], min_units=25), context)
+    run(model, options(column_sparsity=0.5, widths=["*.ffn", "*.heads"], min_units=20), context)
+    live = {width.name: int((~surgery.dead_units(model.net, width)).sum()) for width in model.widths()}
+    assert [live[name] for name in ("layer.0.heads", "layer.1.heads")] == [4, 4]
+    assert live["layer.0.ffn"] == 20

@@ -1,4 +1,5 @@
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from compressor.errors import NumericsError, RecipeError
 from compressor.model.artifact import Model, load_model, open_model, open_task, save_model
 from compressor.model.checkpoint import Source
 from compressor.model.outputs import logits_of
-from compressor.stages import drop_layers, trim_vocabulary
+from compressor.stages import drop_layers, factorize, trim_vocabulary
 from compressor.training.context import Context
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 TEXT = "text-classification"
@@ -31,7 +33,9 @@ def data_of(model, file, **settings):
 
 
 def context_of(model, folder, data, **settings):
-    return Context(folder, "key", 0, data, Originals(model.copy(), data), **settings)
+    return Context(
+        folder, "key", 0, data, Originals(model.copy(), model.copy, data, AnswerFiles(folder, "key")), **settings
+    )
 
 
 def trim(model, context, **settings):
@@ -52,6 +56,21 @@ def test_words_that_no_text_has_go_and_the_rest_is_answered_alike(bert, data, tm
     old, new = (model.task.processor(text, return_tensors="pt") for model in (bert, trimmed))
     assert torch.equal(logits_of(trimmed)(new), logits_of(bert)(old))
     assert trimmed.task.processor.tokenize("a film") == ["a", "film"]  # one character stays without being seen
+
+
+def test_a_factorized_table_loses_its_rows_too_and_loads_again(bert, data, tmp_path):
+    model = bert.copy()
+    settings: dict[str, Any] = {"layers": ["*word_embeddings"], "rank": 4, "norm": "weight"}
+    model = factorize.run(
+        model, factorize.Options(stage="factorize", **settings), context_of(model, tmp_path, data, is_dry=True)
+    )
+    trimmed = trim(model, context_of(model, tmp_path, data))
+    n_tokens = len(trimmed.task.processor)
+    assert trimmed.net.get_input_embeddings().weight.shape == (n_tokens, 4)
+    save_model(trimmed, tmp_path / "saved")
+    loaded = open_model(tmp_path / "saved", trimmed.task)
+    text = trimmed.task.processor(["the film is very good"], return_tensors="pt")
+    assert torch.equal(logits_of(loaded)(text), logits_of(trimmed)(text))
 
 
 def test_the_model_that_came_in_is_untouched(bert, data, tmp_path):

@@ -236,6 +236,50 @@ def test_a_network_is_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
+def test_parts_without_entries_are_left_out_of_a_concatenation():
+    class Growing(nn.Sequential):
+        def forward(self, rows):
+            return super().forward(torch.cat([torch.zeros(0), rows], dim=1))  # as XLM begins its cache
+
+    net = Growing(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    assert [width.name for width in find_widths(net, torch.zeros(3, 4))] == ["0.ffn"]
+
+
+def test_layers_beside_a_size_that_depends_on_the_data_are_found():
+    class Chosen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5))
+            self.last = nn.Linear(5, 2)
+
+        def forward(self, rows):
+            return self.last(self.inner(rows)[rows[:, 0] > 0])  # as mBART takes the states of end tokens
+
+    net, rows = Chosen(), torch.randn(3, 4)
+    (width,) = find_widths(net, rows)
+    assert width.name == "inner.0.ffn"
+    assert left_out(net, rows)["inner.2"] == "a size next to it depends on the data"
+
+
+class Keeping(nn.Module):
+    """Keeps a tensor of its forward pass while it is evaluated, as LeViT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.kept = nn.Linear(4, 6), nn.Linear(6, 2), {}
+
+    def forward(self, rows):
+        self.kept["bias"] = self.first.weight.sum()
+        return self.last(torch.relu(self.first(rows)) + self.kept["bias"])
+
+
+def test_nothing_of_a_trace_stays_in_a_network():
+    net = Keeping()
+    find_widths(net, torch.zeros(3, 4))
+    assert net.kept == {}
+    copy.deepcopy(net)
+
+
 def test_a_network_that_cannot_be_traced_is_refused_in_a_line():
     class Counting(nn.Module):
         def forward(self, images):

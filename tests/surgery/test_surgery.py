@@ -322,6 +322,22 @@ def test_a_padded_convolution_takes_no_constant():
 
 
 @pytest.mark.parametrize(
+    "reader",
+    [{"kernel_size": 1, "padding": "same"}, {"kernel_size": 3, "padding": 1, "padding_mode": "circular"}],
+    ids=["one entry", "circular"],
+)
+def test_a_convolution_that_adds_no_zeros_takes_constants(reader):
+    """Squeeze layers of EfficientNet are of one entry and padding `same`, which pads nothing."""
+    net: Any = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, **reader)).eval()
+    surgery.zero_units_(net, CHANNELS, mask(1, 2), "producer")
+    nn.init.ones_(net[1].bias)
+    pixels = {"input": torch.randn(2, 2, 6, 6)}
+    before = outputs(net, pixels)
+    surgery.shrink_(net, CHANNELS, mask(0, 3), pixels)
+    surgery.prove_equal(before, outputs(net, pixels), "channels")
+
+
+@pytest.mark.parametrize(
     ("width", "message"),
     [
         (Width("w", "neuron", 4, (Cut("7", "out"),), (Cut("3", "in"),)), "w: there is no module '7'"),

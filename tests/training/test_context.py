@@ -14,11 +14,13 @@ from compressor.recipe.schema import STAGES, wiring
 from compressor.stages import Stage, finetune
 from compressor.training.context import Context
 from compressor.training.options import Retrain
+from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
 TASK = "text-classification"
 SETTINGS: dict[str, dict[str, Any]] = {
     "drop_layers": {"n_layers": 1},
+    "factorize": {"budget": 0.5},
     "finetune": {"retrain": {"steps": 1}},
     "project": {"column_sparsity": 0.5, "importance": "taylor", "retrain": {"steps": 1, "distill": {}}},
     "shrink": {},
@@ -36,7 +38,7 @@ def model(bert_folder):
 def context(model, sentences_csv, tmp_path):
     options = Dataset(dataset=str(sentences_csv), held_out=0.2)
     data = prepare(open_dataset(options, TASK), options, model.task, seed=0)
-    return Context(tmp_path, "key", 0, data, Originals(model.copy(), data))
+    return Context(tmp_path, "key", 0, data, Originals(model.copy(), model.copy, data, AnswerFiles(tmp_path, "key")))
 
 
 @pytest.mark.parametrize("name", ON_MODELS)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch.fx import Graph, Node
 
 from compressor.surgery.tracing.links import Links
-from compressor.surgery.tracing.nodes import argument, inputs_of, name_of, shape_of
+from compressor.surgery.tracing.nodes import argument, depends_on_data, inputs_of, name_of, shape_of
 from compressor.surgery.tracing.rearranging import concatenate, gate, item, nothing, pad, permute, reshape, rows, select
 
 
@@ -17,13 +17,27 @@ def links_of(graph: Graph) -> Links:
     links = Links()
     for node in graph.nodes:
         if node.op == "call_function":
-            _RULES.get(name_of(node), _unknown)(node, links)
+            _rule_of(node)(node, links)
     return links
+
+
+def _rule_of(node: Node) -> Callable[[Node, Links], None]:
+    name, tensors = name_of(node), inputs_of(node)
+    if any(map(depends_on_data, (node, *tensors))):
+        return _varying
+    if not tensors and name != "getitem":  # made of numbers alone
+        return _unknown
+    return _RULES.get(name, _unknown)
 
 
 def _unknown(node: Node, links: Links) -> None:
     for tensor in (node, *inputs_of(node)):
         links.fix(f"no rule for the operator {name_of(node)!r}", tensor)
+
+
+def _varying(node: Node, links: Links) -> None:
+    for tensor in (node, *inputs_of(node)):
+        links.fix("a size next to it depends on the data", tensor)
 
 
 def _pointwise(node: Node, links: Links) -> None:

@@ -1,14 +1,18 @@
 """Find the widths of any network by tracing one forward pass, and the reasons why other units must stay."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.utils._pytree import tree_map_only
 
 from compressor.errors import InputError
 from compressor.surgery import layers
@@ -17,6 +21,7 @@ from compressor.surgery.tracing.layout import Axis, Placed, after_cuts, layout
 from compressor.surgery.tracing.links import Dim, Entries, Links
 from compressor.surgery.tracing.nodes import name_of, shape_of
 from compressor.surgery.tracing.trial import failures
+from compressor.surgery.twin import twin
 from compressor.surgery.units import Example
 from compressor.surgery.widths import Cut, Kind, Width
 
@@ -135,18 +140,34 @@ def trace(module: nn.Module, example: Example) -> Traced:
 
 
 def _program(module: nn.Module, example: Example) -> ExportedProgram:
-    """Trace a network in eval mode."""
-    modes = [(inner, inner.training) for inner in module.modules()]
-    named = dict(example) if isinstance(example, Mapping) else None
-    positional = () if named is not None else (example,) if isinstance(example, Tensor) else tuple(example)
+    """Trace a network in eval mode; nothing is computed, so that tensors on the meta device may be empty on the CPU.
+
+    On the meta device networks fail that make some of their tensors on the CPU, as XLNet does.
+    """
+    is_meta = any(tensor.is_meta for tensor in module.parameters())
+    traced, arguments = (twin(module, "cpu"), _emptied(example)) if is_meta else (twin(module), example)
+    named = dict(arguments) if isinstance(arguments, Mapping) else None
+    positional = () if named is not None else (arguments,) if isinstance(arguments, Tensor) else tuple(arguments)
     try:
-        return torch.export.export(module.eval(), positional, kwargs=named, strict=False)
+        with torch.device("cpu" if is_meta else torch.get_default_device()), _quiet():
+            return torch.export.export(traced.eval(), positional, kwargs=named, strict=False)
     except Exception as error:  # the exporter's exceptions share no base
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{type(module).__name__}: cannot be traced ({reason})") from error
-    finally:
-        for inner, mode in modes:
-            inner.training = mode
+
+
+def _emptied(example: Example) -> Example:
+    """Return arguments of the same shapes on the CPU."""
+    emptied: Example = tree_map_only(Tensor, lambda each: torch.zeros_like(each, device="cpu"), example)
+    return emptied
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the warning of tensors that a twin keeps, and the graph that torch prints before it raises."""
+    with redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
+        yield
 
 
 def _parameters(program: ExportedProgram) -> dict[Node, str]:

@@ -8,9 +8,15 @@ from torch.fx import Node
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Shape of a tensor; empty for a node that is something else."""
+    """Shape of a tensor, with 0 for a size that depends on the data; empty for a node that is something else."""
     value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
+    return tuple(size if isinstance(size, int) else 0 for size in value.shape) if isinstance(value, Tensor) else ()
+
+
+def depends_on_data(node: Node) -> bool:
+    """Whether a tensor has a size that depends on the data, such as the number of entries that a mask selects."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and not all(isinstance(size, int) for size in value.shape)
 
 
 def name_of(node: Node) -> str:

@@ -57,8 +57,9 @@ def _regrouped(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[li
 
 
 def concatenate(node: Node, links: Links) -> None:
-    """Link each part with its section of the whole."""
-    parts: Any = node.args[0]
+    """Link each part with its section of the whole; torch skips parts without entries, whatever their shape."""
+    given: Any = node.args[0]
+    parts = [part for part in given if 0 not in shape_of(part)]
     axis, start = axis_argument(node, 1, len(shape_of(node))), 0
     for part in parts:
         for other in range(len(shape_of(node))):

@@ -1,13 +1,12 @@
 """Try widths: a copy of the network must run without one unit of each."""
 
 from collections.abc import Sequence
-from copy import deepcopy
-from itertools import chain
 
 import torch
 from torch import nn
 
 from compressor.surgery.cutting import cut_
+from compressor.surgery.twin import twin
 from compressor.surgery.units import Example, forward
 from compressor.surgery.widths import Width
 
@@ -23,8 +22,7 @@ def failures(net: nn.Module, example: Example, widths: Sequence[Width]) -> dict[
 @torch.no_grad()
 def _error(net: nn.Module, example: Example, widths: Sequence[Width]) -> str | None:
     """Cut the last unit of each width from a copy, and run it; return the first line of the error if it fails."""
-    shared = {id(tensor): tensor for tensor in chain(net.parameters(), net.buffers())}
-    copy = deepcopy(net, shared).eval()
+    copy = twin(net).eval()
     cut_(copy, [(width, torch.arange(width.size, device="cpu") < max(1, width.size - 1)) for width in widths])
     try:
         forward(copy, example)

@@ -1,0 +1,78 @@
+"""What factorized products of the encoder give on SST-2: accuracy, size and time, without training and after it.
+
+Run: python benchmarks/factorize_on_sst2.py [METHOD ...] [--budgets 0.75 0.5 0.25] [--steps 0 1000] [--seed 0]
+
+Every row is a run of its own, so a script that is stopped goes on where it was: start it again. Methods that are for
+storage are kept as they are (``if_slower: keep``), so that their times show.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import compressor
+from compressor.report import compare, speed
+from compressor.report.document import Report
+
+METHODS: dict[str, dict[str, Any]] = {
+    "whitened svd": {"method": "svd"},
+    "svd": {"method": "svd", "norm": "weight"},
+    "monarch": {"method": "monarch", "form": {"blocks": [4, 4]}},
+    "kronecker": {"method": "kronecker", "form": {"shape": [16, 48]}},
+    "tensor train": {"method": "tensor_train", "norm": "weight"},
+    "tucker": {"method": "tucker", "norm": "weight"},
+    "cp": {"method": "cp", "norm": "weight", "form": {"n_iterations": 50}},
+}
+DISTILL = {"logits": 0.7, "temperature": 2.0, "hidden_states": 5.0}
+RETRAIN = {"lr": 2e-4, "freeze": ["*word_embeddings*"], "labels": 0.3, "distill": DISTILL}
+HEAD = [
+    "| method | parameters left | trained | file | accuracy | MiB | faster than dense, 1x32 | 1x128 |",
+    "|---|---|---|---|---|---|---|---|",
+]
+
+
+def rows(name: str, budget: float, n_steps: int, report: Report) -> Iterator[str]:
+    """Yield a line for each file of a run, with how many times faster it is than the dense one of its precision."""
+    clock = speed.clock(report["variants"])
+    trained = f"{n_steps:,} steps" if n_steps else "no"
+    for pair in compare.pairs(report["variants"]):
+        if pair.original is None or pair.result is None:
+            continue
+        factors = (clock.factor(*both) for both in zip(pair.original["bench"], pair.result["bench"], strict=True))
+        times = " | ".join(f"{factor:.2f}x" for factor in factors if factor)
+        size, accuracy = pair.result["size_bytes"] / 2**20, f"{pair.result['accuracy']:.4f}"
+        yield f"| {name} | {budget:.0%} | {trained} | {pair.precision} | {accuracy} | {size:.1f} | {times} |"
+
+
+def main() -> None:
+    """Run what is not done yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=list(METHODS), help=", ".join(METHODS))
+    parser.add_argument("--budgets", nargs="*", type=float, default=[0.75, 0.5, 0.25])
+    parser.add_argument("--steps", nargs="*", type=int, default=[0, 1000], help="0 is without training")
+    parser.add_argument("--seed", type=int, default=0, help="of the calibration rows and the training")
+    parser.add_argument("--checkpoint", default="../shared/models/minilm-sst2")
+    parser.add_argument("--dataset", default="../shared/data/sst2")
+    parser.add_argument("--runs", type=Path, default=Path("runs/factorize_on_sst2"))
+    given = parser.parse_args()
+    table = list(HEAD)
+    for n_steps in given.steps:
+        for name in given.methods:
+            for budget in given.budgets:
+                stage = {"stage": "factorize", "budget": budget, "if_slower": "keep", **METHODS[name]}
+                trained = {"retrain": {"steps": n_steps, **RETRAIN}} if n_steps else {}
+                recipe = {
+                    "seed": given.seed,
+                    "model": {"checkpoint": given.checkpoint, "task": "text-classification"},
+                    "data": {"dataset": given.dataset},
+                    "stages": [{**stage, **trained}, {"stage": "export"}, {"stage": "quantize"}],
+                }
+                folder = given.runs / f"{name.replace(' ', '_')}-{round(100 * budget)}-{n_steps}-{given.seed}"
+                table += rows(name, budget, n_steps, compressor.run(recipe, run_dir=folder))
+                print(table[-2], table[-1], sep="\n", flush=True)
+    print("\n".join(table))
+
+
+if __name__ == "__main__":
+    main()
