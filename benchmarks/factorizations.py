@@ -227,12 +227,12 @@ def _of_convolution(name: str, n_channels: int, side: int, table: Prices) -> Ite
 def summary(rows: list[Row]) -> str:
     """Count the predictions that are near, name the worst layer that is kept, and the operators."""
     guessed = [row for row in rows if "predicted" in row]
-    near = sum(abs(row["predicted"] / row["ratio"] - 1) <= 0.25 for row in guessed)
-    kept = max((row for row in guessed if row["predicted"] < 1), key=lambda row: row["ratio"])
+    near = sum(abs(row["predicted"] / row["cold"] - 1) <= 0.25 for row in guessed)
+    kept = max((row for row in guessed if row["predicted"] < 1), key=lambda row: row["cold"])
     used = {operator for row in guessed for operator in row["operators"]}
     return (
         f"predicted within 25 %: {near} of {len(guessed)}; slowest that is kept: {kept['name']}, {kept['layer']}, "
-        f"{kept['input']}: {kept['ratio']:.3f}; operators: {', '.join(sorted(used))}, "
+        f"{kept['input']}: {kept['cold']:.3f}; operators: {', '.join(sorted(used))}, "
         f"others than allowed: {', '.join(sorted(used - OPERATORS)) or 'none'}; "
         f"largest difference to torch: {max(row['gap'] for row in guessed):.1e}"
     )
