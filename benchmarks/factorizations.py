@@ -200,7 +200,8 @@ def trains() -> Iterator[Row]:
 
 def speed(results: Path) -> dict[str, Callable[[], Iterator[Row]]]:
     """Time ratios to dense layers, what is predicted of them, and the exported graphs: a step for each layer."""
-    table, steps = Prices(results / "operations.json"), {}
+    table = Prices(results / "operations.json")
+    steps: dict[str, Callable[[], Iterator[Row]]] = {}
     for shape in LINEAR:
         name = f"{shape[0]}x{shape[1]}"
         steps[f"speed {name}"] = partial(_of_linear, name, shape, table)

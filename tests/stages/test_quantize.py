@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -102,7 +104,7 @@ def test_factors_are_eight_bits_but_stacks_of_matrices_stay_float(
     """The quantizer gives a stack one scale for each column, with which onnxruntime does not run it."""
     model = load_model(Source(checkpoint=str(bert_folder), task="text-classification"), None)
     path = "bert.encoder.layer.0.intermediate.dense"
-    dense = model.net.get_submodule(path)
+    dense: Any = model.net.get_submodule(path)
     factors = file.factor(dense.weight.detach(), rank=2, **arguments)
     name = file.__name__.rpartition(".")[2]
     surgery.replace_(model.net, path, FactorizedLinear.of(name, file.equation(factors), factors, dense.bias.detach()))
