@@ -1,10 +1,9 @@
 """Times of factorized layers in onnxruntime, over those of the dense layers, and what `Prices` predicts of them.
 
-The parts `speed` and `prediction` of factorizations.py. Both files of a pair run in this process on one thread, one
+The part `speed` of factorizations.py. Both files of a pair run in this process on one thread, one
 after the other, round by round; each ratio is of one round, and the median is kept. A product of other weights runs
 before each, so that no weights are in the core's cache, as in a network; a second run, with its weights there, is the
-warm one, for which the limits are. The clock is the thread's, which other jobs
-on the machine stop.
+warm one, for which the limits are. The clock is the thread's, which stops while other jobs run.
 """
 
 import tempfile
