@@ -187,7 +187,7 @@ def measure(
 ) -> Iterator[Row]:
     """Yield a row for each of the layers, which have one shape, and each of the inputs."""
     with tempfile.TemporaryDirectory() as folder:
-        example = torch.randn(2, 6, *next(iter(inputs.values())).shape[2:])
+        example = torch.randn(2, *next(iter(inputs.values())).shape[1:])
         files = dict(_files(dense, layers, example, Path(folder)))
         whole = [export(layer, example, Path(folder, f"whole-{i}.onnx")) for i, (_, layer) in enumerate(layers)]
         for name, data in inputs.items():
