@@ -32,7 +32,7 @@ class Constant(nn.Module):
     @property
     def out_features(self) -> int:
         """Number of outputs, as of the layer that it was."""
-        return self.weight.shape[1 - self.in_axis]
+        return int(self.weight.shape[1 - self.in_axis])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
