@@ -1,16 +1,16 @@
 """Times of factorized layers in onnxruntime, over those of the dense layers, and what `Prices` predicts of them.
 
-The parts `speed` and `prediction` of factorizations.py. Both files of a pair run in this process on one thread, one
+The part `speed` of factorizations.py. Both files of a pair run in this process on one thread, one
 after the other, round by round; each ratio is of one round, and the median is kept. A product of other weights runs
-before each, so that no weights are in the core's cache, as in a network. The clock is the thread's, which other jobs
-on the machine stop.
+before each, so that no weights are in the core's cache, as in a network; a second run, with its weights there, is the
+warm one, for which the limits are. The clock is the thread's, which stops while other jobs run.
 """
 
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import onnx
@@ -154,17 +154,19 @@ class Inside(nn.Module):
         return cast(torch.Tensor, self.layer(inputs))[..., -1:, :]
 
 
-def ratios(runs: Mapping[str, prices.Runner], rounds: int) -> dict[str, float]:
-    """Median time of each over that of ``dense`` in its round, both less what ``nothing`` takes, with cold weights."""
-    evict, found = prices.single(prices.REFERENCE), {name: list[float]() for name in runs}
+def ratios(runs: Mapping[str, prices.Runner], rounds: int) -> dict[str, tuple[float, float]]:
+    """Median time of each over that of ``dense`` in its round, both less what ``nothing`` takes: cold, then again."""
+    evict, found = prices.single(prices.REFERENCE), {name: list[tuple[float, float]]() for name in runs}
     for _ in range(rounds):
         times = {}
         for name, run in runs.items():
             evict.run()
-            times[name] = run.seconds()
+            times[name] = (run.seconds(), run.seconds())
         for name, own in times.items():
-            found[name].append((own - times["nothing"]) / (times["dense"] - times["nothing"]))
-    return {name: statistics.median(each) for name, each in found.items()}
+            both = zip(own, times["dense"], times["nothing"], strict=True)
+            cold, warm = ((mine - nothing) / (dense - nothing) for mine, dense, nothing in both)
+            found[name].append((cold, warm))
+    return {name: (median(cold for cold, _ in each), median(warm for _, warm in each)) for name, each in found.items()}
 
 
 def gap(file: Path, layer: nn.Module, inputs: torch.Tensor) -> float:
@@ -185,18 +187,22 @@ def measure(
 ) -> Iterator[Row]:
     """Yield a row for each of the layers, which have one shape, and each of the inputs."""
     with tempfile.TemporaryDirectory() as folder:
-        example = torch.randn(2, 6, *next(iter(inputs.values())).shape[2:])
+        example = torch.randn(2, *next(iter(inputs.values())).shape[1:])
         files = dict(_files(dense, layers, example, Path(folder)))
         whole = [export(layer, example, Path(folder, f"whole-{i}.onnx")) for i, (_, layer) in enumerate(layers)]
         for name, data in inputs.items():
             times = ratios({label: runner(file, data) for label, file in files.items()}, rounds)
-            yield from ({"name": label, "input": name, "ratio": times[label]} for label in times if "int8" in label)
+            limits = {f"{form.name} int8": form.int8_limit for form, _ in layers}
+            for label in (label for label in times if "int8" in label):
+                cold, warm = times[label]
+                yield {"name": label, "input": name, "cold": cold, "warm": warm, "limit": limits.get(label)}
             for (form, layer), file in zip(layers, whole, strict=True):
                 yield {
                     "name": form.name,
                     "input": name,
                     "params": sum(each.numel() for each in layer.factors()) / layer.fold().weight.numel(),
-                    "ratio": times[form.name],
+                    "cold": times[form.name][0],
+                    "warm": times[form.name][1],
                     "limit": form.limit,
                     "predicted": predicted(layer, data, table),
                     "gap": gap(file, layer, data),

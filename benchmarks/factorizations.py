@@ -4,8 +4,8 @@ Run: python ../shared/models/make_minilm.py runs/minilm
      python benchmarks/factorizations.py runs/minilm [--part errors|whitened|trains|speed] [--results FOLDER]
 
 Every step prints a table, and keeps it in a JSON file: a step that has one is printed from there. Remove the file to
-measure again. The part `speed` has a step for each layer, with predictions and exported graphs. `errors` needs tensorly, of the extra `dev`; pyfaust, if it is there, is compared by
-`pytest tests/factorizations/test_against_pyfaust.py`.
+measure again. The part `speed` has a step for each layer, with predictions and what was exported. `errors` needs
+tensorly, of the extra `dev`; with pyfaust `pytest tests/factorizations/test_against_pyfaust.py` compares.
 """
 
 import argparse
@@ -57,7 +57,7 @@ LAYERS = {  # paths with the largest error at 25 % of the parameters
     "query L3": ("encoder.layer.3.attention.self.query", 0.382),
     "value L3": ("encoder.layer.3.attention.self.value", 0.501),
 }
-N_SENTENCES = {"train": 2048, "validation": 872}
+SPLITS = ("train[:12288]", "train[12288:14336]", "validation")  # to calibrate on, and held out: phrases, sentences
 N_SEEDS = 8
 N_ROUNDS = 15
 CASES = [(6, 6, 4), (8, 4, 3), (8, 4, 4), (10, 4, 3)]  # order, size, rank
@@ -82,9 +82,10 @@ def errors(folder: str) -> Iterator[Row]:
         links: Any = tensor_train.rank_for(MODES, budget=budget)
         row = _of(tensor_train, tensor, whole, _tensor_train, 1 + 1e-6, rank=links)
         yield {"name": "tensor train", "peer": "tensorly", "budget": budget, "over_svd": _over(row, best), **row}
-        core = tucker.rank_for(MODES, budget=budget, tensor=tensor)
-        row = _of(tucker, tensor, whole, _tucker, 1.001, rank=core)
-        yield {"name": "Tucker", "peer": "tensorly", "budget": budget, "over_svd": _over(row, best), **row}
+        for name, divided in (("Tucker, 3 modes", third), ("Tucker, 4 modes", tensor)):
+            core = tucker.rank_for(divided.shape, budget=budget, tensor=divided)
+            row = _of(tucker, divided, whole, _tucker, 1.001, rank=core)
+            yield {"name": name, "peer": "tensorly", "budget": budget, "over_svd": _over(row, best), **row}
     n_terms = cp.rank_for(third.shape, budget=0.1)
     row = _of(cp, third, 0.1 * weight.numel(), _cp, 1.01, rank=n_terms, n_iterations=150)
     yield {"name": "CP", "peer": "tensorly", "budget": 0.1, **row}
@@ -151,21 +152,22 @@ def whitened(folder: str, dataset: str) -> Iterator[Row]:
     """Output error of SVDs at 25 % on sentences that they were not calibrated on, beside the optimum for these."""
     net, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     layers = {path: net.get_submodule(path) for path, _ in LAYERS.values()}
-    seen = {split: _look(net, tokenizer, layers, dataset, split) for split in N_SENTENCES}
+    seen = [_look(net, tokenizer, layers, datasets.load_dataset(dataset, split=split)) for split in SPLITS]
     for name, (path, limit) in LAYERS.items():
         weight = layers[path].weight.detach().double()
         rank = svd.rank_for(weight.shape, budget=0.25)
-        calibrated, held_out = (second_moment(seen[split][path].second) for split in N_SENTENCES)
-        plain, white, best = (
-            held_out.error(weight, svd.rebuild(svd.factor(weight, rank=rank, metric=metric)))
-            for metric in (None, calibrated, held_out)
-        )
-        yield {"name": name, "plain": plain, "whitened": white, "optimum": best, "ratio": white / best, "limit": limit}
+        calibrated, *others = (second_moment(moments[path].second) for moments in seen)
+        for split, held_out in zip(SPLITS[1:], others, strict=True):
+            plain, white, best = (
+                held_out.error(weight, svd.rebuild(svd.factor(weight, rank=rank, metric=metric)))
+                for metric in (None, calibrated, held_out)
+            )
+            found = {"plain": plain, "whitened": white, "optimum": best, "ratio": white / best, "limit": limit}
+            yield {"name": name, "held out": split, **found}
 
 
 @torch.no_grad()
-def _look(net: nn.Module, tokenizer: Any, layers: Any, dataset: str, split: str) -> dict[str, Moments]:
-    rows = datasets.load_dataset(dataset, split=split).select(range(N_SENTENCES[split]))
+def _look(net: nn.Module, tokenizer: Any, layers: Any, rows: Any) -> dict[str, Moments]:
     with recording(net, layers) as found:
         for batch in rows.iter(64):
             net(**tokenizer(batch["sentence"], padding=True, truncation=True, return_tensors="pt"))
@@ -198,7 +200,8 @@ def trains() -> Iterator[Row]:
 
 def speed(results: Path) -> dict[str, Callable[[], Iterator[Row]]]:
     """Time ratios to dense layers, what is predicted of them, and the exported graphs: a step for each layer."""
-    table, steps = Prices(results / "operations.json"), {}
+    table = Prices(results / "operations.json")
+    steps: dict[str, Callable[[], Iterator[Row]]] = {}
     for shape in LINEAR:
         name = f"{shape[0]}x{shape[1]}"
         steps[f"speed {name}"] = partial(_of_linear, name, shape, table)
@@ -225,12 +228,12 @@ def _of_convolution(name: str, n_channels: int, side: int, table: Prices) -> Ite
 def summary(rows: list[Row]) -> str:
     """Count the predictions that are near, name the worst layer that is kept, and the operators."""
     guessed = [row for row in rows if "predicted" in row]
-    near = sum(abs(row["predicted"] / row["ratio"] - 1) <= 0.25 for row in guessed)
-    kept = max((row for row in guessed if row["predicted"] < 1), key=lambda row: row["ratio"])
+    near = sum(abs(row["predicted"] / row["cold"] - 1) <= 0.25 for row in guessed)
+    kept = max((row for row in guessed if row["predicted"] < 1), key=lambda row: row["cold"])
     used = {operator for row in guessed for operator in row["operators"]}
     return (
         f"predicted within 25 %: {near} of {len(guessed)}; slowest that is kept: {kept['name']}, {kept['layer']}, "
-        f"{kept['input']}: {kept['ratio']:.3f}; operators: {', '.join(sorted(used))}, "
+        f"{kept['input']}: {kept['cold']:.3f}; operators: {', '.join(sorted(used))}, "
         f"others than allowed: {', '.join(sorted(used - OPERATORS)) or 'none'}; "
         f"largest difference to torch: {max(row['gap'] for row in guessed):.1e}"
     )

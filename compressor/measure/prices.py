@@ -18,7 +18,7 @@ from compressor.nn import Operation
 N_RUNS = 31
 OPSET = 18
 NOTHING = Operation("Identity", (1,))
-REFERENCE = Operation("MatMul", (16, 1024), (1024, 1024))  # reads 4 MB, more than most caches of a core
+REFERENCE = Operation("MatMul", (64, 1024), (1024, 1024))  # reads 4 MB, more than most caches of a core
 
 
 @dataclass

@@ -16,7 +16,7 @@ WEIGHT = 4  # bytes, float32
 TIMES = {"export": 3.0, "quantize": 2.5}  # the weights: memory at the peak of a stage
 OTHERS = 2.5  # the same for stages that neither train nor write ONNX: the network, what is cut, and a copy in between
 OF_FILES = {"export": 1.0, "quantize": 0.3}  # the weights: what a stage leaves on the disk
-GB = 1e9
+MB = 1e6
 
 
 def of_stage(stage: str, model: Model, trainer: Trainer) -> tuple[int, int, int]:
@@ -51,7 +51,7 @@ def require_disk(run_dir: Path, needs: Needs) -> None:
     there = sum(file.stat().st_size for file in run_dir.rglob("*") if file.is_file())
     wanted, free = needs["disk_bytes"] - there, shutil.disk_usage(run_dir).free
     if wanted > free:
-        what = f"the run takes about {wanted / GB:.2f} GB, the disk has {free / GB:.2f} GB free"
+        what = f"the run takes about {wanted / MB:,.1f} MB, the disk has {free / MB:,.1f} MB free"
         raise RunDirError(f"{run_dir}: {what}; free some space, or choose another --run-dir")
 
 

@@ -158,9 +158,12 @@ def _save(model: ir.Model, path: Path, weights_name: str) -> None:
         ir.save(model, path, external_data=weights_name)
         return
     weights = path.with_name(f"{path.name}.weights")
-    ir.save(model, path, external_data=weights.name)
-    if weights.exists():  # a network of a few numbers has no tensor that would go there
-        inline_(path, weights)
+    try:
+        ir.save(model, path, external_data=weights.name)
+        if weights.exists():  # a network of a few numbers has no tensor that would go there
+            inline_(path, weights)
+    finally:
+        weights.unlink(missing_ok=True)  # where the disk filled up
 
 
 def _checks(model: Model, graph: OnnxGraph, seed: int) -> list[ParityCheck]:

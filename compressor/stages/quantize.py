@@ -34,11 +34,13 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
+    proto = _without_shapes(graph)
     with replacing(path) as beside, quantizer_quiet(), shapes_in_place():
         quantize_dynamic(
-            _without_shapes(graph),
+            proto,
             beside,
             _OP_TYPES,
+            nodes_to_exclude=_products_of_stacks(proto),
             per_channel=True,
             reduce_range=options.reduce_range,
             weight_type=QuantType.QInt8,
@@ -60,3 +62,13 @@ def _without_shapes(graph: OnnxGraph) -> onnx.ModelProto:
     proto = onnx.load(graph.path)
     proto.graph.ClearField("value_info")
     return proto
+
+
+def _products_of_stacks(proto: onnx.ModelProto) -> list[str]:
+    """Name the products by stacks of matrices, as of Monarch layers: they stay in float32.
+
+    The quantizer gives a stack one scale for each column, where onnxruntime's kernel wants one for each matrix too, so
+    the file would not run.
+    """
+    stacks = {weight.name for weight in proto.graph.initializer if len(weight.dims) > 2}
+    return [node.name for node in proto.graph.node if node.op_type == "MatMul" and stacks & set(node.input)]

@@ -29,6 +29,11 @@ class Constant(nn.Module):
         self.weight, self.bias = layer.weight, layer.bias
         mark_(self, "_compressor_new_bias", has_new_bias(layer))
 
+    @property
+    def out_features(self) -> int:
+        """Number of outputs, as of the layer that it was."""
+        return int(self.weight.shape[1 - self.in_axis])
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Repeat the bias over the leading dimensions of ``inputs``."""
         emitted: Tensor = self.weight.sum(dim=self.in_axis) if self.bias is None else self.bias  # an empty sum: zero

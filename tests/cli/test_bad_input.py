@@ -21,8 +21,10 @@ from task_runs import measure_briefly
 from compressor import cli, rundir
 from compressor.errors import RunDirError
 from compressor.files import explained
+from compressor.pipeline import needs
 from compressor.training import phase
 
+LOOK = needs.require_disk
 RECIPE = """\
 model: {{checkpoint: {checkpoint}, task: text-classification}}
 data: {{dataset: {dataset}, held_out: 0.1}}
@@ -394,8 +396,12 @@ class TestRunDirectory:
 
 
 @pytest.fixture
-def disk(recipe):
-    """Put `runs` on a disk of its own, and give the function that sets its size in KiB."""
+def disk(recipe, monkeypatch):
+    """Put `runs` on a disk of its own, and give the function that sets its size in KiB.
+
+    A run does not look before it begins: other programs may fill the disk meanwhile.
+    """
+    monkeypatch.setattr(needs, "require_disk", lambda *_: None)
     Path("runs").mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "runs"], capture_output=True)
     if mounted.returncode:
@@ -413,6 +419,14 @@ def fills(capsys):
         assert contents().items() >= done.items()
     assert list(RUN.rglob(".*")) == []
     return exit_code != 0
+
+
+def test_a_disk_that_is_too_small_is_refused_before_any_work(capsys, disk, monkeypatch):
+    monkeypatch.setattr(needs, "require_disk", LOOK)
+    disk(40)
+    exit_code, answer, _ = compress(capsys)
+    assert exit_code == 8
+    assert re.search(r"runs/my: the run takes about 0\.\d MB, the disk has 0\.0 MB free; free some", answer["error"])
 
 
 def test_a_disk_that_is_full_at_any_file(capsys, disk, finished):

@@ -64,8 +64,17 @@ PLAN = {
         "n_shared": 0,
     },
     "stages": [
-        {"stage": "shrink", "n_params": 6789, "widths": {"layer.0.ffn": 32, "layer.1.ffn": 48}, "fixed_widths": []}
+        {
+            "stage": "shrink",
+            "n_params": 6789,
+            "widths": {"layer.0.ffn": 32, "layer.1.ffn": 48},
+            "fixed_widths": [],
+            "memory_bytes": 10**6,
+            "disk_bytes": 10**6,
+            "temporary_bytes": 0,
+        }
     ],
+    "needs": {"memory_bytes": 12 * 10**8, "disk_bytes": 3 * 10**9},
 }
 
 
@@ -136,7 +145,8 @@ class TestAnswers:
         assert cli.main(["check", "my.yaml"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[:2] == ["model: vit, 12,345 parameters, to be trained", "data: 1,408 train, 360 validation"]
-        assert lines[-1].split() == ["shrink", "6,789", "2", "x", "ffn", "32-48"]
+        assert ["shrink", "6,789", "2", "x", "ffn", "32-48"] in [line.split() for line in lines]
+        assert lines[-1] == "needs about 1.2 GB of memory and 3.0 GB in the run directory"
 
     def test_recipes_lists_what_is_packaged(self, capsys):
         assert cli.main(["recipes"]) == 0

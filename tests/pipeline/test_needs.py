@@ -81,6 +81,6 @@ def test_check_says_what_a_run_needs(recipe):
 
 def test_a_disk_that_is_too_small_is_refused_before_work(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(free=1000))
-    with pytest.raises(RunDirError, match=r"the run takes about .* GB, the disk has 0.00 GB free; free some space"):
+    with pytest.raises(RunDirError, match=r"the run takes about .* MB, the disk has .* MB free; free some space"):
         compressor.run(recipe, tmp_path / "run")
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["lock"]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -99,10 +101,10 @@ def test_convolutions_stay_float(vit, context, tmp_path):
 def test_factors_are_eight_bits_but_stacks_of_matrices_stay_float(
     file, arguments, n_float, bert_folder, context, tmp_path
 ):
-    """MatMulInteger has one scale for a column, not one for each matrix of a stack."""
+    """The quantizer gives a stack one scale for each column, with which onnxruntime does not run it."""
     model = load_model(Source(checkpoint=str(bert_folder), task="text-classification"), None)
     path = "bert.encoder.layer.0.intermediate.dense"
-    dense = model.net.get_submodule(path)
+    dense: Any = model.net.get_submodule(path)
     factors = file.factor(dense.weight.detach(), rank=2, **arguments)
     name = file.__name__.rpartition(".")[2]
     surgery.replace_(model.net, path, FactorizedLinear.of(name, file.equation(factors), factors, dense.bias.detach()))
