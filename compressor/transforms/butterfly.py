@@ -9,7 +9,8 @@ from compressor.factorizations import kronecker_sparse
 from compressor.factorizations.kronecker_sparse import Order, butterfly_pattern
 from compressor.numerics import chains
 from compressor.numerics.chains import Pattern
-from compressor.transforms.product import SparseProduct, relative_error
+from compressor.numerics.ranks import check_finite
+from compressor.transforms.product import SparseProduct
 
 N_SAMPLES = 64  # blocks of each split that a permutation is judged by
 TIE = 1e-5  # of the energy: of permutations as good as each other, the first is taken
@@ -70,18 +71,25 @@ def butterfly(
     (56, True, [0, 4, 2, 6, 1, 5, 3, 7])
     """
     check_matrix(matrix)
+    check_finite(matrix)
     pattern = square_pattern(matrix) if pattern is None else pattern
+    kronecker_sparse.n_params(matrix.shape, pattern=pattern)  # refuses a pattern that does not fit
     columns = _fitting(matrix, pattern) if permutation is None else _checked(permutation, matrix.shape[1])
-    moved = matrix[:, columns]
-    blocks = kronecker_sparse.factor(moved, pattern=pattern, order=order)
-    factors = tuple(dense(each) for each in blocks)
-    if not torch.equal(columns, torch.arange(len(columns))):
-        factors = (*factors, torch.eye(len(columns), dtype=matrix.dtype)[columns])
-    return SparseProduct(factors, relative_error(kronecker_sparse.rebuild(blocks), moved))
+    product = fitted(matrix[:, columns], pattern, order)
+    if torch.equal(columns, torch.arange(len(columns))):
+        return product
+    return SparseProduct((*product.factors, torch.eye(len(columns), dtype=matrix.dtype)[columns]), product.residual)
+
+
+def fitted(matrix: Tensor, pattern: Pattern, order: Order = "balanced") -> SparseProduct:
+    """Factorize a matrix by a pattern; the residual is that of the blocks, as dense factors multiply slowly."""
+    blocks = kronecker_sparse.factor(matrix, pattern=pattern, order=order)
+    residual = _relative_error(kronecker_sparse.rebuild(blocks).detach(), matrix.detach())
+    return SparseProduct(tuple(dense(each) for each in blocks), residual)
 
 
 def check_matrix(matrix: Tensor) -> None:
-    """Refuse what is not a matrix of floating-point numbers with at least one entry; finite is checked elsewhere."""
+    """Refuse what is not a matrix of floating-point numbers with at least one entry."""
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"matrix: must have two axes and at least one entry, got shape {tuple(matrix.shape)}")
     if not (matrix.is_floating_point() or matrix.is_complex()):
@@ -96,14 +104,19 @@ def dense(blocks: Tensor) -> Tensor:
     return matrix.reshape(a * b * d, a * c * d)
 
 
+def _relative_error(approximation: Tensor, matrix: Tensor) -> float:
+    """Relative Frobenius norm of a difference, in double precision; 0 if both are zero."""
+    wide = torch.complex128 if matrix.is_complex() else torch.float64
+    scale = float(matrix.abs().amax()) or 1.0  # squares of very large or small entries would leave the range
+    error = float(torch.linalg.vector_norm((approximation.to(wide) - matrix) / scale))
+    return error / float(torch.linalg.vector_norm(matrix.to(wide) / scale)) if error else 0.0
+
+
 def square_pattern(matrix: Tensor) -> Pattern:
-    """Give the pattern of a square power of two."""
+    """Give the pattern of a square power of two; ValueError for other shapes."""
     n_rows, n_columns = matrix.shape
     if n_rows != n_columns or n_rows & (n_rows - 1):
-        found = tuple(matrix.shape)
-        raise ValueError(
-            f"matrix: must be square, its size a power of two, got shape {found}; give a pattern for others"
-        )
+        raise ValueError(f"matrix: must be square, its size a power of two, got shape {tuple(matrix.shape)}")
     return butterfly_pattern(n_rows) if n_rows > 1 else [(1, 1, 1, 1)]
 
 
@@ -121,9 +134,9 @@ def _fitting(matrix: Tensor, pattern: Pattern) -> Tensor:
     natural = torch.arange(n)
     if n & (n - 1) or len(pattern) == 1:
         return natural
-    chain = chains.chain_of(pattern)
+    chain, scaled = chains.chain_of(pattern), matrix.detach() / (matrix.detach().abs().amax() or 1.0)
     tried = list(_standard(n))
-    outside = [_outside(matrix[:, columns], chain) for columns in tried]
+    outside = [_outside(scaled[:, columns], chain) for columns in tried]
     return next(columns for columns, own in zip(tried, outside, strict=True) if own <= min(outside) + TIE)
 
 

@@ -9,16 +9,20 @@ from torch import Tensor
 
 N_STARTS = 24  # row pairs from which a level is tried
 N_ROUNDS = 6  # at most, of pairs from halves and halves from pairs
-EXACT = 1e-24  # of the energy: a residual that is rounding, so that no other start is better
+EXACT = 1e-15  # of the energy: what rounding leaves, so that no other start is better
+NO_NORM = 1e-50  # of the largest entry; its square is still far from the smallest number
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Row pairs, shape (m / 2, 2), which all blocks share; the half of each column, (n_blocks, m); the energy outside."""
+    """How the rows and columns of the blocks of one level are divided."""
 
     pairs: Tensor
+    """Shape (m / 2, 2): rows that belong together, in all blocks."""
     halves: Tensor
+    """Shape (n_blocks, m): whether a column is in the second half."""
     outside: float
+    """Energy outside rank one, over all pairs and halves."""
 
 
 def orders(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +31,7 @@ def orders(matrix: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     matrix : Tensor, shape (n, n)
-        In double precision; n a power of two.
+        In double precision, its largest entry about 1; n a power of two.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def _best(blocks: Tensor) -> Level:
     n_rows = blocks.shape[1]
     upper = torch.triu_indices(n_rows, n_rows, 1)
     ratios = torch.cat([_ratios(blocks, first) for first in range(n_rows - 1)])
-    best, energy = None, float(_energy(blocks))
+    best, energy = None, float(blocks.abs().square().sum())
     for start in ratios.argsort(stable=True)[:N_STARTS]:
         pair = blocks[:, upper[:, start]]
         level = _settled(blocks, _two_lines(pair)[0])
@@ -70,7 +74,7 @@ def _ratios(blocks: Tensor, first: int) -> Tensor:
     later = blocks[:, first + 1 :]
     pairs = torch.stack([blocks[:, first : first + 1].expand_as(later), later], dim=2)
     _, outside = _two_lines(pairs)
-    one = _smaller(_gram(pairs)).sum(0)
+    one = _outside_line(pairs).sum(0)
     return outside.sum(0) / one.clamp_min(torch.finfo(one.dtype).tiny)
 
 
@@ -83,14 +87,14 @@ def _two_lines(pairs: Tensor) -> tuple[Tensor, Tensor]:
     x, y = pairs.unbind(-2)
     monomials = torch.stack([x * x, x * y, y * y], dim=-1)
     norms = torch.linalg.vector_norm(monomials, dim=-2, keepdim=True)
-    scales = norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    scales = norms.clamp_min(NO_NORM)
     scaled = monomials / scales
     form = torch.linalg.eigh(scaled.mT @ scaled.conj())[1][..., 0].conj() / scales[..., 0, :]
     halves = _halved(_distances(pairs, _roots(form)))
     for _ in range(2):
         halves = _halved(_distances(pairs, _lines(pairs, halves)))
     own = torch.stack([~halves, halves], dim=-2)[..., None, :] * pairs[..., None, :, :]
-    return halves, _smaller(_gram(own)).sum(-1)
+    return halves, _outside_line(own).sum(-1)
 
 
 def _roots(form: Tensor) -> Tensor:
@@ -98,14 +102,15 @@ def _roots(form: Tensor) -> Tensor:
     a, b, c = form.to(torch.complex128).unbind(-1)
     root = (b * b - 4 * a * c).sqrt()
     larger = torch.where((b.conj() * root).real >= 0, -b - root, -b + root)  # without cancellation
-    first, second = torch.stack([larger, 2 * a], -1), torch.stack([2 * c, larger], -1)
-    return torch.nn.functional.normalize(torch.stack([first, second], -2), dim=-1)
+    lines = torch.stack([torch.stack([larger, 2 * a], -1), torch.stack([2 * c, larger], -1)], -2)
+    norms: Tensor = torch.linalg.vector_norm(lines, dim=-1, keepdim=True)
+    return lines / norms.clamp_min(NO_NORM)
 
 
 def _lines(pairs: Tensor, halves: Tensor) -> Tensor:
     """Direction of each half of the columns of row pairs: shape (*batch, 2 halves, 2)."""
     own = torch.stack([~halves, halves], dim=-2)[..., None, :] * pairs[..., None, :, :]
-    return torch.linalg.eigh(_gram(own))[1][..., -1]
+    return _direction(own)
 
 
 def _distances(pairs: Tensor, lines: Tensor) -> Tensor:
@@ -146,7 +151,7 @@ def _paired(blocks: Tensor, halves: Tensor) -> Level:
 
 
 def _matching(costs: np.ndarray) -> np.ndarray:
-    """Pair rows at a low sum of symmetric costs: the best assignment where it is mutual, the cheapest pairs elsewhere."""
+    """Pair rows at a low sum of costs: as in the best assignment where it is mutual, else by the cheapest pairs."""
     closed = costs + np.diag(np.full(len(costs), costs.sum() + 1.0))
     _, partner = linear_sum_assignment(closed)
     index = np.arange(len(costs))
@@ -167,20 +172,17 @@ def _peeled(halved: Tensor, pairs: Tensor) -> Tensor:
     """Replace each row pair in each half of the columns by one row: shape (2 n_blocks, m / 2, m / 2)."""
     n_blocks, size, _ = halved.shape
     parts = halved[:, pairs].unflatten(-1, (2, size // 2)).movedim(-2, 1)  # (blocks, halves, pairs, 2, m / 2)
-    direction = torch.linalg.eigh(_gram(parts))[1][..., -1:]
-    return (direction.mH @ parts).reshape(2 * n_blocks, size // 2, size // 2)
+    rows = _direction(parts).conj().unsqueeze(-2) @ parts
+    return rows.reshape(2 * n_blocks, size // 2, size // 2)
 
 
-def _gram(pairs: Tensor) -> Tensor:
-    """Inner products of the rows."""
-    return pairs @ pairs.mH
+def _direction(pairs: Tensor) -> Tensor:
+    """Direction of the line through 0 that is nearest to the columns of row pairs: shape (*batch, 2)."""
+    vectors: Tensor = torch.linalg.eigh(pairs @ pairs.mH)[1]
+    return vectors[..., -1]
 
 
-def _smaller(gram: Tensor) -> Tensor:
-    """Smaller eigenvalue of Hermitian matrices of size two."""
-    return torch.linalg.eigvalsh(gram)[..., 0].clamp_min(0)
-
-
-def _energy(tensor: Tensor) -> Tensor:
-    """Squared Frobenius norm."""
-    return tensor.abs().square().sum()
+def _outside_line(pairs: Tensor) -> Tensor:
+    """Energy of the columns of row pairs outside that line: shape batch."""
+    smaller: Tensor = torch.linalg.eigvalsh(pairs @ pairs.mH)[..., 0]
+    return smaller.clamp_min(0)

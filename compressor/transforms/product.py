@@ -1,6 +1,7 @@
-"""A product of sparse factors, and how far it is from the matrix that it stands for."""
+"""What the algorithms of this folder return: a product of sparse factors that approximates a matrix."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -8,37 +9,41 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class SparseProduct:
-    """A product of sparse factors.
+    """A product of sparse factors, or a batch of products.
 
-    Attributes
-    ----------
-    factors : tuple of Tensor
-        From the left; dense tensors with many zeros, real or complex.
-    residual : float
-        Relative Frobenius norm of the difference from the matrix; 0 if both are zero.
+    ``product @ vectors`` multiplies by the factors one after another, from the last to the first.
 
     Examples
     --------
-    >>> product = SparseProduct((torch.eye(2), torch.tensor([[0.0, 1], [1, 0]])), residual=0.0)
-    >>> product.dense().tolist(), product.n_nonzeros
-    ([[0.0, 1.0], [1.0, 0.0]], 4)
+    >>> matrix = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    >>> product = SparseProduct((torch.eye(2), matrix), 0.0)
+    >>> product.n_nonzeros, product @ torch.tensor([[1.0], [2.0]])
+    (6, tensor([[ 3.],
+            [-1.]]))
     """
 
     factors: tuple[Tensor, ...]
-    residual: float
+    """Dense tensors with zeros, each of shape (*batch, n_rows, n_columns); the first has the rows of the matrix."""
+    residual: float | Tensor
+    """Frobenius norm of the error over that of the matrix, 0 for an exact zero matrix; of shape batch for a batch."""
 
     def dense(self) -> Tensor:
-        """Multiply the factors."""
-        return torch.linalg.multi_dot(self.factors) if len(self.factors) > 1 else self.factors[0].clone()
+        """Multiply the factors, shape (*batch, n_rows, n_columns)."""
+        return reduce(torch.matmul, self.factors)
 
     @property
     def n_nonzeros(self) -> int:
-        """Number of nonzero entries of all factors."""
-        return sum(int(factor.count_nonzero()) for factor in self.factors)
+        """Number of nonzero entries in all factors, over the whole batch."""
+        return sum(int(torch.count_nonzero(factor)) for factor in self.factors)
+
+    def __matmul__(self, vectors: Tensor) -> Tensor:
+        """Multiply columns of shape (*batch, n_columns, n_vectors) by the product."""
+        return reduce(lambda done, factor: factor @ done, reversed(self.factors), vectors)
 
 
-def relative_error(approximation: Tensor, matrix: Tensor) -> float:
-    """Relative Frobenius norm of a difference; 0 if both are zero, computed in double precision."""
-    wide = torch.complex128 if matrix.is_complex() else torch.float64
-    error = float(torch.linalg.norm((approximation.to(wide) - matrix.to(wide))))
-    return error / float(torch.linalg.norm(matrix.to(wide))) if error else 0.0
+def measured(factors: tuple[Tensor, ...], matrix: Tensor) -> SparseProduct:
+    """Return factors with their residual for a matrix."""
+    error = torch.linalg.vector_norm(reduce(torch.matmul, factors) - matrix, dim=(-2, -1))
+    norm = torch.linalg.vector_norm(matrix, dim=(-2, -1))
+    relative = torch.where(norm > 0, error / norm.where(norm > 0, 1.0), error)
+    return SparseProduct(factors, relative if relative.ndim else float(relative))
