@@ -172,7 +172,7 @@ def _peeled(halved: Tensor, pairs: Tensor) -> Tensor:
     """Replace each row pair in each half of the columns by one row: shape (2 n_blocks, m / 2, m / 2)."""
     n_blocks, size, _ = halved.shape
     parts = halved[:, pairs].unflatten(-1, (2, size // 2)).movedim(-2, 1)  # (blocks, halves, pairs, 2, m / 2)
-    rows = _direction(parts).conj().unsqueeze(-2) @ parts
+    rows: Tensor = _direction(parts).conj().unsqueeze(-2) @ parts
     return rows.reshape(2 * n_blocks, size // 2, size // 2)
 
 
