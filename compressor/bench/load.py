@@ -73,7 +73,8 @@ def in_child(file: Path, job: Mapping[str, object]) -> Peak:
         return measured
     line = (child.stderr.strip().splitlines() or [""])[-1]
     limit = job.get("memory_limit_bytes")
-    if isinstance(limit, int) and OUT_OF_MEMORY.search(line):
+    was_killed = child.returncode < 0 and not line  # where a limit is tight, even an error may not fit into it
+    if isinstance(limit, int) and (was_killed or OUT_OF_MEMORY.search(line)):
         raise InputError(f"{file}: does not open and run in {limit / MIB:g} MiB of memory, Python included")
     if child.returncode in (BenchError.exit_code, InputError.exit_code) and line.startswith("bench: "):
         raise InputError(line.removeprefix("bench: "))
