@@ -63,8 +63,10 @@ class Options(StageOptions):
         goals = [self.budget, self.error, None if self.rank == "penalty" else self.rank]
         if sum(goal is not None for goal in goals) != 1:
             raise ValueError("give exactly one of 'budget', 'rank' and 'error'; rank: penalty takes a budget")
-        if self.allocate == "loss" and self.budget is None:
-            raise ValueError("allocate: loss spreads a budget; give 'budget'")
+        if self.rank == "penalty" and self.budget is None:
+            raise ValueError("rank: penalty takes a budget; give 'budget' in place of 'error'")
+        if self.allocate == "loss" and (self.budget is None or self.rank == "penalty"):
+            raise ValueError("allocate: loss spreads a budget, and rank: penalty does so itself; give 'budget' alone")
         if self.rank == "penalty" and (self.method not in (None, "svd") or self.retrain is None):
             raise ValueError(
                 "rank: penalty works on singular values, in rounds of training; give method: svd and 'retrain'"
