@@ -14,7 +14,7 @@ from compressor.graphs import bounds
 
 TEXTS = [family for family, config in TINY.items() if "vocab_size" in config]
 FAST = ("bert", "roberta")
-WITHOUT_POSITIONS = ("llama", "mistral", "modernbert", "phi3", "qwen2", "qwen3", "t5")  # rotated, or relative
+WITHOUT_POSITIONS = ("llama", "mistral", "modernbert", "mt5", "phi3", "qwen2", "qwen3", "t5")  # rotated, or relative
 END = np.array([[2]])
 AFTER_PADDING = {"roberta": 1}  # its positions start behind the token that pads, number 0 here
 
