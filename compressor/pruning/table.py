@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from compressor.model import Model
 from compressor.numerics.least_squares import correction
-from compressor.pruning.replay import Batches, Replay
+from compressor.pruning.replay import Batches, Replay, in_order_of_calls
 from compressor.pruning.update import DAMPING
 from compressor.surgery import Width, readers
 from compressor.training.losses import softened_divergence
 
-SHARES = (1.0, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16, 1 / 24, 1 / 48)
+SHARES = (1.0, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 24, 1 / 48)
 FEW = 16  # units up to which each number is a level
 
 
@@ -32,7 +32,7 @@ def damages(
     calibration: Batches | None,
     judged: Batches,
 ) -> dict[str, list[float]]:
-    """Measure the damage of each level of each width, run from the block of its first consumer on.
+    """Measure the damage of each level of each width, run from its first consumer on.
 
     Parameters
     ----------
@@ -53,31 +53,29 @@ def damages(
         For each level of `levels_of` the mean KL divergence of the outputs from those before, in nats.
     """
     moments = None if calibration is None else _moments(model, widths, calibration)
-    replay = Replay(model.net, model.arch.blocks(model.net), judged)
-    replay.advance(len(replay.blocks))
-    scored = model.task.file.OUTPUT_NAMES[0]
+    replay, scored = Replay(model.net, judged), model.task.file.OUTPUT_NAMES[0]
 
-    def logits(n_known: int) -> Tensor:
-        return torch.cat([replay.run(index, n_known)[scored] for index in range(len(judged))])
+    def logits() -> Tensor:
+        return torch.cat([replay.run(index)[scored] for index in range(len(judged))])
 
-    before, found = logits(0), {}
-    for width in widths:
-        n_known, own = min(replay.block_of(cut.module) for cut in width.consumers), []
-        for n_kept in levels_of(width):
-            removed = orders[width.name][: width.size - n_kept]
-            with _without(model.net, width, removed, moments):
-                own.append(float(softened_divergence(logits(n_known), before, 1.0)) if len(removed) else 0.0)
-        found[width.name] = own
+    before, found = logits(), {}
+    for path in in_order_of_calls(model.net, readers.names(widths), judged[-1]):
+        for width in [each for each in widths if each.name not in found and path in readers.names([each])]:
+            replay.advance(path)
+            found[width.name] = [0.0] * len(levels_of(width))
+            for level, n_kept in enumerate(levels_of(width)[:-1]):
+                with _without(model.net, width, orders[width.name][: width.size - n_kept], moments):
+                    found[width.name][level] = float(softened_divergence(logits(), before, 1.0))
     return found
 
 
 def _moments(model: Model, widths: Sequence[Width], batches: Batches) -> dict[str, Tensor]:
     """Sum up what the consumers read on calibration rows."""
     paths = readers.names(widths)
-    sums, replay = readers.no_moments(model.net, paths), Replay(model.net, [], batches)
+    sums, replay = readers.no_moments(model.net, paths), Replay(model.net, batches)
     with readers.adding_moments(sums, model.net, paths):
         for index in range(len(batches)):
-            replay.run(index, 0)
+            replay.run(index)
     return sums
 
 

@@ -17,7 +17,7 @@ DAMPING = 0.01  # of the mean diagonal
 
 
 @torch.no_grad()
-def refit_(net: nn.Module, dense: nn.Module, paths: Sequence[str], blocks: Sequence[str], batches: Batches) -> None:
+def refit_(net: nn.Module, dense: nn.Module, paths: Sequence[str], batches: Batches) -> None:
     """Solve for the weights and biases of layers, first layer first, on calibration rows.
 
     Each layer is given what it reads in the pruned network, so that it makes up for what the layers before it do
@@ -32,14 +32,13 @@ def refit_(net: nn.Module, dense: nn.Module, paths: Sequence[str], blocks: Seque
         The network before.
     paths : sequence of str
         The layers, in any order.
-    blocks : sequence of str
-        Paths of the blocks that the network calls one after another, if it has any.
     batches : sequence of mapping of str to Tensor
         Calibration rows.
     """
-    pruned, whole = Replay(net, blocks, batches), Replay(dense, blocks, batches)
+    pruned, whole = Replay(net, batches), Replay(dense, batches)
     for path in in_order_of_calls(net, paths, batches[0]):
-        pruned.advance(pruned.block_of(path))
+        for replay in (pruned, whole):
+            replay.advance(path)
         layer = net.get_submodule(path)
         matrix, bias = readers.matrix_of(layer), layer.bias
         live = matrix.any(dim=1)
@@ -53,14 +52,14 @@ def refit_(net: nn.Module, dense: nn.Module, paths: Sequence[str], blocks: Seque
 def _sums(pruned: Replay, whole: Replay, path: str, live: Tensor) -> Sums:
     """Sum up what a layer reads in the pruned network, of its live inputs, and what it should answer."""
     at, layer = sum_after(whole.net, path, whole.batches[-1]), pruned.net.get_submodule(path)
-    n_done, sums = pruned.block_of(path), Sums.none(int(live.sum()), readers.n_outputs(layer))
+    sums = Sums.none(int(live.sum()), readers.n_outputs(layer))
     for index, batch in enumerate(pruned.batches):
         mask = batch.get("attention_mask")
         real = mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
         with _recorded(whole.net, path, at) as expected:
-            whole.run(index, min(n_done, len(whole.known[index])), at, keep=True)
+            whole.run(index, at)
         with _recorded(pruned.net, path, at) as seen:
-            pruned.run(index, n_done, at)
+            pruned.run(index, at)
         wanted = expected.outputs
         if at is not None:  # the sum, less what else the pruned network adds up
             wanted = [expected.totals[0] - (seen.totals[0] - seen.outputs[0])]

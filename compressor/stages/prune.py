@@ -105,8 +105,7 @@ def _cut_(
         mask[orders[width.name][: width.size - kept[width.name]]] = True
         surgery.zero_units_(model.net, width, mask)
     if options.update == "least_squares" and batches:
-        blocks = model.arch.blocks(model.net)
-        update.refit_(model.net, dense.net, readers.names(widths), blocks, batches)
+        update.refit_(model.net, dense.net, readers.names(widths), batches)
 
 
 def _allocate(

@@ -21,7 +21,7 @@ from compressor.training.teacher import Originals
 
 N_OBSERVED = 100  # batches for computing scores when no training came before
 N_JUDGED = 512  # examples of the held-out share used to compare many variants of a network
-N_COMPARED = 256  # the same, where there are a hundred variants
+N_COMPARED = 192  # the same, where there are a hundred variants
 BATCH_SIZE = 64  # of the held-out share
 
 
