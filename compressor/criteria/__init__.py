@@ -30,7 +30,7 @@ class Criterion(Protocol):
     """Whether a score depends on the units that were removed before, so that only stage `prune` can use it."""
     TIMES_WEIGHTS: bool
     """Whether the score of a unit multiplies the norm of its column of weights, or stands alone."""
-    DEGREE: Literal[1, 2]
+    DEGREE: int
     """2 if scores add up and compare with costs as losses do, being squares; 1 if their squares do."""
 
     def start(self, widths: Iterable[Width], seed: int) -> State:

@@ -1,21 +1,19 @@
 """Choose units by a criterion, solve for the weights of the others again, and zero them: no training needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from compressor import criteria, surgery
 from compressor.criteria import Criterion, State
 from compressor.model import Model
 from compressor.options import Calibration, Share
 from compressor.plugins import discover, one_of
-from compressor.pruning import allocation, collecting, costs, scoring, table, update
-from compressor.pruning.allocation import Kept
+from compressor.pruning import allocation, choice, collecting
+from compressor.pruning.choice import Allocate, Judgement, Update
 from compressor.pruning.denormals import flushing_denormals
-from compressor.pruning.replay import Batches
 from compressor.surgery import Width, readers
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
@@ -33,10 +31,10 @@ class Options(StageOptions):
     """Patterns of names of widths; by default `*.ffn`, `*.heads` and `*.channels`, as far as the network has them."""
     column_sparsity: Annotated[Share, Field(gt=0, lt=1)]
     """Share of the floating-point operations of the chosen widths that is removed."""
-    allocate: Literal["uniform", "score", "loss"] = "loss"
+    allocate: Allocate = "loss"
     """How the rest is spread over the widths: the same share of each, by one threshold on the scores per operation, or
     by a table of the divergence of the outputs that each level of each width costs."""
-    update: Literal["none", "least_squares"] = "least_squares"
+    update: Update = "least_squares"
     """Whether the weights of the consumers are solved for again, so that their outputs on calibration rows stay."""
     calibration: Calibration = Calibration()
     """Rows on which units are judged and weights are solved for."""
@@ -93,44 +91,15 @@ def _cut_(
     """Choose units so that a share of the operations is left, zero the others, and solve for the weights."""
     batches = context.trainer.calibration(options.calibration)
     if context.is_dry:  # which units go is not known; so many of each width do
-        orders = {width.name: torch.arange(width.size) for width in widths}
-        kept = allocation.uniform(widths, share)
-    else:
-        losses = scoring.losses(model, widths, options.file, options.criterion, state, batches)
-        orders = {name: own.argsort(stable=True) for name, own in losses.items()}
-        kept = _allocate(model, widths, losses, orders, share, options, context, batches)
-    dense = model.copy()
-    for width in widths:
-        mask = torch.zeros(width.size, dtype=torch.bool)
-        mask[orders[width.name][: width.size - kept[width.name]]] = True
-        surgery.zero_units_(model.net, width, mask)
-    if options.update == "least_squares" and batches:
-        update.refit_(model.net, dense.net, readers.names(widths), batches)
-
-
-def _allocate(
-    model: Model,
-    widths: Sequence[Width],
-    losses: Mapping[str, Tensor],
-    orders: Mapping[str, Tensor],
-    share: float,
-    options: Options,
-    context: Context,
-    batches: Batches,
-) -> Kept:
-    """Choose how many units each width keeps."""
-    if options.allocate == "uniform":
-        return allocation.uniform(widths, share)
-    price = costs.flops_per_unit(model, widths)
-    budget = share * sum(price[width.name] * width.size for width in widths)
-    if options.allocate == "score":
-        return allocation.by_score(losses, price, budget)
-    levels = {width.name: table.levels_of(width) for width in widths}
-    spent = {name: [price[name] * n_kept for n_kept in own] for name, own in levels.items()}
-    damages = table.damages(
-        model, widths, orders, batches if options.update == "least_squares" else None, context.trainer.judged()
-    )
-    return allocation.by_loss(levels, damages, spent, budget)
+        judgement = Judgement(widths, {width.name: torch.arange(width.size) for width in widths})
+        choice.cut_(model, judgement, allocation.uniform(widths, share), "none", batches)
+        return
+    judgement = choice.judge(model, widths, options.file, options.criterion, state, batches)
+    damages = None
+    if options.allocate == "loss":
+        damages = choice.measured(model, judgement, options.update, batches, context.trainer.judged())
+    kept = choice.kept_by_flops(model, judgement, share, options.allocate, damages)
+    choice.cut_(model, judgement, kept, options.update, batches)
 
 
 def _train_(
