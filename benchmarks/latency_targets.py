@@ -22,7 +22,7 @@ from compressor.options import Target
 from compressor.pipeline.shipping import shipping_of
 from compressor.pipeline.start import Start, begin
 from compressor.recipe import Recipe, parse
-from compressor.rundir import RunDir
+from compressor.rundir import TARGET, RunDir
 from compressor.targets import damages, reaching
 from compressor.training.context import Context
 from compressor.training.remembered import AnswerFiles
@@ -60,7 +60,7 @@ def reach(start: Start, recipe: Recipe, target: float, home: RunDir) -> dict[str
         scores = {width.name: surgery.columns(start.model.net, width).norm(dim=0) for width in chosen}
         table = damages.of_scores(chosen, scores, {width.name: 1 for width in chosen})
         reaching.units_for(start.model, chosen, table, Target(p50_ratio=target), context)
-        record: dict[str, Any] = json.loads((Path(folder) / reaching.RECORD).read_text())
+        record: dict[str, Any] = json.loads((Path(folder) / TARGET).read_text())
     return {**record, "seconds": time.monotonic() - began, "cpu_s": cpu_s() - busy}
 
 

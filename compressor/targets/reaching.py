@@ -11,6 +11,8 @@ from compressor.files import read_sealed, write_sealed
 from compressor.model import Model
 from compressor.options import Target
 from compressor.progress import say
+from compressor.report import targets
+from compressor.rundir import TARGET, TargetRecord
 from compressor.surgery import Width
 from compressor.targets.costs import Costs, Ratios
 from compressor.targets.counted import Counted
@@ -19,8 +21,6 @@ from compressor.targets.sized import Sized
 from compressor.targets.solving import Damages, least_damage
 from compressor.targets.timed import Timed
 from compressor.training.context import Context
-
-RECORD = "target.json"  # in the folder of the stage
 
 
 class Ruler(Protocol):
@@ -102,18 +102,17 @@ def units_for(
     require_export(target, context)
     if context.is_dry:
         return _dry(model, widths, damages, target, context)
-    file = context.folder / RECORD
-    kept = read_sealed(file)
-    if kept is not None:
+    file = context.folder / TARGET
+    if (kept := read_sealed(file)) is not None:
         units: dict[str, int] = kept["widths"]
         return units
     try:
-        best, record = _reached(model, widths, damages, ruler_of(target, model, context))
+        record = _reached(model, widths, damages, target, ruler_of(target, model, context))
     except ValueError as error:
         raise RecipeError(f"{context.folder.name}: target: {target.name} {error}; raise it") from error
-    write_sealed(file, {"target": target.model_dump(mode="json"), **record})
-    _say(context.label, target, record)
-    return best.counts
+    write_sealed(file, record)
+    say(f"{context.label:<24} {targets.line(record)}")
+    return record["widths"]
 
 
 def require_export(target: Target, context: Context) -> None:
@@ -161,7 +160,7 @@ def _dry(model: Model, widths: Sequence[Width], damages: Damages, target: Target
         return floors
 
 
-def _reached(model: Model, widths: Sequence[Width], damages: Damages, ruler: Ruler) -> tuple[Try, dict[str, object]]:
+def _reached(model: Model, widths: Sequence[Width], damages: Damages, target: Target, ruler: Ruler) -> TargetRecord:
     """Try, and correct the target, until what is measured is close to it."""
     costs = ruler.costs(model, widths, {name: min(own) for name, own in damages.items()})
     goals = ruler.goals(costs)
@@ -181,7 +180,8 @@ def _reached(model: Model, widths: Sequence[Width], damages: Damages, ruler: Rul
             break
         scales = {point: predicted[point] / made.measured[point] for point in goals}
     best = min(tries, key=lambda each: abs(log(each.excess(goals))))
-    return best, {
+    return {
+        "target": target.model_dump(mode="json"),
         "wanted": goals,
         "predicted": best.predicted,
         "measured": best.measured,
@@ -189,14 +189,3 @@ def _reached(model: Model, widths: Sequence[Width], damages: Damages, ruler: Rul
         "original_ms": costs.original_ms,
         "widths": best.counts,
     }
-
-
-def _say(label: str, target: Target, record: Mapping[str, object]) -> None:
-    """Show what was asked and reached."""
-    parts = [f"{what} {_short(record[what])}" for what in ("predicted", "measured") if record[what]]
-    say(f"{label:<24} target {target.name} {_short(record['wanted'])}: {', '.join(parts)}")
-
-
-def _short(ratios: object) -> str:
-    assert isinstance(ratios, dict)
-    return ", ".join(f"{ratio:.3f} at {point}" for point, ratio in ratios.items())
