@@ -125,8 +125,10 @@ class TargetRecord(TargetTry):
     tries: list[TargetTry]
     original_ms: dict[str, float]
     """For a latency: what the original takes at each point; else empty."""
-    widths: dict[str, int]
+    widths: NotRequired[dict[str, int]]
     """Units that each width keeps."""
+    share: NotRequired[float]
+    """Of the parameters that factorized layers keep."""
 
 
 class Cost(TypedDict):

@@ -12,6 +12,16 @@ Counts = Mapping[str, int]
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Networks beside the original."""
+
+    ratios: list[Ratios]
+    """Of each network."""
+    original_ms: Ratios = field(default_factory=dict)
+    """Of a latency: what the original takes at each point."""
+
+
+@dataclass(frozen=True)
 class Curve:
     """How much less a network takes when one width has fewer units; linear in between and beyond."""
 

@@ -1,6 +1,6 @@
 """Targets that are counted, not measured: FLOPs and parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor import surgery
@@ -8,7 +8,7 @@ from compressor.bench.shape import Shape
 from compressor.model import Model
 from compressor.model.outputs import n_flops
 from compressor.surgery import Width
-from compressor.targets.costs import Costs, Ratios, curve
+from compressor.targets.costs import Comparison, Costs, Ratios, curve
 from compressor.targets.cutting import cut_copy
 
 PARAMETERS = "parameters"  # the only point of a target on their number
@@ -26,14 +26,15 @@ class Counted:
     """Counting takes moments, and where widths share weights their savings do not add up."""
     tolerance: float = 0.005
 
-    def goals(self, costs: Costs) -> Ratios:
+    def goals(self, points: Iterable[str], original_ms: Ratios) -> Ratios:
         """Give the largest ratio at each point."""
-        return dict.fromkeys(costs.whole, self.goal)
+        return dict.fromkeys(points, self.goal)
 
-    def measure(self, model: Model) -> Ratios | None:
+    def compare(self, models: Sequence[Model]) -> Comparison:
         """Count exactly."""
-        before, after = self._counts(self.original), self._counts(model)
-        return {point: n / before[point] for point, n in after.items()}
+        before = self._counts(self.original)
+        counts = map(self._counts, models)
+        return Comparison([{point: n / before[point] for point, n in after.items()} for after in counts])
 
     def costs(self, model: Model, widths: Sequence[Width], floors: Mapping[str, int]) -> Costs:
         """Count what each width saves, the others being whole: both counts are linear in its units then."""

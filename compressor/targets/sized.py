@@ -1,6 +1,6 @@
 """Targets on the size of the last file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -11,7 +11,7 @@ from compressor.bench.result import Precision
 from compressor.model import Model
 from compressor.progress import said_before
 from compressor.surgery import Width
-from compressor.targets.costs import Costs, Ratios, curve
+from compressor.targets.costs import Comparison, Costs, Ratios, curve
 from compressor.targets.cutting import cut_copy
 from compressor.temporary import temporary_folder
 from compressor.training.shipping import Shipping
@@ -31,13 +31,14 @@ class Sized:
     most_corrections: int = 2
     tolerance: float = 0.01
 
-    def goals(self, costs: Costs) -> Ratios:
+    def goals(self, points: Iterable[str], original_ms: Ratios) -> Ratios:
         """Give the largest ratio."""
         return {FILE: self.goal}
 
-    def measure(self, model: Model) -> Ratios | None:
-        """Write the file, and compare its bytes with those of the original's."""
-        return {FILE: self._n_bytes(model) / self._n_bytes(self.original)}
+    def compare(self, models: Sequence[Model]) -> Comparison:
+        """Write the files, and compare their bytes with those of the original's."""
+        before = self._n_bytes(self.original)
+        return Comparison([{FILE: self._n_bytes(model) / before} for model in models])
 
     def costs(self, model: Model, widths: Sequence[Width], floors: Mapping[str, int]) -> Costs:
         """Estimate from the weights: those of quantized layers take fewer bytes."""

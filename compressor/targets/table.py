@@ -10,7 +10,7 @@ from compressor.bench.shape import Shape
 from compressor.errors import InputError, listed
 from compressor.report import measured, speed
 from compressor.surgery import Width
-from compressor.targets.costs import Costs, Curve, Ratios, curve
+from compressor.targets.costs import Comparison, Costs, Curve, Ratios, curve
 from compressor.targets.cutting import groups
 
 Sizes = Mapping[str, int]
@@ -62,13 +62,20 @@ def costs(result: Result, widths: Sequence[Width], flops_per_unit: FlopsPerUnit,
     copies = [
         (counts, ratios(result, each)) for each in result["variants"] if (counts := _units(each, widths)) != sizes
     ]
-    clock = speed.clock(result["variants"])
-    original = {Shape.of(entry).name: entry for entry in result["variants"][0]["bench"]}
+    original_ms = comparison(result, []).original_ms
     return Costs(
         {shape.name: whole[shape.name] for shape in shapes},
         {shape.name: dict(_curves(copies, whole, shape.name, widths, flops_per_unit[shape.size])) for shape in shapes},
-        {shape.name: clock.ms(original[shape.name]) or original[shape.name]["p50_ms"] for shape in shapes},
+        {shape.name: original_ms[shape.name] for shape in shapes},
     )
+
+
+def comparison(result: Result, files: Sequence[Variant]) -> Comparison:
+    """Compare files with the first one."""
+    clock = speed.clock(result["variants"])
+    original = result["variants"][0]["bench"]
+    original_ms = {Shape.of(entry).name: clock.ms(entry) or entry["p50_ms"] for entry in original}
+    return Comparison([ratios(result, file) for file in files], original_ms)
 
 
 def ratios(result: Result, file: Variant) -> Ratios:

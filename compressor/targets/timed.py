@@ -1,6 +1,6 @@
 """Targets on the latency: files are measured beside the original, and predicted by a cost table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from compressor.progress import said_before, say
 from compressor.rundir import chain
 from compressor.surgery import Width
 from compressor.targets import attribution, table
-from compressor.targets.costs import Costs, Ratios
+from compressor.targets.costs import Comparison, Costs, Ratios
 from compressor.targets.cutting import cut_copy, uniform
 from compressor.temporary import temporary_folder
 from compressor.training.shipping import Shipped, Shipping
@@ -42,21 +42,26 @@ class Timed:
     tolerance: float = 0.03
     """A correction is worth its half minute beyond this; the target is promised within 5 %."""
 
-    def goals(self, costs: Costs) -> Ratios:
+    def goals(self, points: Iterable[str], original_ms: Ratios) -> Ratios:
         """Give the largest ratio at each point."""
         if self.p50_ratio is not None:
-            return {shape.name: self.p50_ratio for shape in self.shapes}
-        return {shape.name: (self.p50_ms or 0.0) / costs.original_ms[shape.name] for shape in self.shapes}
+            return dict.fromkeys(points, self.p50_ratio)
+        return {point: (self.p50_ms or 0.0) / original_ms[point] for point in points}
 
-    def measure(self, model: Model) -> Ratios | None:
-        """Write the files of a network, and measure the last one beside the original; not for a table of elsewhere."""
+    def compare(self, models: Sequence[Model]) -> Comparison | None:
+        """Write the files of networks, and measure the last one of each beside the original, all in turns.
+
+        None for a table of elsewhere, as that machine is not here.
+        """
         if self.cost_table is not None:
             return None
         with temporary_folder() as home:
-            own = self._written(model, home.path / "compressed").last.path
-            files = [self._original(home.path), _planned("result", "compressed", own, model, self.shipping)]
-            result = self._measured(files, CHECK_S)
-        return table.ratios(result, result["variants"][1])
+            files = [self._original(home.path)]
+            for index, model in enumerate(models):
+                path = self._written(model, home.path / f"compressed-{index}").last.path
+                files.append(_planned("result", f"compressed {index}", path, model, self.shipping))
+            result = self._measured(files, CHECK_S * len(models))
+        return table.comparison(result, result["variants"][1:])
 
     def costs(self, model: Model, widths: Sequence[Width], floors: Floors) -> Costs:
         """Make the costs of a table that was made elsewhere, kept in the run directory, or is measured now."""
