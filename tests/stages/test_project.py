@@ -15,7 +15,6 @@ from compressor.errors import NumericsError
 from compressor.files import read_json
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
-from compressor.stages import project
 from compressor.stages.project import Options, run
 from compressor.targets.cutting import cut_copy
 from compressor.training.context import Context
@@ -168,14 +167,14 @@ def test_a_dry_walk_shows_the_sizes_to_come(model, context, importance):
 @pytest.mark.parametrize(("family", "kinds"), [("mlp", {"ffn"}), ("resnet", {"channels"}), ("bert", {"ffn", "heads"})])
 def test_default_patterns_need_one_match(family, kinds):
     net = tiny.tiny(family)
-    chosen = project.chosen_widths(tiny.arch_of(net).widths(net), None)
+    chosen = surgery.select_usual(tiny.arch_of(net).widths(net), None)
     assert {width.name.rpartition(".")[2] for width in chosen} == kinds
 
 
 def test_patterns_that_someone_wrote_must_match():
     net = tiny.tiny("mlp")
     with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
-        project.chosen_widths(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
+        surgery.select_usual(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
 
 
 def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(model, context):

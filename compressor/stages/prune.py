@@ -1,0 +1,146 @@
+"""Choose units by a criterion, solve for the weights of the others again, and zero them: no training needed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from compressor import criteria, surgery
+from compressor.criteria import Criterion, State
+from compressor.model import Model
+from compressor.options import Calibration, Share
+from compressor.plugins import discover, one_of
+from compressor.pruning import allocation, collecting, costs, scoring, table, update
+from compressor.pruning.allocation import Kept
+from compressor.pruning.denormals import flushing_denormals
+from compressor.pruning.replay import Batches
+from compressor.surgery import Width, readers
+from compressor.training.context import Context
+from compressor.training.options import Retrain, StageOptions
+
+
+class Options(StageOptions):
+    """Recipe keys of the `prune` stage."""
+
+    stage: Literal["prune"]
+    criterion: Annotated[str, one_of(criteria)] = "hessian"
+    """How much a unit matters: `hessian` (the error of what its consumers compute, where the weights of the others make
+    up for it), `fisher` (second-order change of the loss), `taylor` (first-order), `activation`, `none` (the weights
+    alone), `random`, or, with `retrain`, `movement` and `hard_concrete`."""
+    widths: tuple[str, ...] | None = None
+    """Patterns of names of widths; by default `*.ffn`, `*.heads` and `*.channels`, as far as the network has them."""
+    column_sparsity: Annotated[Share, Field(gt=0, lt=1)]
+    """Share of the floating-point operations of the chosen widths that is removed."""
+    allocate: Literal["uniform", "score", "loss"] = "loss"
+    """How the rest is spread over the widths: the same share of each, by one threshold on the scores per operation, or
+    by a table of the divergence of the outputs that each level of each width costs."""
+    update: Literal["none", "least_squares"] = "least_squares"
+    """Whether the weights of the consumers are solved for again, so that their outputs on calibration rows stay."""
+    calibration: Calibration = Calibration()
+    """Rows on which units are judged and weights are solved for."""
+    rounds: int = Field(default=1, ge=1, le=1000)
+    """Number of choices; what is removed grows evenly up to the last."""
+    retrain: Retrain | None = None
+    """The training phase after each of them; none by default."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Options":
+        if self.file.READS == "training" and self.retrain is None:
+            raise ValueError(f"criterion {self.criterion!r} judges units while they are trained; give 'retrain'")
+        return self
+
+    @property
+    def file(self) -> Criterion:
+        """The file that judges the units."""
+        return discover(criteria, Criterion)[self.criterion]
+
+    def phases(self) -> Sequence[Retrain]:
+        """Return the phase of each round, and the one before the first that a criterion may need."""
+        return () if self.retrain is None else (self.retrain,) * (self.rounds + (self.file.READS == "training"))
+
+
+def run(model: Model, options: Options, context: Context) -> Model:
+    """Zero the units that matter least, and let the others make up for them; `shrink` removes them.
+
+    What is collected, chosen and solved for in a round depends on the weights and the seed alone.
+    """
+    widths = surgery.select_usual(model.widths(), options.widths)
+    if options.update != "none" or options.file.OWN_ORDER:
+        readers.require_plain(model.net, readers.names(widths))
+    state = context.journal.state if options.file.READS == "training" else {}
+    state |= options.file.start(widths, context.seed)
+    model.net.eval()
+    for round_ in context.rounds(model, options.rounds):
+        share = 1 - options.column_sparsity * (round_ + 1) / options.rounds
+        if options.retrain is not None and options.file.READS == "training" and round_ == 0:
+            goal = 1 - share
+            collecting.fit_(model, widths, options.file, state, context.trainer, options.retrain, goal)
+        with flushing_denormals():
+            _cut_(model, widths, share, options, context, state)
+        trained = _train_(model, widths, round_, options, context, state)
+        n_dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in widths)
+        n_units = sum(width.size for width in widths)
+        score = context.trainer.evaluate(model)
+        context.journal.log(round=round_, dead_units=n_dead, units=n_units, **trained, **score)
+    return model
+
+
+def _cut_(
+    model: Model, widths: Sequence[Width], share: float, options: Options, context: Context, state: State
+) -> None:
+    """Choose units so that a share of the operations is left, zero the others, and solve for the weights."""
+    batches = context.trainer.calibration(options.calibration)
+    if context.is_dry:  # which units go is not known; so many of each width do
+        orders = {width.name: torch.arange(width.size) for width in widths}
+        kept = allocation.uniform(widths, share)
+    else:
+        losses = scoring.losses(model, widths, options.file, options.criterion, state, batches)
+        orders = {name: own.argsort(stable=True) for name, own in losses.items()}
+        kept = _allocate(model, widths, losses, orders, share, options, context, batches)
+    dense = model.copy()
+    for width in widths:
+        mask = torch.zeros(width.size, dtype=torch.bool)
+        mask[orders[width.name][: width.size - kept[width.name]]] = True
+        surgery.zero_units_(model.net, width, mask)
+    if options.update == "least_squares" and batches:
+        update.refit_(model.net, dense.net, readers.names(widths), batches)
+
+
+def _allocate(
+    model: Model,
+    widths: Sequence[Width],
+    losses: Mapping[str, Tensor],
+    orders: Mapping[str, Tensor],
+    share: float,
+    options: Options,
+    context: Context,
+    batches: Batches,
+) -> Kept:
+    """Choose how many units each width keeps."""
+    if options.allocate == "uniform":
+        return allocation.uniform(widths, share)
+    price = costs.flops_per_unit(model, widths)
+    budget = share * sum(price[width.name] * width.size for width in widths)
+    if options.allocate == "score":
+        return allocation.by_score(losses, price, budget)
+    levels = {width.name: table.levels_of(width) for width in widths}
+    spent = {name: [price[name] * n_kept for n_kept in own] for name, own in levels.items()}
+    damages = table.damages(
+        model, widths, orders, batches if options.update == "least_squares" else None, context.trainer.judged()
+    )
+    return allocation.by_loss(levels, damages, spent, budget)
+
+
+def _train_(
+    model: Model, widths: Sequence[Width], round_: int, options: Options, context: Context, state: State
+) -> dict[str, float]:
+    """Train after a choice, and collect for the next one, if there is one."""
+    if options.retrain is None:
+        return {}
+    goal = options.column_sparsity * (round_ + 2) / options.rounds if round_ + 1 < options.rounds else None
+    if options.file.READS == "training" and goal is not None:
+        state |= options.file.start(widths, context.seed)
+    judged = goal if options.file.READS == "training" else None
+    return {"loss": collecting.fit_(model, widths, options.file, state, context.trainer, options.retrain, judged)}
