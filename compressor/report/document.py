@@ -93,7 +93,7 @@ class StageSummary(CostsAndGains):
     features: Features | None
     factorized: list[FactorizedLayer]
     rounds: list[Round]
-    target: TargetRecord | None
+    target: NotRequired[TargetRecord | None]
     """What its target asked and reached, if it has one."""
 
 

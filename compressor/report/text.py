@@ -91,7 +91,7 @@ def summary(report: Report) -> str:
         *_tables(report["variants"]),
         _footer(report["environment"]["measured"], report["variants"]),
         aligned([header, *cells], numbers=True) if cells else "",
-        "\n".join(targets.line(stage["target"]) for stage in report["stages"] if stage["target"]),
+        "\n".join(targets.line(target) for stage in report["stages"] if (target := stage.get("target"))),
         "\n".join(limits),
         headline.headline(report),
         headline.behind(report),

@@ -60,17 +60,21 @@ def units_for(
     require_export(target, context)
     if context.is_dry:
         return _dry(model, widths, damages, target, context)
-    file = context.folder / TARGET
-    if (kept := read_sealed(file)) is not None:
-        units: dict[str, int] = kept["widths"]
-        return units
+    if (kept := kept_units(context)) is not None:
+        return kept
     try:
         record = _reached(model, widths, damages, target, ruler_of(target, model, context))
     except ValueError as error:
         raise RecipeError(f"{context.folder.name}: target: {target.name} {error}; raise it") from error
-    write_sealed(file, record)
+    write_sealed(context.folder / TARGET, record)
     say(f"{context.label:<24} {targets.line(record)}")
     return record["widths"]
+
+
+def kept_units(context: Context) -> dict[str, int] | None:
+    """Read what a resumed stage, or an earlier round, has chosen already."""
+    kept = read_sealed(context.folder / TARGET)
+    return None if kept is None else kept["widths"]
 
 
 def _dry(model: Model, widths: Sequence[Width], damages: Damages, target: Target, context: Context) -> dict[str, int]:
