@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from compressor.numerics.allocation import choose
+from compressor.numerics.knapsack import choose
 from compressor.surgery import Width
 
 Kept = dict[str, int]
@@ -84,7 +84,7 @@ def by_loss(
     least = sum(min(costs[name]) for name in names)
     if least > budget:
         raise ValueError(too_small(least, budget))
-    taken = choose([costs[name] for name in names], [damages[name] for name in names], budget)
+    taken = choose([damages[name] for name in names], [costs[name] for name in names], budget)
     return {name: levels[name][level] for name, level in zip(names, taken, strict=True)}
 
 

@@ -39,14 +39,6 @@ class Judgement:
         """Numbers of units that each width may keep, least first."""
         return {width.name: table.levels_of(width) for width in self.widths}
 
-    def damages(self) -> dict[str, list[float]]:
-        """Sum up the losses of the units that go at each level."""
-        found = {}
-        for name, own in self.losses.items():
-            sums = torch.cat([torch.zeros(1, dtype=torch.float64), own.clamp(min=0).sort().values.cumsum(dim=0)])
-            found[name] = [float(sums[len(own) - n_kept]) for n_kept in self.levels[name]]
-        return found
-
 
 def judge(
     model: Model, widths: Sequence[Width], criterion: Criterion, name: str, state: State, batches: Batches

@@ -16,10 +16,12 @@ from compressor.balls import Ball
 from compressor.criteria import Criterion
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
-from compressor.options import Share
+from compressor.options import Share, Target
 from compressor.plugins import discover, one_of
 from compressor.pruning import collecting
 from compressor.surgery import Width
+from compressor.targets import damages
+from compressor.targets.reaching import units_for
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
@@ -39,6 +41,9 @@ class Options(StageOptions):
     that contains its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
+    target: Target | None = None
+    """Instead of a sparsity: a latency, a size or a count that decides the sparsity of each width. What a width
+    suffers is the share of its squared column norms that goes."""
     radius: float | None = Field(default=None, ge=0)
     """Instead of a sparsity: radius of the ball, in the unit of the weights."""
     radius_fraction: Fraction | None = None
@@ -70,10 +75,14 @@ class Options(StageOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Options":
-        if sum(target is not None for target in (self.column_sparsity, self.radius, self.radius_fraction)) != 1:
-            raise ValueError("give one of 'column_sparsity', 'radius' and 'radius_fraction'")
-        if self.importance != "none" and (self.column_sparsity is None or self.survivors == "clipped"):
+        goals = (self.column_sparsity, self.target, self.radius, self.radius_fraction)
+        if sum(goal is not None for goal in goals) != 1:
+            raise ValueError("give one of 'column_sparsity', 'target', 'radius' and 'radius_fraction'")
+        has_sparsity = self.column_sparsity is not None or self.target is not None
+        if self.importance != "none" and (not has_sparsity or self.survivors == "clipped"):
             raise ValueError("'importance' rescales the columns; it needs 'column_sparsity' and survivors: keep")
+        if self.target is not None and self.scope == "global":
+            raise ValueError("a target decides the sparsity of each width; leave scope: global out")
         if self.protocol != "rounds" and self.rounds not in (None, 1):
             raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
         if self.criterion.OWN_ORDER:
@@ -101,6 +110,10 @@ class Options(StageOptions):
     def phases(self) -> Sequence[Retrain]:
         """Return the phase of each round, and the one before the first that a criterion may need."""
         return (self.retrain,) * (self.n_rounds + (self.criterion.READS == "training"))
+
+    def aim(self) -> Target | None:
+        """Return the target."""
+        return self.target
 
     def folders(self) -> Sequence[Path]:
         """Give the folder of the initial weights."""
@@ -131,6 +144,9 @@ def run(model: Model, options: Options, context: Context) -> Model:
     """
     chosen = surgery.select_usual(model.widths(), options.widths)
     _require_room(chosen, options.min_units)
+    if options.target is not None:
+        sparsities = _sparsities(model, chosen, options, options.target, context)
+        options = options.model_copy(update={"column_sparsity": sparsities, "target": None})
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
     scores |= options.criterion.start(chosen, context.seed)
@@ -167,6 +183,16 @@ def _require_room(chosen: Sequence[Width], floor: float) -> None:
     largest = max((width.size for width in chosen), default=0)
     if floor > largest:
         raise ValueError(f"min_units: {floor} is more than any width has, the largest has {largest}; lower it")
+
+
+def _sparsities(
+    model: Model, chosen: Sequence[Width], options: Options, target: Target, context: Context
+) -> dict[str, float]:
+    """Choose the sparsity of each width for a target."""
+    norms = {width.name: surgery.columns(model.net, width, options.side).norm(dim=0) for width in chosen}
+    floors = {width.name: _floor(width, options) for width in chosen}
+    units = units_for(model, chosen, damages.of_scores(chosen, norms, floors), target, context)
+    return {width.name: 1 - units[width.name] / width.size for width in chosen}
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
@@ -259,9 +285,13 @@ def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
     """Yield the columns of each width of a contest, and the minimum number of live ones."""
     offset = 0
     for width in contest.widths:
-        floor = options.min_units
-        n_floor = min(width.size, floor) if isinstance(floor, int) else round(floor * width.size)
-        yield slice(offset, offset := offset + width.size), n_floor
+        yield slice(offset, offset := offset + width.size), _floor(width, options)
+
+
+def _floor(width: Width, options: Options) -> int:
+    """Minimum number of live units of a width."""
+    floor = options.min_units
+    return min(width.size, floor) if isinstance(floor, int) else round(floor * width.size)
 
 
 def _radius(

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from compressor import surgery
 from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
+from compressor.files import read_json
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
 from compressor.stages.project import Options, run
+from compressor.targets.cutting import cut_copy
 from compressor.training.context import Context
 from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
@@ -182,3 +184,19 @@ def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(mod
     live = {width.name: int((~surgery.dead_units(model.net, width)).sum()) for width in model.widths()}
     assert [live[name] for name in ("layer.0.heads", "layer.1.heads")] == [4, 4]
     assert live["layer.0.ffn"] == 20
+
+
+def test_a_target_decides_the_sparsity_of_each_width(model, context):
+    before = surgery.n_params(model.net)
+    run(model, options(target={"n_params_ratio": 0.95}), context)
+    sizes = {width.name: width.size for width in model.widths()}
+    left = {name: sizes[name] - dead for name, dead in n_dead(model).items()}
+    assert left == read_json(context.folder / "target.json")["widths"]
+    assert surgery.n_params(cut_copy(model, left).net) / before == pytest.approx(0.95, rel=0.005)
+
+
+def test_a_target_stands_in_place_of_a_sparsity():
+    with pytest.raises(ValidationError, match="give one of 'column_sparsity', 'target', 'radius'"):
+        options(target={"n_flops_ratio": 0.5}, column_sparsity=0.5)
+    with pytest.raises(ValidationError, match="leave scope: global out"):
+        options(target={"n_flops_ratio": 0.5}, scope="global")
