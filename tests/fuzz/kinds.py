@@ -39,7 +39,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "stages.0.min_units": (0, 1, 2, 12, 13, 99, 0.5, 1.0, 0.001),
     "stages.0.rounds": COUNTS,
     "stages.0.protocol": ("double_descent", "gradual", "rewind", "x"),
-    "stages.0.importance": ("activation", "taylor", "none", "x"),
+    "stages.0.importance": ("activation", "taylor", "none", "fisher", "hessian", "hard_concrete", "movement", "random", "x"),
     "stages.0.retrain.steps": COUNTS,
     "stages.0.retrain.batch_size": (1, 8, 1000, 0),
     "stages.0.retrain.lr": (1e-9, 1e-3, 10, 1e30, 0),
