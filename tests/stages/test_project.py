@@ -137,7 +137,7 @@ def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give one of 'column_sparsity', 'radius' and 'radius_fraction'"),
+        ({}, "give one of 'column_sparsity', 'target', 'radius' and 'radius_fraction'"),
         ({"column_sparsity": 0.5, "radius": 1.0}, "give one of"),
         ({"radius": 1.0, "importance": "taylor"}, "'importance' rescales the columns"),
         ({"column_sparsity": 0.5, "protocol": "rewind"}, "'rewind_to' and protocol: rewind go together"),
