@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from compressor import criteria, surgery
+from compressor import criteria
 from compressor.bench.host import cpu
 from compressor.criteria import Criterion
 from compressor.data.batches import metrics
@@ -30,6 +30,7 @@ from compressor.pruning import choice
 from compressor.pruning.choice import Judgement
 from compressor.pruning.denormals import flushing_denormals
 from compressor.recipe import parse
+from compressor.surgery.widths import select_usual
 from compressor.training.journal import DryJournal
 from compressor.training.trainer import Trainer
 
@@ -70,7 +71,7 @@ def judged(start: Start, method: str, seed: int, n_rows: int) -> tuple[Judgement
     name = method.partition("/")[0]
     criterion = discover(criteria, Criterion)[name]
     trainer = Trainer(start.data, None, DryJournal(Path("prune"), "", ""), seed)
-    widths = surgery.select_usual(start.model.widths(), None)
+    widths = select_usual(start.model.widths(), None)
     began = time.process_time()
     rows = trainer.calibration(Calibration(examples=n_rows))
     judgement = choice.judge(start.model, widths, criterion, name, criterion.start(widths, seed), rows)

@@ -17,6 +17,7 @@ from compressor.pruning.choice import Allocate, Judgement, Update
 from compressor.pruning.denormals import flushing_denormals
 from compressor.pruning.replay import Batches
 from compressor.surgery import Width, readers
+from compressor.surgery.widths import select_usual
 from compressor.targets import damages, reaching
 from compressor.targets.reaching import units_for
 from compressor.training.context import Context
@@ -84,7 +85,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
     What is collected, chosen and solved for in a round depends on the weights and the seed alone.
     """
-    widths = surgery.select_usual(model.widths(), options.widths)
+    widths = select_usual(model.widths(), options.widths)
     if options.update != "none" or options.file.OWN_ORDER:
         readers.require_plain(model.net, readers.names(widths))
     state = context.journal.state if options.file.READS == "training" else {}

@@ -16,6 +16,7 @@ from compressor.files import read_json
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
 from compressor.stages.project import Options, run
+from compressor.surgery.widths import select_usual
 from compressor.targets.cutting import cut_copy
 from compressor.training.context import Context
 from compressor.training.remembered import AnswerFiles
@@ -167,14 +168,14 @@ def test_a_dry_walk_shows_the_sizes_to_come(model, context, importance):
 @pytest.mark.parametrize(("family", "kinds"), [("mlp", {"ffn"}), ("resnet", {"channels"}), ("bert", {"ffn", "heads"})])
 def test_default_patterns_need_one_match(family, kinds):
     net = tiny.tiny(family)
-    chosen = surgery.select_usual(tiny.arch_of(net).widths(net), None)
+    chosen = select_usual(tiny.arch_of(net).widths(net), None)
     assert {width.name.rpartition(".")[2] for width in chosen} == kinds
 
 
 def test_patterns_that_someone_wrote_must_match():
     net = tiny.tiny("mlp")
     with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
-        surgery.select_usual(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
+        select_usual(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
 
 
 def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(model, context):

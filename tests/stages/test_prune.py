@@ -16,6 +16,7 @@ from compressor.pruning import costs, update
 from compressor.stages import factorize, shrink
 from compressor.stages.prune import Options, run
 from compressor.surgery import readers
+from compressor.surgery.widths import select_usual
 from compressor.training.context import Context
 from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
@@ -57,7 +58,7 @@ def options(**settings: Any) -> Options:
 
 def share_left(model: Model) -> float:
     """Share of the operations of the widths whose units are live."""
-    widths = surgery.select_usual(model.widths(), None)
+    widths = select_usual(model.widths(), None)
     prices = costs.flops_per_unit(model, widths)
     live = sum(prices[each.name] * int((~surgery.dead_units(model.net, each)).sum()) for each in widths)
     return live / sum(prices[each.name] * each.size for each in widths)
@@ -98,7 +99,7 @@ def test_the_update_brings_the_answers_back(model, context):
 def test_a_refit_never_raises_the_error_of_a_layer_on_calibration_rows(model, context):
     """The sum that the last consumer adds to is nearer to that of the dense network, whatever was removed."""
     batches = context.trainer.calibration(options().calibration)
-    for index, width in enumerate(surgery.select_usual(model.widths(), None)):
+    for index, width in enumerate(select_usual(model.widths(), None)):
         cut, path = model.copy(), width.consumers[0].module
         mask = torch.arange(width.size) % 2 == index % 2
         surgery.zero_units_(cut.net, width, mask)
@@ -195,7 +196,7 @@ class TestRefused:
 
 
 def test_what_costs_a_unit_adds_up_to_the_operations_of_the_layers(model):
-    widths = surgery.select_usual(model.widths(), None)
+    widths = select_usual(model.widths(), None)
     prices = costs.flops_per_unit(model, widths)
     assert prices["layer.0.ffn"] == 2 * 2 * 16 * min(costs.LENGTH, model.net.config.max_position_embeddings)
     assert readers.names(widths) == [each.consumers[0].module for each in widths]
