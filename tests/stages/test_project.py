@@ -62,6 +62,21 @@ def test_every_width_reaches_its_sparsity(model, context, ball, importance):
     assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 18, "layer.1.heads": 2, "layer.1.ffn": 18}
 
 
+@pytest.mark.parametrize("importance", ["fisher", "movement", "hard_concrete", "random"])
+def test_every_criterion_without_an_order_of_its_own_can_judge(model, context, importance):
+    chosen = options(importance=importance, column_sparsity={"*.ffn": 0.75, "*.heads": 0.5})
+    run(model, chosen, context)
+    assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 18, "layer.1.heads": 2, "layer.1.ffn": 18}
+    assert len(chosen.phases()) == (3 if importance in ("movement", "hard_concrete") else 2)
+
+
+def test_an_order_of_its_own_is_refused():
+    with pytest.raises(
+        ValidationError, match="importance 'hessian' has an order of its own, and no ball can choose in it"
+    ):
+        options(importance="hessian", column_sparsity=0.5)
+
+
 @pytest.mark.parametrize("side", ["producer", "consumer", "both"])
 def test_each_side_can_be_projected(model, context, side):
     run(model, options(side=side, column_sparsity=0.5), context)
