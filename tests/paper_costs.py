@@ -33,7 +33,7 @@ def variant(name, ms, **counts):
 def result(cpu=None):
     environment = {
         "cpu": {"model": cpu or host.cpu()["model"], "flags": []},
-        "versions": {},
+        "versions": {"python": "3.13.5", "numpy": "2.3.1", "onnxruntime": "1.31.1"},
         "n_cores": 1,
         "governor": None,
         "temperature_c": None,

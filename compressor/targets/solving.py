@@ -11,14 +11,14 @@ Damages = Mapping[str, Mapping[int, float]]
 N_WEIGHTINGS = 16  # of several points, tried until all are within their goals
 STEP = 4.0  # how strongly the weight of a point follows how far it is above its goal
 ROUNDING = 1e-9
-CLOSE = 1.05  # levels are steps: so close above a goal, a slightly lower one is asked for next
 
 
 def least_damage(damages: Damages, costs: Costs, goals: Ratios) -> dict[str, int]:
     """Choose the units of each width with the least total damage, within the goal of every point.
 
     With one point it is a knapsack. With several their costs, each over what its goal leaves, are added with weights,
-    and the weights of the points that are above their goals rise until none is: the surrogate relaxation.
+    and the weights of the points that are above their goals rise until none is: the surrogate relaxation. As levels are
+    steps, the goals are lowered as well, as long as a point is above its own.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def least_damage(damages: Damages, costs: Costs, goals: Ratios) -> dict[str, int
         worst, damage = max(excess.values()), sum(damages[name][n_units] for name, n_units in chosen.items())
         if worst <= 1 + ROUNDING and damage < best_damage:
             best, best_damage = chosen, damage
-        tightened = 1 / worst if 1 + ROUNDING < worst < CLOSE else 1.0
+        tightened = tightened / worst if worst > 1 + ROUNDING else 1.0
         weights = {point: weight * math.exp(STEP * (excess[point] - worst)) for point, weight in weights.items()}
         largest = max(weights.values())
         weights = {point: weight / largest for point, weight in weights.items()}

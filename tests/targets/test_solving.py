@@ -61,6 +61,20 @@ def test_two_goals_cost_little_more_damage_than_the_best_choice():
         assert taken <= 1.2 * min(combinations(damages, costs, goals))
 
 
+def test_goals_that_are_nearly_proportional_do_not_end_at_the_smallest_levels():
+    """With large steps and nearly equal costs, no weights alone bring both points below their goals."""
+    items = [
+        ([4.0 * i, 2.0 * i, i, 0.0][::-1], [0.0, 0.1, 0.15, 0.19], [0.0, 0.0999, 0.1499, 0.19]) for i in range(1, 6)
+    ]
+    damages, costs = tables(items)
+    for goal in (0.8, 0.7, 0.55, 0.4, 0.3):
+        goals = {"a": goal, "b": goal}
+        chosen = least_damage(damages, costs, goals)
+        assert sum(damages[name][level] for name, level in chosen.items()) <= 1.3 * min(
+            combinations(damages, costs, goals)
+        )
+
+
 def test_a_goal_below_the_smallest_levels_is_refused_with_what_they_give():
     damages, costs = tables([([0, 1, 2, 3], [0, 0.1, 0.2, 0.3], [0, 0.1, 0.2, 0.4])])
     with pytest.raises(ValueError, match=r"0\.5 cannot be reached at a, the smallest levels give 0\.7"):
