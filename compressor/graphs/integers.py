@@ -40,20 +40,17 @@ class IntegerProducts:
         run time. It would not if the scales of both factors were constants, because it multiplies these first: so the
         scale of the activation is read through a DequantizeLinear, which onnxruntime does not compute beforehand.
         """
-        data, weight, output = product.data, product.matrix_name, product.node.output[0]
+        data, weight, output = product.data, product.weight, product.node.output[0]
         made = [] if data in self._quantized else self._quantize(data, scale, zero_point)
         self._quantized.add(data)
         self._round(weight, matrix)
-        total = f"{output}_product" if product.bias else output
         factors = [f"{data}_int8", f"{weight}_int8", f"{data}_int8_zero_point"]
         made += [
             helper.make_node("MatMulInteger", factors, [f"{output}_integers"], name=f"{output}_integers"),
             helper.make_node("Cast", [f"{output}_integers"], [f"{output}_floats"], to=onnx.TensorProto.FLOAT),
             helper.make_node("Mul", [f"{data}_int8_step", f"{weight}_int8_scale"], [f"{output}_steps"]),
-            helper.make_node("Mul", [f"{output}_floats", f"{output}_steps"], [total]),
+            helper.make_node("Mul", [f"{output}_floats", f"{output}_steps"], [output]),
         ]
-        if product.bias:
-            made.append(helper.make_node("Add", [total, product.bias], [output]))
         return made
 
     def _round(self, weight: str, matrix: Array) -> None:

@@ -38,7 +38,7 @@ def pack_products_(model: onnx.ModelProto) -> None:
         scale = tensors[scale_name]
         matrix = numpy_helper.to_array(tensors[name]) * numpy_helper.to_array(scale)
         integers, scales = four_bits(matrix.T)
-        packed = helper.make_tensor(f"{name}_4bit", TensorProto.INT4, matrix.shape, integers.T.flatten().tolist())
+        packed = helper.make_tensor(f"{name}_4bit", TensorProto.INT4, matrix.shape, _bytes(integers.T), raw=True)
         graph.initializer.remove(tensors[name])
         graph.initializer.append(packed)
         scale.CopyFrom(numpy_helper.from_array(scales[:, 0], scale.name))
@@ -85,6 +85,12 @@ def four_bits(rows: Array) -> tuple[Array, Array]:
         best, least = np.where(errors < least, scales, best), np.minimum(errors, least)
     best = best.astype(np.float32)
     return _rounded(rows, best).astype(np.int8), best
+
+
+def _bytes(integers: Array) -> bytes:
+    """Put two numbers into each byte, the first into the lower bits, as the standard stores tensors of 4 bits."""
+    codes = np.pad(integers.flatten(), (0, integers.size % 2)).astype(np.uint8) & 15
+    return bytes(codes[::2] | codes[1::2] << 4)
 
 
 def _scales(graph: onnx.GraphProto, tensors: Mapping[str, TensorProto]) -> dict[str, str]:

@@ -11,11 +11,11 @@ from onnx import helper, numpy_helper
 
 @dataclass(frozen=True)
 class Product:
-    """A MatMul or Gemm whose right factor is a matrix of the file."""
+    """A MatMul whose right factor is a matrix of the file."""
 
     node: onnx.NodeProto
     name: str
-    """Path of the layer if its bias tells it, otherwise the name of the node."""
+    """Path of the layer if its parameters tell it, otherwise the name of the node."""
 
     @property
     def data(self) -> str:
@@ -24,27 +24,8 @@ class Product:
 
     @property
     def weight(self) -> str:
-        """Name of the matrix."""
+        """Name of the matrix, shape (n_in, n_out)."""
         return str(self.node.input[1])
-
-    @property
-    def bias(self) -> str | None:
-        """Name of what a Gemm adds."""
-        return str(self.node.input[2]) if self.node.op_type == "Gemm" and len(self.node.input) > 2 else None
-
-    @property
-    def matrix_name(self) -> str:
-        """Name for the values that `matrix` gives: they may be those of the tensor, transposed."""
-        return f"{self.weight}_transposed" if self._is_transposed else self.weight
-
-    @property
-    def _is_transposed(self) -> bool:
-        return bool(_attributes(self.node).get("transB"))
-
-    def matrix(self, tensors: Mapping[str, onnx.TensorProto]) -> np.ndarray[Any, Any]:
-        """Values of the matrix, shape (n_in, n_out)."""
-        values = numpy_helper.to_array(tensors[self.weight])
-        return values.T if self._is_transposed else values
 
 
 def tensors_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
@@ -56,7 +37,7 @@ def products(graph: onnx.GraphProto) -> list[Product]:
     """List the products by constant float matrices, in the order of the graph."""
     tensors = tensors_of(graph)
     readers = _readers(graph)
-    found = [node for node in graph.node if node.op_type in ("MatMul", "Gemm") and _is_product(node, tensors)]
+    found = [node for node in graph.node if node.op_type == "MatMul" and is_matrix(node.input[1], tensors)]
     return [Product(node, _name(node, readers, tensors)) for node in found]
 
 
@@ -80,26 +61,25 @@ def add_tensor(graph: onnx.GraphProto, name: str, values: np.ndarray[Any, Any]) 
     return name
 
 
-def _is_product(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> bool:
-    weight = tensors.get(node.input[1])
-    if weight is None or len(weight.dims) != 2 or weight.data_type != onnx.TensorProto.FLOAT:
-        return False
-    settings = _attributes(node)
-    return not settings.get("transA") and settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Give the attributes of a node by their names."""
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+
+
+def is_matrix(name: str, tensors: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether this is the name of a float matrix of the file."""
+    tensor = tensors.get(name)
+    return tensor is not None and len(tensor.dims) == 2 and tensor.data_type == onnx.TensorProto.FLOAT
 
 
 def _name(
     node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]], tensors: Mapping[str, onnx.TensorProto]
 ) -> str:
-    added = [*node.input[2:]]
-    for reader in readers.get(node.output[0], []):
-        added += [name for name in reader.input if reader.op_type == "Add" and name in tensors]
-    named = [name.removesuffix(".bias") for name in (*added, node.input[1]) if name.endswith((".bias", ".weight"))]
-    return named[0].removesuffix(".weight") if named else str(node.name or node.output[0])
+    """Name a product by the parameter that it alone reads: exporters store equal parameters once."""
+    adding = [reader for reader in readers.get(node.output[0], []) if reader.op_type == "Add"]
+    read = [node.input[1], *(name for reader in adding for name in reader.input if name in tensors)]
+    own = [name for name in read if len(readers[name]) == 1 and name.endswith((".bias", ".weight"))]
+    return own[0].rpartition(".")[0] if own else str(node.name)
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:

@@ -58,7 +58,7 @@ def ranges(graph: onnx.ModelProto, names: Sequence[str], rows: Iterable[Feed], m
             extremes[name] = (min(low, float(array.min())), max(high, float(array.max())))
         if method != "min_max":
             histograms.collect_value(values)
-    if not extremes:
+    if names and not extremes:
         raise InputError("calibration: no row was given; the ranges of activations need some")
     for name, pair in extremes.items():
         if not np.isfinite(pair).all():

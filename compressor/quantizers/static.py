@@ -6,6 +6,7 @@ What a row gives does not depend on the rows beside it, nor on padding. Convolut
 from collections.abc import Mapping, Sequence
 
 import onnx
+from onnx import numpy_helper
 
 from compressor.bench.result import Precision
 from compressor.errors import InputError
@@ -29,7 +30,7 @@ def quantize(graph: onnx.ModelProto, settings: Settings) -> onnx.ModelProto:
     """Round weights to a scale for each output channel, and activations to those of their range on the rows."""
     found = [product for product in products(graph.graph) if product.name not in settings.left]
     region = _region(graph.graph, settings.left)
-    if not found and not region:
+    if not layers(graph):
         raise InputError("quantize: no product and no convolution of the graph can be quantized; leave the stage out")
     values = sorted({product.data for product in found} | _values(region))
     measured = ranges.ranges(graph, values, settings.rows, settings.ranges)
@@ -53,7 +54,9 @@ def _replace_products_(graph: onnx.GraphProto, measured: Mapping[str, ranges.Ran
     for product in products(graph):
         if product.name not in settings.left:
             scale, zero_point = ranges.steps(measured[product.data], settings.target == "arm")
-            made[product.node.output[0]] = integers.nodes(product, product.matrix(tensors), scale, zero_point)
+            made[product.node.output[0]] = integers.nodes(
+                product, numpy_helper.to_array(tensors[product.weight]), scale, zero_point
+            )
     graph.ClearField("value_info")  # some are those of the float graph
     replaced(graph, made)
 

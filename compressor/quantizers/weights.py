@@ -1,13 +1,12 @@
 """Weights alone, in blocks of 4 or 8 bits, by onnxruntime's MatMulNBits; activations stay float."""
 
 import onnx
-from onnx import helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from compressor.bench.result import Precision
 from compressor.errors import InputError
 from compressor.graphs import library
-from compressor.graphs.products import Product, add_tensor, products, replaced, tensors_of
+from compressor.graphs.products import products
 from compressor.quantizers import Settings
 
 TAKES = frozenset({"bits", "block_size", "left"})
@@ -21,11 +20,10 @@ def layers(graph: onnx.ModelProto) -> list[str]:
 
 def quantize(graph: onnx.ModelProto, settings: Settings) -> onnx.ModelProto:
     """Quantize matrices in blocks along their inputs, and tables of embeddings to int8."""
-    chosen = [product for product in products(graph.graph) if product.name not in settings.left]
-    if not chosen:
+    found = products(graph.graph)
+    if not found:
         raise InputError("quantize: no product of the graph can be quantized; leave the stage out")
-    left = [product.node.name for product in products(graph.graph) if product.name in settings.left]
-    replaced(graph.graph, {each.node.output[0]: _as_matmul(graph.graph, each) for each in chosen})
+    left = [product.node.name for product in found if product.name in settings.left]
     quantizer = MatMulNBitsQuantizer(
         graph,
         bits=settings.bits,
@@ -42,16 +40,3 @@ def quantize(graph: onnx.ModelProto, settings: Settings) -> onnx.ModelProto:
 def precision(settings: Settings) -> Precision:
     """Name the precision of the file."""
     return "int4" if settings.bits == 4 else "int8"
-
-
-def _as_matmul(graph: onnx.GraphProto, product: Product) -> list[onnx.NodeProto]:
-    """Write a Gemm as MatMul and Add, which the quantizer takes."""
-    if product.node.op_type == "MatMul":
-        return [product.node]
-    output = product.node.output[0]
-    weight = add_tensor(graph, f"{product.weight}_{output}", product.matrix(tensors_of(graph)))
-    total = f"{output}_product" if product.bias else output
-    made = [helper.make_node("MatMul", [product.data, weight], [total], name=product.node.name)]
-    if product.bias:
-        made.append(helper.make_node("Add", [total, product.bias], [output]))
-    return made

@@ -1,11 +1,11 @@
 """Quantize an ONNX file: by one of `compressor.quantizers`, within a limit on the accuracy if one is given."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import onnx
 from pydantic import Field, model_validator
@@ -14,12 +14,14 @@ from compressor import quantizers
 from compressor.errors import GateMissed, InputError, listed
 from compressor.files import explained, replacing
 from compressor.graphs import manifest, packing, sensitivity
+from compressor.graphs.prepare import float_graph
 from compressor.graphs.ranges import Feed, Method
 from compressor.graphs.saturation import saturates
 from compressor.model import OnnxGraph
 from compressor.model.quiet import quantizer_quiet
 from compressor.options import Calibration, Share
 from compressor.plugins import discover, one_of
+from compressor.progress import steps
 from compressor.quantizers import Quantizer, Settings
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
@@ -75,90 +77,124 @@ class Options(StageOptions):
 def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """Quantize into a complete folder.
 
-    If the graph is already in that folder, as the original's is, the new file is ``model-int8.onnx`` next to it.
+    If the graph is already in that folder, as the original's is, the new file is ``model-int8.onnx`` next to it, and no
+    limit holds.
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    quantizer = discover(quantizers, Quantizer)[options.mode]
-    rows = _rows(graph, options, context) if {"rows"} & quantizer.TAKES or options.max_accuracy_drop is not None else ()
-    settings = _settings(graph, quantizer, options, rows)
-    made = OnnxGraph(path, graph.task, precision=quantizer.precision(settings))
+    work = Work(graph.path, options, _rows(graph, options, context) if needs_rows(options) else ())
+
+    def score(file: Path) -> float:
+        return context.trainer.evaluate(OnnxGraph(file, graph.task))["accuracy_held_out"]
+
     with replacing(path) as beside, quantizer_quiet():
-        if options.max_accuracy_drop is not None and not is_beside:
-            settings = _within_limit(graph, quantizer, settings, options, context, beside)
-        onnx.save(_quantized(graph, quantizer, settings, options), beside)
+        found = None if is_beside else work.within_limit(beside, score)
+        if found is not None:
+            context.journal.write_json(SENSITIVITY, found)
+            require_limit(found, options)
+        work.save(beside)
     if not is_beside:
         with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
             manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
-    return made
+    return OnnxGraph(path, graph.task, precision=work.quantizer.precision(work.settings))
 
 
-def _settings(graph: OnnxGraph, quantizer: Quantizer, options: Options, rows: Sequence[Feed]) -> Settings:
-    layers = quantizer.layers(_read(graph.path))
-    left = set()
-    for pattern in options.float_layers:
-        matching = {layer for layer in layers if fnmatchcase(layer, pattern)}
-        if not matching:
-            raise InputError(f"quantize: float_layers: no layer matches {pattern!r}; there are {listed(layers)}")
-        left |= matching
-    return Settings(
-        rows=rows,
-        ranges=options.ranges,
-        target=options.target,
-        bits=options.bits,
-        block_size=options.block_size,
-        reduce_range=saturates() if options.reduce_range == "auto" else options.reduce_range,
-        left=frozenset(left),
-    )
+def needs_rows(options: Options) -> bool:
+    """Whether calibration rows will be read."""
+    return "rows" in discover(quantizers, Quantizer)[options.mode].TAKES or options.max_accuracy_drop is not None
 
 
-def _quantized(graph: OnnxGraph, quantizer: Quantizer, settings: Settings, options: Options) -> onnx.ModelProto:
-    proto = _read(graph.path)
-    if options.embeddings == "int4":
-        packing.pack_embeddings_(proto)
-    proto = quantizer.quantize(proto, settings)
-    if options.storage_bits == 4:
-        packing.pack_products_(proto)
-    return proto
+@dataclass
+class Work:
+    """A float file, and how it is quantized."""
 
+    file: Path
+    options: Options
+    rows: Sequence[Feed]
 
-def _within_limit(
-    graph: OnnxGraph, quantizer: Quantizer, settings: Settings, options: Options, context: Context, file: Path
-) -> Settings:
-    """Leave the layers that do the most harm in float, until the held-out accuracy is within the limit."""
-    before = context.trainer.evaluate(graph)["accuracy_held_out"]
-    tried: list[dict[str, object]] = []
-
-    def is_enough(left: frozenset[str]) -> bool:
-        onnx.save(_quantized(graph, quantizer, replace(settings, left=settings.left | left), options), file)
-        after = context.trainer.evaluate(OnnxGraph(file, graph.task))["accuracy_held_out"]
-        tried.append({"n_left": len(left), "accuracy_held_out": after})
-        return before - after <= (options.max_accuracy_drop or 0.0) + 1e-9
-
-    if is_enough(frozenset()):
-        return settings
-    layers = [layer for layer in quantizer.layers(_read(graph.path)) if layer not in settings.left]
-
-    def alone(left: frozenset[str]) -> onnx.ModelProto:
-        return quantizer.quantize(_read(graph.path), replace(settings, left=settings.left | left))
-
-    damage = dict(sensitivity.damages(_read(graph.path), layers, alone, settings.rows[:N_COMPARED]))
-    left = sensitivity.fewest_left(damage, is_enough)
-    kept = sorted(left or (), key=lambda layer: -damage[layer])
-    document = {"accuracy_held_out": before, "tried": tried, "left": kept, "damage": damage}
-    context.journal.write_json(SENSITIVITY, document)
-    if left is None:
-        worst = sorted(damage, key=lambda layer: -damage[layer])[:3]
-        raise GateMissed(
-            f"quantize: held-out accuracy falls from {before:.4f} to {tried[-1]['accuracy_held_out']:.4f} with all "
-            f"layers in float too, more than max_accuracy_drop {options.max_accuracy_drop:g} (worst layers: "
-            f"{listed(worst)}); raise it, or use other bits"
+    def __post_init__(self) -> None:
+        options = self.options
+        self.quantizer = discover(quantizers, Quantizer)[options.mode]
+        self.layers = self.quantizer.layers(float_graph(self.file))
+        self.settings = Settings(
+            rows=self.rows,
+            ranges=options.ranges,
+            target=options.target,
+            bits=options.bits,
+            block_size=options.block_size,
+            reduce_range=saturates() if options.reduce_range == "auto" else options.reduce_range,
+            left=frozenset(self._matching(options.float_layers)),
         )
-    context.journal.log(float_layers=len(kept), worst=kept[0])
-    return replace(settings, left=settings.left | left)
+
+    def save(self, file: Path, left: frozenset[str] = frozenset()) -> None:
+        """Quantize all layers but some, and write the file."""
+        graph = float_graph(self.file)
+        if self.options.embeddings == "int4":
+            packing.pack_embeddings_(graph)
+        graph = self._quantized(graph, left)
+        if self.options.storage_bits == 4:
+            packing.pack_products_(graph)
+        onnx.save(graph, file)
+
+    def within_limit(self, file: Path, score: Callable[[Path], float]) -> dict[str, Any] | None:
+        """Leave the layers that do the most harm in float until the loss of accuracy is within the limit.
+
+        Returns what was tried, or None if there is no limit, or all layers can be quantized.
+        """
+        if self.options.max_accuracy_drop is None:
+            return None
+        before = score(self.file)
+        tried: list[dict[str, float]] = []
+
+        def is_enough(left: frozenset[str]) -> bool:
+            self.save(file, left)
+            tried.append({"n_left": len(left), "accuracy": score(file)})
+            return before - tried[-1]["accuracy"] <= (self.options.max_accuracy_drop or 0.0) + 1e-9
+
+        if is_enough(frozenset()):
+            return None
+        layers = [layer for layer in self.layers if layer not in self.settings.left]
+        damage = self._damages(layers)
+        left = sensitivity.fewest_left(damage, is_enough)
+        self.settings = replace(self.settings, left=self.settings.left | (left or frozenset()))
+        order = sorted(damage, key=lambda layer: -damage[layer])
+        kept = None if left is None else [layer for layer in order if layer in left]
+        return {"accuracy": before, "tried": tried, "float_layers": kept, "damage": {one: damage[one] for one in order}}
+
+    def _damages(self, layers: Sequence[str]) -> dict[str, float]:
+        def quantize(left: frozenset[str]) -> onnx.ModelProto:
+            return self._quantized(float_graph(self.file), left)
+
+        damage: dict[str, float] = {}
+        measured = sensitivity.damages(float_graph(self.file), layers, quantize, self.rows[:N_COMPARED])
+        with steps("damage of each layer", len(layers)) as shown:
+            for layer, error in measured:
+                damage[layer] = error
+                shown.show(len(damage), f"{layer}  {error:.4f}")
+        return damage
+
+    def _quantized(self, graph: onnx.ModelProto, left: frozenset[str]) -> onnx.ModelProto:
+        return self.quantizer.quantize(graph, replace(self.settings, left=self.settings.left | left))
+
+    def _matching(self, patterns: Sequence[str]) -> Iterator[str]:
+        for pattern in patterns:
+            matching = [layer for layer in self.layers if fnmatchcase(layer, pattern)]
+            if not matching:
+                raise InputError(f"float_layers: no layer matches {pattern!r}; there are {listed(self.layers, most=6)}")
+            yield from matching
+
+
+def require_limit(found: dict[str, Any], options: Options) -> None:
+    """Raise `GateMissed` if no choice of layers was within the limit."""
+    if found["float_layers"] is None:
+        raise GateMissed(
+            f"quantize: accuracy falls from {found['accuracy']:.4f} to {found['tried'][-1]['accuracy']:.4f} with all "
+            f"layers in float too, more than max_accuracy_drop {options.max_accuracy_drop:g} (worst layers: "
+            f"{listed(list(found['damage'])[:3])}); raise it, or use other bits"
+        )
 
 
 def _rows(graph: OnnxGraph, options: Options, context: Context) -> list[Feed]:
@@ -167,10 +203,3 @@ def _rows(graph: OnnxGraph, options: Options, context: Context) -> list[Feed]:
         {name: tensor.numpy() for name, tensor in row.items() if name != "labels"}
         for row in context.trainer.calibration_rows(options.calibration, graph.task)
     ]
-
-
-def _read(file: Path) -> onnx.ModelProto:
-    """Read a graph without its recorded shapes: the quantizers would keep those of the float weights."""
-    proto = onnx.load(file)
-    proto.graph.ClearField("value_info")
-    return proto

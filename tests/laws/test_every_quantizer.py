@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from onnx_files import model_of
@@ -11,6 +10,7 @@ from tiny import bare_context, tiny
 
 from compressor import quantizers
 from compressor.errors import InputError
+from compressor.graphs.prepare import float_graph
 from compressor.plugins import discover
 from compressor.quantizers import Settings
 from compressor.stages import export
@@ -41,12 +41,6 @@ def _rows(model):
         yield model.task.inputs.example(model.task, model.net.config, 1, 4 + seed % 5, generator)
 
 
-def read(file):
-    proto = onnx.load(file)
-    proto.graph.ClearField("value_info")
-    return proto
-
-
 def outputs(proto, rows):
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
@@ -63,25 +57,25 @@ def gap(found, expected):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_outputs_stay_near_and_keep_their_names(name, family, graphs):
     file, rows = graphs[family]
-    float_graph = read(file)
-    made = QUANTIZERS[name].quantize(read(file), Settings(rows=rows, bits=8))
-    assert [each.name for each in made.graph.input] == [each.name for each in float_graph.graph.input]
-    assert [each.name for each in made.graph.output] == [each.name for each in float_graph.graph.output]
-    assert gap(outputs(made, rows), outputs(float_graph, rows)) < 0.05
-    assert made.ByteSize() < float_graph.ByteSize() or family != "bert"
+    original = float_graph(file)
+    made = QUANTIZERS[name].quantize(float_graph(file), Settings(rows=rows, bits=8))
+    assert [each.name for each in made.graph.input] == [each.name for each in original.graph.input]
+    assert [each.name for each in made.graph.output] == [each.name for each in original.graph.output]
+    assert gap(outputs(made, rows), outputs(original, rows)) < 0.05
+    assert made.ByteSize() < original.ByteSize() or family != "bert"
 
 
 @every_quantizer
 def test_a_layer_that_is_left_stays_as_it_is(name, graphs):
     file, rows = graphs["bert"]
     quantizer = QUANTIZERS[name]
-    layers = quantizer.layers(read(file))
+    layers = quantizer.layers(float_graph(file))
     assert len(layers) == len(set(layers)) == 14  # six of each block, the pooler and the classifier
     kept = "bert.encoder.layer.1.intermediate.dense"
-    made = quantizer.quantize(read(file), Settings(rows=rows, left=frozenset({kept})))
-    whole = quantizer.quantize(read(file), Settings(rows=rows))
+    made = quantizer.quantize(float_graph(file), Settings(rows=rows, left=frozenset({kept})))
+    whole = quantizer.quantize(float_graph(file), Settings(rows=rows))
     assert _n_float_products(made) == _n_float_products(whole) + 1
-    assert gap(outputs(made, rows), outputs(read(file), rows)) > 0  # the others are quantized
+    assert gap(outputs(made, rows), outputs(float_graph(file), rows)) > 0  # the others are quantized
 
 
 def _n_float_products(proto):
@@ -91,7 +85,7 @@ def _n_float_products(proto):
 @every_quantizer
 def test_it_is_the_same_again(name, graphs):
     file, rows = graphs["vit"]
-    first, second = (QUANTIZERS[name].quantize(read(file), Settings(rows=rows)) for _ in range(2))
+    first, second = (QUANTIZERS[name].quantize(float_graph(file), Settings(rows=rows)) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
 
 
@@ -99,9 +93,9 @@ def test_it_is_the_same_again(name, graphs):
 def test_calibration_rows_are_needed_and_must_fit(name, graphs):
     file, rows = graphs["bert"]
     with pytest.raises(InputError, match="no row was given"):
-        QUANTIZERS[name].quantize(read(file), Settings())
+        QUANTIZERS[name].quantize(float_graph(file), Settings())
     with pytest.raises(InputError, match="does not fit the graph"):
-        QUANTIZERS[name].quantize(read(file), Settings(rows=graphs["vit"][1]))
+        QUANTIZERS[name].quantize(float_graph(file), Settings(rows=graphs["vit"][1]))
     assert rows
 
 
@@ -109,5 +103,5 @@ def test_calibration_rows_are_needed_and_must_fit(name, graphs):
 @pytest.mark.parametrize("ranges", ["percentile", "entropy", "mse"])
 def test_every_way_to_find_ranges_stays_near(name, ranges, graphs):
     file, rows = graphs["resnet"]
-    made = QUANTIZERS[name].quantize(read(file), Settings(rows=rows, ranges=ranges))
-    assert gap(outputs(made, rows), outputs(read(file), rows)) < 0.2  # entropy clips
+    made = QUANTIZERS[name].quantize(float_graph(file), Settings(rows=rows, ranges=ranges))
+    assert gap(outputs(made, rows), outputs(float_graph(file), rows)) < 0.2  # entropy clips

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import model_of
 from tiny import bare_context, tiny
 
+from compressor.graphs.prepare import float_graph
 from compressor.quantizers import Settings, dynamic, static
 from compressor.stages import export
 
@@ -25,12 +26,6 @@ def kernels(proto, folder):
     """Count the operations that onnxruntime runs."""
     session(proto, folder)
     return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
-
-
-def read(file):
-    proto = onnx.load(file)
-    proto.graph.ClearField("value_info")
-    return proto
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +48,7 @@ def test_logits_are_the_same_to_the_bit_alone_and_in_a_padded_batch(encoder):
     file, batch = encoder
     assert not batch["attention_mask"].all()
     for quantizer, is_same in ((static, True), (dynamic, False)):
-        running = session(quantizer.quantize(read(file), Settings(rows=list(alone(batch)))))
+        running = session(quantizer.quantize(float_graph(file), Settings(rows=list(alone(batch)))))
         together = running.run(None, batch)[0]
         single = np.concatenate([running.run(None, row)[0] for row in alone(batch)])
         assert np.array_equal(together, single) is is_same
@@ -61,7 +56,7 @@ def test_logits_are_the_same_to_the_bit_alone_and_in_a_padded_batch(encoder):
 
 def test_products_run_in_one_kernel_with_their_bias(encoder, tmp_path):
     file, batch = encoder
-    found = kernels(static.quantize(read(file), Settings(rows=list(alone(batch)))), tmp_path)
+    found = kernels(static.quantize(float_graph(file), Settings(rows=list(alone(batch)))), tmp_path)
     assert found.count("MatMulIntegerToFloat") == 14
     assert not {"MatMulInteger", "MatMul", "Gemm", "Mul", "Cast"} & set(found) - {"Cast"}
     assert found.count("Add") <= 1  # of embeddings; those of biases are in the kernels
@@ -71,7 +66,7 @@ def test_padding_does_not_count(encoder):
     file, batch = encoder
     rows = list(alone(batch))
     padded = [{name: array[row : row + 1] for name, array in batch.items()} for row in range(8)]
-    made, other = (static.quantize(read(file), Settings(rows=each)) for each in (rows, padded))
+    made, other = (static.quantize(float_graph(file), Settings(rows=each)) for each in (rows, padded))
     assert made.SerializeToString() != other.SerializeToString()
 
 
@@ -79,12 +74,12 @@ def test_convolutions_and_sums_between_them_are_integers(tmp_path):
     model = model_of(tiny("resnet"))
     file = export.run(model, export.Options(stage="export"), bare_context(tmp_path)).path
     images = np.random.default_rng(0).standard_normal((8, 1, 16, 16)).astype(np.float32)
-    images = images if session(read(file)).get_inputs()[0].shape[2] == 16 else images[:, :, :8, :8]
-    name, shape = read(file).graph.input[0].name, session(read(file)).get_inputs()[0].shape
+    images = images if session(float_graph(file)).get_inputs()[0].shape[2] == 16 else images[:, :, :8, :8]
+    name, shape = float_graph(file).graph.input[0].name, session(float_graph(file)).get_inputs()[0].shape
     rows = [
         {name: np.random.default_rng(seed).standard_normal((1, *shape[1:])).astype(np.float32)} for seed in range(8)
     ]
-    found = kernels(static.quantize(read(file), Settings(rows=rows)), tmp_path)
+    found = kernels(static.quantize(float_graph(file), Settings(rows=rows)), tmp_path)
     assert "Conv" not in found
     assert "QLinearConv" in found
     assert "QLinearAdd" in found
