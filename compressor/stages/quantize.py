@@ -82,7 +82,8 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    work = Work(graph.path, options, _rows(graph, options, context) if needs_rows(options) else ())
+    rows = _rows(graph, options, context) if needs_rows(options) else ()
+    work = Work(graph.path, options, rows, must_match=not is_beside)
 
     def score(file: Path) -> float:
         return context.trainer.evaluate(OnnxGraph(file, graph.task))["accuracy_held_out"]
@@ -114,6 +115,8 @@ class Work:
     file: Path
     options: Options
     rows: Sequence[Feed]
+    must_match: bool = True
+    """Whether each pattern of `float_layers` must match: nodes of the original may have other names."""
 
     def __post_init__(self) -> None:
         options = self.options
@@ -182,7 +185,7 @@ class Work:
     def _matching(self, patterns: Sequence[str]) -> Iterator[str]:
         for pattern in patterns:
             matching = [layer for layer in self.layers if fnmatchcase(layer, pattern)]
-            if not matching:
+            if not matching and self.must_match:
                 raise InputError(f"float_layers: no layer matches {pattern!r}; there are {listed(self.layers, most=6)}")
             yield from matching
 
