@@ -30,7 +30,7 @@ class Criterion(Protocol):
     """Whether a score depends on the units that were removed before, so that only stage `prune` can use it."""
     TIMES_WEIGHTS: bool
     """Whether the score of a unit multiplies the norm of its column of weights, or stands alone."""
-    DEGREE: Literal[1, 2]
+    DEGREE: int
     """2 if scores add up and compare with costs as losses do, being squares; 1 if their squares do."""
 
     def start(self, widths: Iterable[Width], seed: int) -> State:
@@ -79,5 +79,6 @@ def zeros(widths: Iterable[Width]) -> State:
 
 
 def is_collected(state: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:
-    """Whether anything was collected for these widths; in a dry run nothing is."""
-    return any(bool(state[key(width)].any()) for width in widths)
+    """Whether anything tells the units of these widths apart; in a dry run nothing does."""
+    joined = torch.cat([state[key(width)] for width in widths])
+    return bool((joined != joined[0]).any())

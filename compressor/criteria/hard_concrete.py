@@ -22,6 +22,7 @@ START = 2.0  # log-odds of a new gate: nearly all are open
 LR = 0.1  # of the log-odds, by Adam: gates have a few hundred steps
 DECAYS = (0.9, 0.999)  # of Adam's moments
 LARGEST = 8.0  # log-odds beyond which a gate would not move any more
+BARELY, SHUT = 1e-3, 1e-6  # least value of an open gate, and of a shut one: not zero, as the stage removes units
 WARMUP = 100  # steps in which the share of closed gates rises to the goal
 
 
@@ -123,11 +124,11 @@ def _close_(state: State, widths: Sequence[Width], share: float) -> None:
 
 @torch.no_grad()
 def _fix_(state: State, net: nn.Module, widths: Sequence[Width], goal: float) -> None:
-    """Multiply the values of the gates into the weights; as many are zero as are expected to be, those least open."""
+    """Multiply the values of the gates into the weights; as many are shut as are expected to be, those least open."""
     every = torch.cat([state[key(width)] for width in widths])
     n_closed = round(goal * len(every))
-    values = _value(every).clamp(min=1e-6)  # open ones are not zero, or there would be more
-    values[every.argsort(stable=True)[:n_closed]] = 0
+    values = _value(every).clamp(min=BARELY)
+    values[every.argsort(stable=True)[:n_closed]] = SHUT
     for width, own in zip(widths, values.split([width.size for width in widths]), strict=True):
         for cut in width.consumers:
             weights = layers.weights(net, width, cut)

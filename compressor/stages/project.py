@@ -20,6 +20,7 @@ from compressor.options import Share, Target
 from compressor.plugins import discover, one_of
 from compressor.pruning import collecting
 from compressor.surgery import Width
+from compressor.surgery.widths import select_usual
 from compressor.targets import damages
 from compressor.targets.reaching import units_for
 from compressor.training.context import Context
@@ -142,7 +143,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
-    chosen = surgery.select_usual(model.widths(), options.widths)
+    chosen = select_usual(model.widths(), options.widths)
     _require_room(chosen, options.min_units)
     if options.target is not None:
         sparsities = _sparsities(model, chosen, options, options.target, context)

@@ -1,22 +1,23 @@
 """Choose units by a criterion, solve for the weights of the others again, and zero them: no training needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from compressor import criteria, surgery
 from compressor.criteria import Criterion, State
 from compressor.model import Model
 from compressor.options import Calibration, Share, Target
 from compressor.plugins import discover, one_of
-from compressor.pruning import allocation, collecting, costs, scoring, table, update
+from compressor.pruning import allocation, choice, collecting
 from compressor.pruning.allocation import Kept
+from compressor.pruning.choice import Allocate, Judgement, Update
 from compressor.pruning.denormals import flushing_denormals
 from compressor.pruning.replay import Batches
 from compressor.surgery import Width, readers
+from compressor.surgery.widths import select_usual
 from compressor.targets import damages, reaching
 from compressor.targets.reaching import units_for
 from compressor.training.context import Context
@@ -37,10 +38,10 @@ class Options(StageOptions):
     """Share of the floating-point operations of the chosen widths that is removed."""
     target: Target | None = None
     """Instead of a sparsity: a latency, a size or a count that decides how many units each width keeps."""
-    allocate: Literal["uniform", "score", "loss"] = "loss"
+    allocate: Allocate = "loss"
     """How the rest is spread over the widths: the same share of each, by one threshold on the scores per operation, or
     by a table of the divergence of the outputs that each level of each width costs."""
-    update: Literal["none", "least_squares"] = "least_squares"
+    update: Update = "least_squares"
     """Whether the weights of the consumers are solved for again, so that their outputs on calibration rows stay."""
     calibration: Calibration = Calibration()
     """Rows on which units are judged and weights are solved for."""
@@ -84,7 +85,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
     What is collected, chosen and solved for in a round depends on the weights and the seed alone.
     """
-    widths = surgery.select_usual(model.widths(), options.widths)
+    widths = select_usual(model.widths(), options.widths)
     if options.update != "none" or options.file.OWN_ORDER:
         readers.require_plain(model.net, readers.names(widths))
     state = context.journal.state if options.file.READS == "training" else {}
@@ -108,19 +109,14 @@ def _cut_(model: Model, widths: Sequence[Width], round_: int, options: Options, 
     """Choose units so that a share of the operations is left, zero the others, and solve for the weights."""
     batches = context.trainer.calibration(options.calibration)
     if context.is_dry:  # which units go is not known; so many of each width do
-        orders = {width.name: torch.arange(width.size) for width in widths}
-        kept = _kept_dry(model, widths, options.left_after(round_), options, context)
-    else:
-        losses = scoring.losses(model, widths, options.file, options.criterion, state, batches)
-        orders = {name: own.argsort(stable=True) for name, own in losses.items()}
-        kept = _allocate(model, widths, losses, orders, round_, options, context, batches)
-    dense = model.copy()
-    for width in widths:
-        mask = torch.zeros(width.size, dtype=torch.bool)
-        mask[orders[width.name][: width.size - kept[width.name]]] = True
-        surgery.zero_units_(model.net, width, mask)
-    if options.update == "least_squares" and batches:
-        update.refit_(model.net, dense.net, readers.names(widths), batches)
+        judgement = Judgement(widths, {width.name: torch.arange(width.size) for width in widths})
+        choice.cut_(
+            model, judgement, _kept_dry(model, widths, options.left_after(round_), options, context), "none", []
+        )
+        return
+    judgement = choice.judge(model, widths, options.file, options.criterion, state, batches)
+    kept = _allocate(model, judgement, round_, options, context, batches)
+    choice.cut_(model, judgement, kept, options.update, batches)
 
 
 def _kept_dry(model: Model, widths: Sequence[Width], share: float, options: Options, context: Context) -> Kept:
@@ -131,69 +127,22 @@ def _kept_dry(model: Model, widths: Sequence[Width], share: float, options: Opti
 
 
 def _allocate(
-    model: Model,
-    widths: Sequence[Width],
-    losses: Mapping[str, Tensor],
-    orders: Mapping[str, Tensor],
-    round_: int,
-    options: Options,
-    context: Context,
-    batches: Batches,
+    model: Model, judgement: Judgement, round_: int, options: Options, context: Context, batches: Batches
 ) -> Kept:
-    """Choose how many units each width keeps after a round."""
-    share = options.left_after(round_)
-    if options.allocate == "uniform":
-        return allocation.uniform(widths, share)
-    if options.target is not None:
-        return _for_target(model, widths, losses, orders, round_, options, options.target, context, batches)
-    price = costs.flops_per_unit(model, widths)
-    budget = share * sum(price[width.name] * width.size for width in widths)
-    if options.allocate == "score":
-        return allocation.by_score(losses, price, budget)
-    levels = {width.name: table.levels_of(width) for width in widths}
-    spent = {name: [price[name] * n_kept for n_kept in own] for name, own in levels.items()}
-    return allocation.by_loss(
-        levels, _losses_of_levels(model, widths, orders, options, context, batches), spent, budget
-    )
-
-
-def _losses_of_levels(
-    model: Model,
-    widths: Sequence[Width],
-    orders: Mapping[str, Tensor],
-    options: Options,
-    context: Context,
-    batches: Batches,
-) -> dict[str, list[float]]:
-    """Measure what each level of each width costs of the outputs."""
-    solved = batches if options.update == "least_squares" else None
-    return table.damages(model, widths, orders, solved, context.trainer.judged())
-
-
-def _for_target(
-    model: Model,
-    widths: Sequence[Width],
-    losses: Mapping[str, Tensor],
-    orders: Mapping[str, Tensor],
-    round_: int,
-    options: Options,
-    target: Target,
-    context: Context,
-    batches: Batches,
-) -> Kept:
-    """Choose the units that a target leaves after the last round; before it, proportionally more."""
-    final = reaching.kept_units(context)  # chosen in the first round
+    """Choose how many units each width keeps after a round; before the last, proportionally more for a target."""
+    final = reaching.kept_units(context) if options.target is not None else None  # chosen in the first round
+    measured = None
+    if options.allocate == "loss" and final is None:
+        measured = choice.measured(model, judgement, options.update, batches, context.trainer.judged())
+    if options.target is None:
+        return choice.kept_by_flops(model, judgement, options.left_after(round_), options.allocate, measured)
     if final is None:
-        if options.allocate == "score":
-            suffered = damages.of_losses(widths, losses)
-        else:
-            found = _losses_of_levels(model, widths, orders, options, context, batches)
-            suffered = {
-                width.name: dict(zip(table.levels_of(width), found[width.name], strict=True)) for width in widths
-            }
-        final = units_for(model, widths, suffered, target, context)
+        suffered = damages.of_losses(judgement.widths, judgement.losses)
+        if measured is not None:
+            suffered = {name: dict(zip(own, measured[name], strict=True)) for name, own in judgement.levels.items()}
+        final = units_for(model, judgement.widths, suffered, options.target, context)
     progress = (round_ + 1) / options.rounds
-    return {width.name: width.size - round(progress * (width.size - final[width.name])) for width in widths}
+    return {width.name: width.size - round(progress * (width.size - final[width.name])) for width in judgement.widths}
 
 
 def _train_(

@@ -5,7 +5,7 @@ from compressor.surgery.layers import Constant
 from compressor.surgery.removal import column_sparsity, n_params, new_biases, prove_equal, resize_, shrink_, shrink_all_
 from compressor.surgery.tracing.find import find_widths, left_out
 from compressor.surgery.units import Example, columns, constants, dead_units, holds, write_columns_, zero_units_
-from compressor.surgery.widths import Cut, Family, Kind, Side, Width, is_match, select, select_usual
+from compressor.surgery.widths import Cut, Family, Kind, Side, Width, is_match, select
 
 __all__ = [
     "Constant",
@@ -33,7 +33,6 @@ __all__ = [
     "resize_",
     "restore_",
     "select",
-    "select_usual",
     "shrink_",
     "shrink_all_",
     "specs",

@@ -1,13 +1,14 @@
 """Scores of units, against the activations and derivatives that they stand for."""
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from compressor import criteria
-from compressor.criteria import Criterion, activation, fisher, hard_concrete, hessian, movement, taylor
+from compressor.criteria import activation, fisher, hard_concrete, hessian, movement, taylor
 from compressor.numerics.least_squares import correction
 from compressor.surgery.widths import Cut, Width
 
@@ -20,7 +21,7 @@ def net():
     return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
 
 
-def collected(criterion: Criterion, net, width, passes):
+def collected(criterion: Any, net: Any, width, passes):
     """State after some passes; each is given the function to call after a backward pass."""
     state = criterion.start([width], 0)
     with criterion.watching(state, net, [width], goal=0.5) as after_backward:
@@ -58,7 +59,7 @@ def test_scores_are_known_once_something_was_added(net):
 def test_fisher_is_the_second_derivative_of_a_linear_gaussian_model():
     """With residuals of variance one, the squared derivative of -log p by a mask is its second derivative."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 4), nn.Identity(), nn.Linear(4, 1)).double()
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.Identity(), nn.Linear(4, 1)).double()
     rows = torch.randn(6, 3, dtype=torch.float64)
     targets = net(rows).detach() + torch.tensor([[1.0], [-1.0]]).repeat(3, 1)
 
@@ -94,7 +95,7 @@ def test_hessian_removes_one_of_each_pair_of_equal_neurons_first(n_pairs, monkey
     monkeypatch.setattr(hessian, "DAMPING", 1e-9)
     torch.manual_seed(0)
     size = 2 * n_pairs + 3
-    net = nn.Sequential(nn.Linear(size + 5, size), nn.Tanh(), nn.Linear(size, 8)).double()
+    net: Any = nn.Sequential(nn.Linear(size + 5, size), nn.Tanh(), nn.Linear(size, 8)).double()
     with torch.no_grad():
         net[0].weight[n_pairs : 2 * n_pairs] = net[0].weight[:n_pairs]
         net[0].bias[n_pairs : 2 * n_pairs] = net[0].bias[:n_pairs]
@@ -115,7 +116,7 @@ def test_hessian_removes_one_of_each_pair_of_equal_neurons_first(n_pairs, monkey
 @pytest.mark.parametrize("goal", [0.3, 0.5, 0.7])
 def test_hard_concrete_reaches_the_sparsity_and_closes_what_does_not_matter(goal):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 3))
+    net: Any = nn.Sequential(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 3))
     with torch.no_grad():
         net[2].weight[:, 50:] *= 0.01
     teacher, width = deepcopy(net), Width("hidden", "neuron", 100, (Cut("0", "out"),), (Cut("2", "in"),))
@@ -130,7 +131,7 @@ def test_hard_concrete_reaches_the_sparsity_and_closes_what_does_not_matter(goal
     state = hard_concrete.start([width], 0)
     with hard_concrete.watching(state, net, [width], goal=goal) as learn:
         passes(learn)
-    closed = net[2].weight.eq(0).all(dim=0)
+    closed = net[2].weight.norm(dim=0) < 1e-4 * teacher[2].weight.norm(dim=0)
     assert abs(float(closed.float().mean()) - goal) <= 0.01
     assert abs(float(1 - hard_concrete.scores(state, net, width).mean()) - goal) <= 0.01
     assert closed[50:].sum() > 1.5 * closed[:50].sum()
@@ -138,7 +139,7 @@ def test_hard_concrete_reaches_the_sparsity_and_closes_what_does_not_matter(goal
 
 def test_movement_is_how_much_the_weights_of_a_unit_grow():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
     rows = torch.randn(8, 3, dtype=torch.float64)
 
     def sizes():
