@@ -16,7 +16,7 @@ import click
 
 import compressor
 from compressor.bench.errors import BenchError
-from compressor.cli import bench, compare, gate, prune
+from compressor.cli import bench, compare, gate, prune, quantize
 from compressor.cli.call import (
     Call,
     examples,
@@ -106,6 +106,7 @@ for command in (
     compare.compare_command,
     gate.gate_command,
     prune.prune_command,
+    quantize.quantize_command,
 ):
     cli.add_command(command)
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from compressor import surgery
 from compressor.bench.result import PlanDocument
 from compressor.errors import RecipeError
 from compressor.model import Model
@@ -10,6 +9,7 @@ from compressor.pipeline.shipping import shipping_of
 from compressor.pipeline.start import begin
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
+from compressor.surgery.widths import select_usual
 from compressor.targets import rulers
 from compressor.targets.timed import Timed
 from compressor.training.context import Context
@@ -38,7 +38,7 @@ def plan(recipe: Recipe, folder: Path) -> PlanDocument:
                 own = target.model_copy(update={"cost_table": None, "machine": None})
                 ruler = rulers.ruler_of(own, model, context)
                 assert isinstance(ruler, Timed)  # a latency is timed
-                widths = surgery.select_usual(model.widths(), getattr(options, "widths", None))
+                widths = select_usual(model.widths(), getattr(options, "widths", None))
                 return ruler.plan(model, widths, dict.fromkeys((width.name for width in widths), 1), folder)
             if wiring(options.stage)[1] is Model:
                 model = STAGES[options.stage].run(model, options, context)

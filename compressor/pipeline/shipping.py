@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from compressor.bench.result import PlanSettings
+from compressor.bench.result import PlanSettings, Precision
 from compressor.data.batches import Data
 from compressor.files import file_digest
 from compressor.model import Model, OnnxGraph
@@ -26,7 +26,7 @@ def shipping_of(recipe: Recipe, data: Data, key: str, home: RunDir | None = None
     shipping = Shipping(
         _points(recipe),
         partial(_write, how[0], quantizing, context) if how else None,
-        "int8" if quantizing else "fp32",
+        _precision(quantizing),
         _settings(recipe),
     )
     if home is None:
@@ -54,6 +54,12 @@ def _points(recipe: Recipe) -> PlanSettings:
 def _settings(recipe: Recipe) -> list[object]:
     how = how_exported(recipe)
     return [options.model_dump(mode="json") for options in how[: 1 + _is_quantized(recipe)]]
+
+
+def _precision(quantizing: quantize.Options | None) -> Precision:
+    if quantizing is None:
+        return "fp32"
+    return "int4" if quantizing.mode == "weights" and quantizing.bits == 4 else "int8"
 
 
 def _is_quantized(recipe: Recipe) -> bool:

@@ -23,6 +23,7 @@ RESULTS = (
     "factorized.json",
     "operations.json",
     "target.json",
+    "sensitivity.json",
     "parity.json",
     "export.json",
     "README.md",
