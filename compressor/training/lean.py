@@ -17,19 +17,26 @@ SMALL = 2**22  # parameters below which a network is left alone: looking at each
 Packed = Tensor | Callable[[], Tensor]  # what is kept of a tensor: itself, or a way to compute it again
 
 
+def _nothing(kept: Tensor) -> None:
+    pass
+
+
 @contextmanager
-def keeping_less(net: nn.Module) -> Iterator[None]:
+def keeping_less(net: nn.Module, seen: Callable[[Tensor], object] = _nothing) -> Iterator[None]:
     """Keep less for the backward pass of what runs in the context; networks with few parameters are left alone.
 
     A linear layer under autocast keeps its weight in bf16 until its backward pass, and each layer a copy of its own
     of an input that several read; weights are cast again instead, and one copy serves all. The noise of dropout is kept
     as bits. GELU keeps its input, and the layer after it its result, which is computed again. On the CPU, attention
     with dropout keeps all that it computes in float32; see `_DroppedAttention`. All results are torch's to the bit.
+
+    ``seen`` is called with each tensor that is kept here, for one who counts them: a hook around the context sees the
+    others only.
     """
     if sum(parameter.numel() for parameter in net.parameters()) < SMALL:
         yield
         return
-    lean = _Lean()
+    lean = _Lean(seen)
     with lean:
         yield
     lean.reading = lean.copied = lean.activated = None
@@ -38,8 +45,9 @@ def keeping_less(net: nn.Module) -> Iterator[None]:
 class _Lean(TorchFunctionMode):
     """Replaces what four functions keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Callable[[Tensor], object]) -> None:
         super().__init__()
+        self.seen = seen
         self.reading: tuple[Tensor, Tensor] | None = None
         """Input and weight of the linear layer that runs; not in the hook, which lives as long as what it packs."""
         self.copied: _Copied | None = None
@@ -55,10 +63,10 @@ class _Lean(TorchFunctionMode):
         call = partial(func, *args, **(kwargs or {}))
         if func is functional.linear and len(args) > 1 and _is_told_apart(*args[:2]):
             self.reading = args[0], args[1]
-            with saved_tensors_hooks(self._packed, _unpacked):
+            with saved_tensors_hooks(self._of_linear, _unpacked):
                 return call()
         if func is functional.dropout:
-            with saved_tensors_hooks(_bits, _unpacked):
+            with saved_tensors_hooks(self._bits, _unpacked):
                 return call()
         if func is functional.scaled_dot_product_attention and _is_dropped_on_cpu(*call.args, **call.keywords):
             return _attention(*call.args, **call.keywords)
@@ -66,6 +74,12 @@ class _Lean(TorchFunctionMode):
         if func is functional.gelu and args and result.requires_grad:
             self.activated = _Activated(result, partial(func, args[0].detach(), **call.keywords))
         return result
+
+    def _of_linear(self, kept: Tensor) -> Packed:
+        packed = self._packed(kept)
+        if isinstance(packed, Tensor):
+            self.seen(packed)
+        return packed
 
     def _packed(self, kept: Tensor) -> Packed:
         """Pack what a linear layer keeps: its input and its transposed weight, or copies of them in another type."""
@@ -82,6 +96,12 @@ class _Lean(TorchFunctionMode):
         if self.copied is None or not self.copied.is_of(source, kept):
             self.copied = _Copied(source, source._version, kept)
         return self.copied.copy  # others that read the same input keep the same copy
+
+    def _bits(self, noise: Tensor) -> Packed:
+        """Pack the noise of dropout, which is zero or one other number."""
+        bits, number = noise.bool(), noise.max()
+        self.seen(bits)
+        return lambda: bits.to(number.dtype).mul_(number)
 
 
 def _is_told_apart(source: Tensor, weight: Tensor) -> bool:
@@ -120,12 +140,6 @@ def _unpacked(packed: Packed) -> Tensor:
 
 def _in_shape(again: Callable[[], Tensor], shape: torch.Size) -> Tensor:
     return again().view(shape)
-
-
-def _bits(noise: Tensor) -> Packed:
-    """Pack the noise of dropout, which is zero or one other number."""
-    bits, number = noise.bool(), noise.max()
-    return lambda: bits.to(number.dtype).mul_(number)
 
 
 def _is_dropped_on_cpu(

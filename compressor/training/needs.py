@@ -8,6 +8,7 @@ from torch import Tensor
 from compressor.data.batches import Split
 from compressor.model import Model
 from compressor.training import precision
+from compressor.training.lean import keeping_less
 from compressor.training.options import Retrain
 from compressor.training.phase import frozen
 
@@ -63,7 +64,8 @@ def _kept(model: Model, retrain: Retrain, split: Split, n_rows: int) -> int:
     del batch["labels"]
     was_training = net.training
     chosen = precision.autocast(net, precision.chosen(net, retrain.precision))
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, _same), chosen:
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, _same)
+    with torch.random.fork_rng(devices=[]), hooks, chosen, keeping_less(net, keep):
         net.train()(**batch)
     net.train(was_training)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
