@@ -68,7 +68,9 @@ def _kept(model: Model, retrain: Retrain, split: Split, n_rows: int) -> int:
     with torch.random.fork_rng(devices=[]), hooks, chosen, keeping_less(net, keep):
         net.train()(**batch)
     net.train(was_training)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    kept.clear()  # the graph holds the hook, and the hook these tensors, which hold the graph: it would stay for ever
+    return found
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -88,8 +88,10 @@ def stop(recipe, run):
 
 
 def interrupted(model: Model, options: finetune.Options, context: Context) -> Model:
-    """Stop the run as Ctrl-C would."""
-    raise KeyboardInterrupt
+    """Stop the run as Ctrl-C would; the dry walk before it goes on."""
+    if not context.is_dry:
+        raise KeyboardInterrupt
+    return model
 
 
 def cases_of(home, state):

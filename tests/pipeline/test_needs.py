@@ -1,6 +1,8 @@
 """What a run needs of memory and disk: estimated from sizes, shown by check, refused where the disk is too small."""
 
+import gc
 import shutil
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -58,6 +60,17 @@ def test_what_a_large_network_does_not_keep_is_not_counted(model, split, monkeyp
     fewer = all_kept - of_phase(model, split)
     activations = all_kept - 4 * needs.n_bytes(model.net.parameters())
     assert 0.2 * activations < fewer < 0.8 * activations
+
+
+@pytest.mark.parametrize("limit", [0, 2**60])
+def test_counting_leaves_nothing_behind(model, split, monkeypatch, limit):
+    monkeypatch.setattr(lean, "SMALL", limit)
+    copy = model.copy()
+    of_phase(copy, split)
+    weights = weakref.ref(copy.net.get_parameter("bert.embeddings.word_embeddings.weight"))
+    del copy
+    gc.collect()
+    assert weights() is None
 
 
 def test_frozen_weights_have_neither_gradients_nor_moments(model, split):
