@@ -56,8 +56,8 @@ def _kept(model: Model, retrain: Retrain, split: Split, n_rows: int) -> int:
     def keep(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
         if place not in weights:
-            kept[place] = tensor
-        return tensor
+            kept[place] = tensor.detach()
+        return tensor.detach()  # a node that kept its own result would hold itself, and the network, for ever
 
     longest = torch.tensor(split.lengths).argsort(descending=True, stable=True)[:n_rows]
     batch = split.batch(longest.repeat(n_rows)[:n_rows])
@@ -68,9 +68,7 @@ def _kept(model: Model, retrain: Retrain, split: Split, n_rows: int) -> int:
     with torch.random.fork_rng(devices=[]), hooks, chosen, keeping_less(net, keep):
         net.train()(**batch)
     net.train(was_training)
-    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    kept.clear()  # the graph holds the hook, and the hook these tensors, which hold the graph: it would stay for ever
-    return found
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def _same(tensor: Tensor) -> Tensor:
