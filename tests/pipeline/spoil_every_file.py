@@ -69,7 +69,8 @@ def main(home, states):
     with patch.object(launch, "measure", lambda plan: json.loads(measured)):  # the bench takes seconds
         for index, case in enumerate(cases):
             if case not in done:
-                done[case] = tried(*case, recipe, home, expected)
+                state, name, way = case
+                done[case] = tried(state, name, way, recipe, home, expected)
                 with results.open("a") as stream:
                     stream.write(json.dumps(done[case]) + "\n")
                 sys.stdout.write(f"{index + 1}/{len(cases)} {done[case]}\n")
