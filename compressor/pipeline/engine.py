@@ -20,6 +20,7 @@ from compressor.model.artifact import open_task
 from compressor.pipeline import needs, provenance
 from compressor.pipeline.original import original_variants
 from compressor.pipeline.record import at_bench, bench_settings, model_record, onnx_record, record_of, variant
+from compressor.pipeline.shipping import shipping_of
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import said_before, say
@@ -101,7 +102,10 @@ def _run_steps(
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             named = {**metadata, "key": step.key}
-            context = Context(step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label)
+            shipping = shipping_of(recipe, start.data, start.key, home)
+            context = Context(
+                step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label, shipping=shipping
+            )
             done = _run_step(step, artifact, context, recipe.bench, record, home)
             del context
         else:

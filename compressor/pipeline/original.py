@@ -17,7 +17,7 @@ def original_variants(
     recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
 ) -> list[PlannedVariant]:
     """Write the original's files unless they exist, and return them as entries of the bench plan."""
-    how = _how(recipe)
+    how = how_exported(recipe)
     key = rundir.chain(key, *(options.model_dump(mode="json") for options in how))
     record = stepdir.record_if_done(home.original, key, "original")
     if record is None:
@@ -32,7 +32,7 @@ def original_variants(
     ]
 
 
-def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
+def how_exported(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
     """Return the last export and quantization of a recipe; an empty tuple if it exports nothing."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]
