@@ -23,6 +23,7 @@ RESULTS = (
     "factorized.json",
     "operations.json",
     "sensitivity.json",
+    "choice.json",
     "target.json",
     "parity.json",
     "export.json",
