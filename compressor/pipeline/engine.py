@@ -86,10 +86,11 @@ def _run_steps(
     model = start.give_up_model()
     record = record_of(model, recipe.bench)
     originals, variants = None, []
+    shipping = shipping_of(recipe, start.data, start.key, home)
     if start.is_trained:
         answers, reload = AnswerFiles(home.path, start.key), partial(_load_again, recipe, model.task)
         originals = Originals(model, reload, start.data, answers, n_distilled)
-        variants = original_variants(recipe, home, originals, start.key, metadata)
+        variants = original_variants(recipe, home, originals, start.key, metadata, shipping)
     artifact: Artifact = model
     del model
     results: dict[str, PlannedVariant] = {}
@@ -103,7 +104,6 @@ def _run_steps(
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             named = {**metadata, "key": step.key}
-            shipping = shipping_of(recipe, start.data, start.key, home)
             context = Context(
                 step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label, shipping=shipping
             )
@@ -120,7 +120,7 @@ def _run_steps(
         if originals is None and isinstance(artifact, Model):
             answers, reload = AnswerFiles(home.path, step.key), partial(open_model, step.folder / "model", task)
             originals = Originals(artifact, reload, start.data, answers, n_distilled)
-            variants = original_variants(recipe, home, originals, step.key, metadata)
+            variants = original_variants(recipe, home, originals, step.key, metadata, shipping)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
             results[stage] = variant(f"{step.folder.name}/model.onnx", "result", artifact.precision, record, record)

@@ -10,11 +10,12 @@ from compressor.rundir import RunDir, StepRecord
 from compressor.rundir import step as stepdir
 from compressor.stages import export, quantize
 from compressor.training.context import Context
+from compressor.training.shipping import Shipping
 from compressor.training.teacher import Originals
 
 
 def original_variants(
-    recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
+    recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str], shipping: Shipping
 ) -> list[PlannedVariant]:
     """Write the original's files unless they exist, and return them as entries of the bench plan."""
     how = how_exported(recipe)
@@ -22,7 +23,9 @@ def original_variants(
     record = stepdir.record_if_done(home.original, key, "original")
     if record is None:
         named = {**metadata, "key": key}
-        context = Context(home.original, key, recipe.seed, originals.data, originals, named, label="original")
+        context = Context(
+            home.original, key, recipe.seed, originals.data, originals, named, label="original", shipping=shipping
+        )
         record = _write(recipe, how, context, originals)
     record = at_bench(record, originals.model, recipe.bench, record)
     stepdir.replace_record(home.original, record)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compressor.bench.result import PlanSettings, Precision
 from compressor.data.batches import Data
+from compressor.errors import RecipeError
 from compressor.files import file_digest
 from compressor.model import Model, OnnxGraph
 from compressor.pipeline.original import how_exported
@@ -22,6 +23,8 @@ def shipping_of(recipe: Recipe, data: Data, key: str, home: RunDir | None = None
     """Describe the end of a recipe; ``key`` is that of the run's start. Without a run directory nothing is kept."""
     how = how_exported(recipe)
     quantizing = how[1] if how and _is_quantized(recipe) else None
+    if quantizing is not None and quantizing.mode == "auto" and any(each.aim() for each in recipe.stages):
+        raise RecipeError("target: the mode of quantize must be known before; name one in place of auto")
     context = Context(Path(), key, recipe.seed, data, originals=None, label="costs")
     shipping = Shipping(
         _points(recipe),
@@ -42,6 +45,12 @@ def key_parts(options: StageOptions, recipe: Recipe) -> list[object]:
         return []
     table = Path(target.cost_table) if target.cost_table else None
     return [_points(recipe), _settings(recipe), file_digest(table) if table and table.is_file() else None]
+
+
+def _precision(quantizing: quantize.Options | None) -> Precision:
+    if quantizing is None:
+        return "fp32"
+    return "int8" if quantizing.mode == "auto" else quantize.precision_of(quantizing)  # of auto nothing is asked
 
 
 def _points(recipe: Recipe) -> PlanSettings:
@@ -71,6 +80,8 @@ def _write(
 ) -> Shipped:
     """Write the files of a network as the recipe does."""
     own = replace(context, folder=folder)
+    if quantizing is not None:
+        quantizing = quantizing.model_copy(update={"max_accuracy_drop": None})  # only the last file has a limit
     exported: OnnxGraph = export.run(model, exporting, own)
     last = exported if quantizing is None else quantize.run(exported, quantizing, own)
     return Shipped(exported, last)
