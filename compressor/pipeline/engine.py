@@ -17,7 +17,7 @@ from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
 from compressor.model import Model, OnnxGraph, load_model, open_model, save_model
 from compressor.model.artifact import open_task
-from compressor.pipeline import needs, provenance
+from compressor.pipeline import heap, needs, provenance
 from compressor.pipeline.original import original_variants
 from compressor.pipeline.record import at_bench, bench_settings, model_record, onnx_record, record_of, variant
 from compressor.pipeline.shipping import shipping_of
@@ -96,6 +96,7 @@ def _run_steps(
     for index, step in enumerate(steps):
         if originals is not None:
             originals.release()
+        heap.give_back()
         if not any(later.options.distilled() for later in steps[index:]):
             remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
@@ -112,6 +113,7 @@ def _run_steps(
             say(f"{step.label:<24} done before")
         task = artifact.task
         del artifact  # before the next one is read
+        heap.give_back()
         artifact = _reopen(step, task, done)
         record = at_bench(done, artifact, recipe.bench, record)
         stepdir.replace_record(step.folder, record)
