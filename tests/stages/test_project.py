@@ -211,7 +211,9 @@ def test_a_target_decides_the_sparsity_of_each_width(model, context):
     sizes = {width.name: width.size for width in model.widths()}
     left = {name: sizes[name] - dead for name, dead in n_dead(model).items()}
     assert left == read_json(context.folder / "target.json")["widths"]
-    assert surgery.n_params(cut_copy(model, left).net) / before == pytest.approx(0.95, rel=0.005)
+    assert surgery.n_params(cut_copy(model, left).net) / before == pytest.approx(
+        0.95, rel=0.01
+    )  # one neuron is half a percent
 
 
 def test_a_target_stands_in_place_of_a_sparsity():
