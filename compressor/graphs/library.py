@@ -1,6 +1,8 @@
 """onnxruntime's quantizers, on graphs in memory."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from compressor.graphs.inference import infer_, shapes_in_place
 from compressor.graphs.ranges import Range
 
+_WITH_INT8 = 4  # accuracy level at which MatMulNBits rounds activations to int8 inside, the fastest
 _OPTIONS = {
     "DefaultTensorType": onnx.TensorProto.FLOAT,  # where onnx does not infer it, as behind pools
     "MatMulConstBOnly": True,
@@ -71,6 +74,34 @@ def with_scales(
         )
         quantizer.quantize_model()
     return _sorted(quantizer)
+
+
+def weights(graph: onnx.ModelProto, bits: int, block_size: int, left: Sequence[str]) -> onnx.ModelProto:
+    """Quantize matrices in blocks along their inputs; ``left`` names nodes that stay in float."""
+    with _logging_untouched():
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    quantizer = MatMulNBitsQuantizer(
+        graph,
+        bits=bits,
+        block_size=block_size,
+        is_symmetric=True,
+        accuracy_level=_WITH_INT8,
+        nodes_to_exclude=list(left),
+        op_types_to_quantize=("MatMul",),
+    )
+    quantizer.process()
+    model: onnx.ModelProto = quantizer.model.model
+    return model
+
+
+@contextmanager
+def _logging_untouched() -> Iterator[None]:
+    """Take back what onnxruntime 1.31 does as it is imported: it lets every logger of the process print."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def _sorted(quantizer: BaseQuantizer) -> onnx.ModelProto:

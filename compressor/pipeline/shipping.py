@@ -65,12 +65,6 @@ def _settings(recipe: Recipe) -> list[object]:
     return [options.model_dump(mode="json") for options in how[: 1 + _is_quantized(recipe)]]
 
 
-def _precision(quantizing: quantize.Options | None) -> Precision:
-    if quantizing is None:
-        return "fp32"
-    return "int4" if quantizing.mode == "weights" and quantizing.bits == 4 else "int8"
-
-
 def _is_quantized(recipe: Recipe) -> bool:
     return any(isinstance(options, quantize.Options) for options in recipe.stages)
 

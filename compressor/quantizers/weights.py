@@ -1,7 +1,6 @@
 """Weights alone, in blocks of 4 or 8 bits, by onnxruntime's MatMulNBits; activations stay float."""
 
 import onnx
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from compressor.bench.result import Precision
 from compressor.errors import InputError
@@ -10,7 +9,6 @@ from compressor.graphs.products import products
 from compressor.quantizers import Settings
 
 TAKES = frozenset({"bits", "block_size", "left"})
-_WITH_INT8 = 4  # accuracy level at which activations are rounded to int8 inside the kernel, the fastest
 
 
 def layers(graph: onnx.ModelProto) -> list[str]:
@@ -24,17 +22,8 @@ def quantize(graph: onnx.ModelProto, settings: Settings) -> onnx.ModelProto:
     if not found:
         raise InputError("quantize: no product of the graph can be quantized; leave the stage out")
     left = [product.node.name for product in found if product.name in settings.left]
-    quantizer = MatMulNBitsQuantizer(
-        graph,
-        bits=settings.bits,
-        block_size=settings.block_size,
-        is_symmetric=True,
-        accuracy_level=_WITH_INT8,
-        nodes_to_exclude=left,
-        op_types_to_quantize=("MatMul",),
-    )
-    quantizer.process()
-    return library.dynamic(quantizer.model.model, ["Gather"], [], reduce_range=False)
+    graph = library.weights(graph, settings.bits, settings.block_size, left)
+    return library.dynamic(graph, ["Gather"], [], reduce_range=False)
 
 
 def precision(settings: Settings) -> Precision:
