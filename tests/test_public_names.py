@@ -19,7 +19,8 @@ PUBLIC = {
     ),
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
     "compressor.nn": (
-        "FACTORIZED Factorized FactorizedConv2d FactorizedEmbedding FactorizedLinear Operation from_spec"
+        "Butterfly FACTORIZED Factorized FactorizedConv1x1 FactorizedConv2d FactorizedEmbedding FactorizedLinear "
+        "Monarch Operation ProductOfSparse from_spec"
     ),
     "compressor.recipe": "Recipe dump load_recipe parse",
     "compressor.surgery": (

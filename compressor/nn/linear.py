@@ -11,6 +11,7 @@ from torch.nn import functional
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
 from compressor.nn.operation import Operation
+from compressor.nn.starts import orthogonal_
 
 TOKENS = "*"  # stands for the two axes of the inputs before the last, batch and length
 
@@ -55,15 +56,29 @@ class FactorizedLinear(nn.Module):
     @classmethod
     def of(cls, method: str, equation: Equation, factors: Factors, bias: Tensor | None = None) -> "FactorizedLinear":
         """Make the layer that computes given factors; they are copied."""
-        layer = cls(method, equation, equation.sizes(factors), bias is not None)
+        layer = FactorizedLinear(method, equation, equation.sizes(factors), bias is not None)
         layer.to(factors[0].dtype)
-        with torch.no_grad():
-            for name, step in zip(layer._names(), layer._steps(), strict=True):
-                parameter = layer.get_parameter(name)
-                parameter.copy_(_arranged(factors[step.factor], equation.factors[step.factor], step))
-            if bias is not None and layer.bias is not None:
-                layer.bias.copy_(bias)
+        layer.fill_(factors, bias)
         return layer
+
+    @torch.no_grad()
+    def fill_(self, factors: Factors, bias: Tensor | None = None) -> None:
+        """Copy given factors, of the order and shapes of the equation, and the bias, if the layer has one."""
+        for name, step in zip(self._names(), self._steps(), strict=True):
+            arranged = _arranged(factors[step.factor], self.equation.factors[step.factor], step)
+            self.get_parameter(name).copy_(arranged)
+        if bias is not None and self.bias is not None:
+            self.bias.copy_(bias)
+
+    def reset_parameters(self) -> None:
+        """Start at random, so that outputs have the scale of independent inputs.
+
+        Each matrix of a factor is a random orthogonal one, or part of it, in the right scale; the bias is zero.
+        """
+        for name, step in zip(self._names(), self._steps(), strict=True):
+            orthogonal_(self.get_parameter(name), is_stack=bool(step.batch), scale=len(self.terms) ** -0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def _steps(self) -> list[Step]:
         return [step for steps in self.terms for step in steps]
@@ -172,9 +187,7 @@ class FactorizedLinear(nn.Module):
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "FactorizedLinear":
         """Build the layer that a description is of."""
-        terms = tuple(tuple(term) for term in spec["terms"])
-        equation = Equation(terms, tuple(spec["axes"]), tuple(spec["sparse"]))
-        return cls(spec["method"], equation, spec["sizes"], spec["bias"])
+        return FactorizedLinear(spec["method"], equation_of(spec), spec["sizes"], spec["bias"])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply the layer to the last axis of ``inputs``."""
@@ -216,6 +229,12 @@ class FactorizedLinear(nn.Module):
     def extra_repr(self) -> str:
         """Name the method and the sizes."""
         return f"{self.method}, {self.equation.axes}, {self.sizes()}, bias={self.bias is not None}"
+
+
+def equation_of(spec: Mapping[str, Any]) -> Equation:
+    """Read the equation in the description of a layer."""
+    terms = tuple(tuple(term) for term in spec["terms"])
+    return Equation(terms, tuple(spec["axes"]), tuple(spec["sparse"]))
 
 
 class _KeepZeros(torch.autograd.Function):
