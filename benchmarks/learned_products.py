@@ -2,10 +2,10 @@
 
 Run: python benchmarks/learned_products.py [--nets mlp vit] [--budgets 0.5 0.25 0.1] [--seeds 0 1 2]
 
-The linear layers of an MLP's hidden layers, or of the FFNs of a small vision transformer, are replaced. Random starts are
-trained as long as the dense network; projected ones start from the trained dense network and are trained a third of
-that. l1,inf projects the columns that read the hidden units, and the units whose column is zero are removed. Every row
-is kept in runs/learned_products.json, so a script that is stopped goes on where it was.
+The hidden layers of an MLP, or the FFNs of a small vision transformer, are replaced. Random starts are trained as long
+as the dense network; projected ones start from the trained dense network and are trained a third of that. l1,inf
+projects the columns that read the hidden units, and the units whose column is zero are removed. Every row is kept in
+runs/learned_products.json, so a script that is stopped goes on where it was.
 """
 
 import argparse

@@ -28,7 +28,7 @@ PUBLIC = {
         "factorized find_widths holds is_match left_out n_params new_biases prove_equal replace_ resize_ restore_ "
         "select shrink_ shrink_all_ specs write_columns_ zero_units_"
     ),
-    "compressor.transforms": "SparseProduct butterfly hierarchical palm4msa recover",
+    "compressor.transforms": ("FastNystroem Fastfood QuicKMeans SparseProduct butterfly hierarchical palm4msa recover"),
 }
 FORMER = {
     "compressor.checkpoint": "compressor.model.checkpoint",

@@ -40,17 +40,16 @@ def blobs(dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_planted_clusters_are_found(dtype):
     samples, labels = blobs(dtype)
-    found = QuicKMeans(8, n_nonzeros=80, random_state=0).fit(samples)
+    found = QuicKMeans(8, n_nonzeros=80, max_iter=10, random_state=0).fit(samples)
     assert adjusted_rand_score(found.labels_, labels) > 0.9
     assert found.product_.n_nonzeros <= 80
     assert found.cluster_centers_.dtype == dtype
 
 
-@pytest.mark.parametrize("n_nonzeros", [40, 90, 300])
-@pytest.mark.parametrize("n_factors", [2, 3])
+@pytest.mark.parametrize(("n_nonzeros", "n_factors"), [(40, 2), (90, 3), (300, 2)])
 def test_the_objective_never_rises_and_is_the_sum_of_squared_distances(n_nonzeros, n_factors):
-    samples = load_digits().data
-    found = QuicKMeans(20, n_nonzeros=n_nonzeros, n_factors=n_factors, random_state=1).fit(samples)
+    samples = load_digits().data[:300]
+    found = QuicKMeans(20, n_nonzeros=n_nonzeros, n_factors=n_factors, max_iter=15, random_state=1).fit(samples)
     assert all(
         after <= before * (1 + 1e-12) for before, after in zip(found.inertias_, found.inertias_[1:], strict=False)
     )
@@ -85,12 +84,12 @@ def test_a_pipeline_ends_in_a_classifier():
     samples, labels = load_digits(return_X_y=True)
     samples = samples / 16
     for step in (
-        QuicKMeans(40, n_nonzeros=800, random_state=0, max_iter=20),
-        FastNystroem(n_components=60, n_nonzeros=1200, random_state=0),
+        QuicKMeans(40, n_nonzeros=800, random_state=0, max_iter=5),
+        FastNystroem(n_components=60, n_nonzeros=1200, random_state=0, max_iter=3),
         Fastfood(gamma=0.05, n_components=256, random_state=0),
     ):
-        model = make_pipeline(step, LogisticRegression(C=10, max_iter=2000)).fit(samples[:1200], labels[:1200])
-        assert model.score(samples[1200:], labels[1200:]) > 0.85
+        model = make_pipeline(step, LogisticRegression(max_iter=2000)).fit(samples[:1200], labels[:1200])
+        assert model.score(samples[1200:], labels[1200:]) > 0.8
 
 
 def test_nystroem_is_that_of_scikit_learn_on_its_landmarks():
@@ -114,17 +113,19 @@ def test_nystroem_is_exact_if_every_sample_is_a_landmark(kernel, exact):
 
 
 def test_the_error_of_nystroem_falls_with_the_landmarks_and_the_numbers():
-    samples = load_digits().data[:600] / 16
+    samples = np.random.default_rng(0).standard_normal((200, 8))
     exact = rbf_kernel(samples, gamma=0.05)
 
-    def error(n_components, share):
-        n_nonzeros = int(share * n_components * 64)
-        made = FastNystroem(gamma=0.05, n_components=n_components, n_nonzeros=n_nonzeros, random_state=0)
+    def error(n_components, n_per_landmark):
+        made = FastNystroem(
+            gamma=0.05, n_components=n_components, n_nonzeros=n_per_landmark * n_components, max_iter=5, random_state=0
+        )
         features = made.fit_transform(samples)
         return np.linalg.norm(features @ features.T - exact) / np.linalg.norm(exact)
 
-    by_landmarks = [error(n_components, 0.5) for n_components in (8, 32, 128)]
+    by_landmarks = [error(n_components, 4) for n_components in (4, 16, 64)]
     assert by_landmarks[0] > 1.5 * by_landmarks[1] > 2 * by_landmarks[2]
+    assert error(16, 2) > error(16, 10)
 
 
 @pytest.mark.parametrize("n_features", [16, 13])
