@@ -52,8 +52,8 @@ class Vit(nn.Module):
             image_size=8,
             patch_size=2,
             num_channels=1,
-            num_labels=10,
         )
+        config.num_labels = 10
         self.net: Any = ViTForImageClassification(config)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -129,9 +129,9 @@ def projected(net: nn.Module, budget: float) -> tuple[nn.Module, int]:
     """Remove the hidden units whose columns l1,inf projects to zero, the same share of each hidden layer."""
     net, names = copy.deepcopy(net), chosen(net)
     if isinstance(net, Vit):
-        pairs, n_kept = iter(zip(names[::2], names[1::2], strict=True)), int(HIDDEN * budget)
+        pairs, n_kept = list(zip(names[::2], names[1::2], strict=True)), int(HIDDEN * budget)
     else:
-        pairs, n_kept = iter((("0", "2"), ("2", "4"))), _mlp_width(budget)
+        pairs, n_kept = [("0", "2"), ("2", "4")], _mlp_width(budget)
     for writer, reader in pairs:
         first, second = net.get_submodule(writer), net.get_submodule(reader)
         assert isinstance(first, nn.Linear)
@@ -253,7 +253,7 @@ def main() -> None:
                 RESULTS.write_text(json.dumps(results, indent=1))
         table(kind, given.budgets, given.seeds, results)
     RESULTS.write_text(json.dumps(results, indent=1))
-    draw(given.nets, results)
+    draw([kind for kind in NETS if any(key.startswith(f"{kind}|") for key in results)], results)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def digits() -> tuple[Split, Split]:
 
 
 def cifar() -> tuple[Split, Split]:
-    """5,000 grey images of 32 x 32 to search, 2,000 to look for."""
-    return _images("train", 5_000), _images("test", 2_000)
+    """10,000 grey images of 32 x 32 to search, 10,000 to look for."""
+    return _images("train", 10_000), _images("test", 10_000)
 
 
 def _images(split: str, n: int) -> Split:

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -15,7 +16,7 @@ from compressor.model.quiet import exporter_quiet
 from compressor.nn import Butterfly, FactorizedConv1x1, FactorizedLinear, Monarch, ProductOfSparse, from_spec
 from compressor.numerics.divisors import deformable_pattern
 
-LAYERS = {
+LAYERS: dict[str, partial[Any]] = {
     "butterfly": partial(Butterfly, 64, 64),
     "deformable butterfly": partial(Butterfly, 48, 96, rank=2),
     "narrow butterfly": partial(Butterfly, 96, 10),
@@ -115,7 +116,7 @@ def test_a_projected_start_finds_what_was_planted(dtype):
         (Monarch(32, 64, rank=2, dtype=dtype), partial(Monarch.from_linear, rank=2)),
     ):
         dense = layer.fold().eval()
-        found = again(dense)
+        found: Any = again(dense)
         assert type(found) is type(layer)
         assert (found.training, found.weight.dtype) == (False, dtype)
         torch.testing.assert_close(found.fold().weight, dense.weight, rtol=0, atol=tolerance)
@@ -132,8 +133,8 @@ def test_a_projected_start_is_what_the_factorization_finds():
         found = Butterfly.from_linear(linear, rank=2, metric=metric)
         torch.testing.assert_close(found.fold().weight, kronecker_sparse.rebuild(factors))
         factors = monarch.factor(linear.weight, rank=2, blocks=(2, 3))
-        found = Monarch.from_linear(linear, rank=2, blocks=(2, 3))
-        torch.testing.assert_close(found.fold().weight, monarch.rebuild(factors))
+        other = Monarch.from_linear(linear, rank=2, blocks=(2, 3))
+        torch.testing.assert_close(other.fold().weight, monarch.rebuild(factors))
         sparse = ProductOfSparse.from_linear(linear, n_nonzeros=430)
         assert sparse.n_nonzeros == 430
         assert metric.error(linear.weight, sparse.fold().weight) < 0.6

@@ -167,7 +167,10 @@ def test_hadamard_products_are_those_of_the_matrix():
         (lambda: QuicKMeans(2, tol=-1.0), "tol: must be >= 0, got -1.0"),
         (lambda: QuicKMeans(21), "n_samples=20 should be >= n_clusters=21"),
         (lambda: QuicKMeans(4, n_nonzeros=1), "n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 2, 1"),
-        (lambda: FastNystroem("cosine"), "kernel: must be 'rbf' or 'poly', got 'cosine'"),
+        (
+            lambda: FastNystroem(kernel="cosine"),  # type: ignore[arg-type]
+            "kernel: must be 'rbf' or 'poly', got 'cosine'",
+        ),
         (lambda: FastNystroem(n_components=0), "n_components: must be >= 1, got 0"),
         (lambda: Fastfood(gamma=0), "gamma, n_components: must be > 0 and >= 1, got 0, 100"),
     ],
