@@ -19,9 +19,7 @@ from compressor.transforms.rows import Array, SparseRows
 
 SHARE = 0.1  # of the numbers of dense centroids, by default
 PER_ROW = 2  # entries that a square factor gets for each of its rows, at least
-SQUARE = (
-    0.5  # times an equal share of the entries: 0.25 of all with two factors (on CIFAR-10 0.2 and 0.3 beat 0.05 and 0.1)
-)
+SQUARE = 0.5  # of an equal share of the entries: a quarter of two factors' (on CIFAR-10 0.2 and 0.3 beat 0.05 and 0.1)
 START_SWEEPS = 30  # of each run of PALM4MSA for the first product
 N_SWEEPS = 5  # of PALM4MSA for each product after it, which starts from the one before
 
