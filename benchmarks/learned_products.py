@@ -13,6 +13,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +163,11 @@ def rows(kind: str, budgets: list[float], seed: int, results: dict[str, Any]) ->
     fresh.load_state_dict(start)
     for budget in budgets:
         runs: dict[tuple[str, str], Callable[[], tuple[nn.Module, int]]] = {
-            ("l1,inf", "projected"): lambda budget=budget: projected(dense, budget),  # type: ignore[misc]
+            ("l1,inf", "projected"): partial(projected, dense, budget)
         }
         for name, method in METHODS.items():
-            for begin in ("random", "projected"):
-                net = fresh if begin == "random" else dense
-                runs[name, begin] = lambda net=net, method=method, budget=budget, begin=begin: replaced(  # type: ignore[misc]
-                    net, method, budget, begin == "random"
-                )
+            runs[name, "random"] = partial(replaced, fresh, method, budget, True)
+            runs[name, "projected"] = partial(replaced, dense, method, budget, False)
         for (name, begin), make in runs.items():
             key = f"{kind}|{name}|{begin}|{budget}|{seed}"
             if key in results:

@@ -261,23 +261,20 @@ def kernels(results: dict[str, Any]) -> None:
     print("|---|---|---|---|")
     for n in (64, 256):
         fourier, dense = n * 64 + n, n * 64 + n * n
-        made: dict[str, tuple[Callable[[int], Any], int]] = {
-            "Nystroem": (lambda seed, n=n: Nystroem(gamma=gamma, n_components=n, random_state=seed), dense),
-            "FastNystroem, 20 %": (
-                lambda seed, n=n: FastNystroem(
-                    gamma=gamma, n_components=n, n_nonzeros=n * 64 // 5, max_iter=10, random_state=seed
-                ),
-                n * 64 // 5 + n * n,
-            ),
-            "RBFSampler": (lambda seed, n=n: RBFSampler(gamma=gamma, n_components=n, random_state=seed), fourier),
-            "Fastfood": (lambda seed, n=n: Fastfood(gamma=gamma, n_components=n, random_state=seed), 5 * n),
+        sizes: dict[str, Any] = {"gamma": gamma, "n_components": n}
+        fifth = n * 64 // 5
+        made: dict[str, tuple[Callable[..., Any], int]] = {
+            "Nystroem": (partial(Nystroem, **sizes), dense),
+            "FastNystroem, 20 %": (partial(FastNystroem, n_nonzeros=fifth, max_iter=10, **sizes), fifth + n * n),
+            "RBFSampler": (partial(RBFSampler, **sizes), fourier),
+            "Fastfood": (partial(Fastfood, **sizes), 5 * n),
         }
         for name, (make, n_numbers) in made.items():
             errors, accuracies = [], []
             for seed in SEEDS:
                 key = f"kernels|{name}|{n}|{seed}"
                 if key not in results:
-                    features = make(seed).fit(samples)
+                    features = make(random_state=seed).fit(samples)
                     mapped = features.transform(tests)
                     error = float(np.linalg.norm(mapped @ mapped.T - exact) / np.linalg.norm(exact))
                     machine = LinearSVC(random_state=0).fit(features.transform(samples), labels)

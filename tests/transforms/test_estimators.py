@@ -168,7 +168,7 @@ def test_hadamard_products_are_those_of_the_matrix():
         (lambda: QuicKMeans(21), "n_samples=20 should be >= n_clusters=21"),
         (lambda: QuicKMeans(4, n_nonzeros=1), "n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 2, 1"),
         (
-            lambda: FastNystroem(kernel="cosine"),  # type: ignore[arg-type]
+            lambda: FastNystroem().set_params(kernel="cosine"),
             "kernel: must be 'rbf' or 'poly', got 'cosine'",
         ),
         (lambda: FastNystroem(n_components=0), "n_components: must be >= 1, got 0"),
