@@ -19,7 +19,8 @@ PUBLIC = {
     ),
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
     "compressor.nn": (
-        "FACTORIZED Factorized FactorizedConv2d FactorizedEmbedding FactorizedLinear Operation from_spec"
+        "Butterfly FACTORIZED Factorized FactorizedConv1x1 FactorizedConv2d FactorizedEmbedding FactorizedLinear "
+        "Monarch Operation ProductOfSparse from_spec"
     ),
     "compressor.recipe": "Recipe dump load_recipe parse",
     "compressor.surgery": (
@@ -27,7 +28,7 @@ PUBLIC = {
         "factorized find_widths holds is_match left_out n_params new_biases prove_equal replace_ resize_ restore_ "
         "select shrink_ shrink_all_ specs write_columns_ zero_units_"
     ),
-    "compressor.transforms": "SparseProduct butterfly hierarchical palm4msa recover",
+    "compressor.transforms": ("FastNystroem Fastfood QuicKMeans SparseProduct butterfly hierarchical palm4msa recover"),
 }
 FORMER = {
     "compressor.checkpoint": "compressor.model.checkpoint",

@@ -11,7 +11,7 @@ from torch import Tensor
 from compressor.factorizations import Equation, Factors
 from compressor.numerics import chains, ranks
 from compressor.numerics.chains import Chain, Pattern
-from compressor.numerics.divisors import divided
+from compressor.numerics.divisors import deformable_pattern
 from compressor.numerics.metric import PLAIN, Metric
 from compressor.numerics.refit import refit
 
@@ -21,10 +21,11 @@ N_FACTORS = 3  # by default
 NEGLIGIBLE = 1e-13  # of the largest singular value of a block: no direction that was computed
 
 Order = Literal["balanced", "hierarchical"]
+Named = Pattern | Literal["butterfly"]
 
 
 def factor(
-    weight: Tensor, *, pattern: Pattern, rank: int = 1, order: Order = "balanced", metric: Metric | None = None
+    weight: Tensor, *, pattern: Named, rank: int = 1, order: Order = "balanced", metric: Metric | None = None
 ) -> Factors:
     """Approximate a matrix by a product of factors with a fixed pattern of zeros.
 
@@ -39,7 +40,8 @@ def factor(
     pattern : sequence of (a, b, c, d)
         One entry for each factor, from the left. Neighbours must be chainable: a of the first divides a of the next, d
         of the next divides d of the first, and a c / a' = b' d' / d, the inner rank, is a whole number. The pattern of
-        `butterfly_pattern` is one.
+        `butterfly_pattern` is one. The word "butterfly" stands for one like it for any shape, with as many factors as
+        the prime factors of its smaller side, or of the side that has fewer.
     rank : int, >= 1
         Factor by which the inner ranks of the pattern are multiplied, each up to the rank that its blocks can have.
     order : "balanced" or "hierarchical"
@@ -125,19 +127,16 @@ def equation(factors: Factors) -> Equation:
 
 def form_for(shape: Sequence[int]) -> dict[str, list[tuple[int, int, int, int]]]:
     """Give a pattern of three factors, as a butterfly's but with larger blocks, for a matrix of any shape."""
-    rows, columns = (divided(size, N_FACTORS) for size in shape[-2:])
-    return {
-        "pattern": [(prod(columns[:i]), rows[i], columns[i], prod(rows[i + 1 :])) for i in range(N_FACTORS)],
-    }
+    return {"pattern": deformable_pattern(shape, N_FACTORS)}
 
 
-def rank_for(shape: Sequence[int], *, budget: float, pattern: Pattern) -> int:
+def rank_for(shape: Sequence[int], *, budget: float, pattern: Named) -> int:
     """Largest rank whose factors have at most ``budget`` times the numbers of the matrix."""
     most = _fitting(pattern, shape).most()
     return ranks.largest(budget, shape, lambda rank: n_params(shape, rank=rank, pattern=pattern), most)
 
 
-def n_params(shape: Sequence[int], *, pattern: Pattern, rank: int = 1) -> int:
+def n_params(shape: Sequence[int], *, pattern: Named, rank: int = 1) -> int:
     """Count the numbers in the blocks of all factors."""
     chain = _fitting(pattern, shape).times(rank)
     return sum(prod(size for _, size in letters) for letters in chain.letters())
@@ -156,8 +155,12 @@ def butterfly_pattern(n: int) -> list[tuple[int, int, int, int]]:
     return [(2**level, 2, 2, n // 2 ** (level + 1)) for level in range(n.bit_length() - 1)]
 
 
-def _fitting(pattern: Pattern, shape: Sequence[int]) -> Chain:
+def _fitting(pattern: Named, shape: Sequence[int]) -> Chain:
     """Read a pattern for matrices of a shape; inner ranks beyond those of its blocks are lowered."""
+    if isinstance(pattern, str):
+        if pattern != "butterfly":
+            raise ValueError(f"pattern: must be 'butterfly' or four numbers for each factor, got {pattern!r}")
+        pattern = deformable_pattern(shape)
     chain = chains.chain_of(pattern)
     size = chain.a * chain.d
     product = (size * prod(chain.rows), size * prod(chain.columns))

@@ -21,7 +21,7 @@ COUNTS = re.compile(r"(num|n)_.*(layer|block|stage|group|head)|layers$|depths?$"
 class Factors(TypedDict, total=False):
     """What a factorized layer says of itself."""
 
-    kind: Literal["linear", "conv2d", "embedding"]
+    kind: Literal["linear", "conv1x1", "conv2d", "embedding"]
     method: str
     terms: list[list[str]]
     axes: list[str]

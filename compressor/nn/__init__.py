@@ -5,16 +5,22 @@ from typing import Any
 
 from compressor.nn.convolution import FactorizedConv2d
 from compressor.nn.embedding import FactorizedEmbedding
+from compressor.nn.learned import Butterfly, Monarch, ProductOfSparse
 from compressor.nn.linear import FactorizedLinear
 from compressor.nn.operation import Operation
+from compressor.nn.pointwise import FactorizedConv1x1
 
 __all__ = [
     "FACTORIZED",
+    "Butterfly",
     "Factorized",
+    "FactorizedConv1x1",
     "FactorizedConv2d",
     "FactorizedEmbedding",
     "FactorizedLinear",
+    "Monarch",
     "Operation",
+    "ProductOfSparse",
     "from_spec",
 ]
 
@@ -22,6 +28,7 @@ Factorized = FactorizedLinear | FactorizedConv2d | FactorizedEmbedding
 FACTORIZED = (FactorizedLinear, FactorizedConv2d, FactorizedEmbedding)  # the same, as tests of types take it
 _KINDS: Mapping[str, type[Factorized]] = {
     "linear": FactorizedLinear,
+    "conv1x1": FactorizedConv1x1,
     "conv2d": FactorizedConv2d,
     "embedding": FactorizedEmbedding,
 }

@@ -11,6 +11,7 @@ from torch.nn import functional
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
 from compressor.nn.operation import Operation
+from compressor.nn.starts import orthogonal_
 from compressor.nn.stepwise import Stepwise
 
 TOKENS = "*"  # stands for the two axes of the inputs before the last, batch and length
@@ -46,10 +47,20 @@ class FactorizedLinear(Stepwise):
     @classmethod
     def of(cls, method: str, equation: Equation, factors: Factors, bias: Tensor | None = None) -> "FactorizedLinear":
         """Make the layer that computes given factors; they are copied."""
-        layer = cls(method, equation, equation.sizes(factors), bias is not None)
+        layer = FactorizedLinear(method, equation, equation.sizes(factors), bias is not None)
         layer.to(factors[0].dtype)
         layer.fill_(factors, bias)
         return layer
+
+    def reset_parameters(self) -> None:
+        """Start at random, so that outputs have the scale of independent inputs.
+
+        Each matrix of a factor is a random orthogonal one, or part of it, in the right scale; the bias is zero.
+        """
+        for name, step in self._named_steps().items():
+            orthogonal_(self.get_parameter(name), is_stack=bool(step.batch), scale=len(self.terms) ** -0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def _layout(self, step: Step) -> str:
         return step.layout()
@@ -136,9 +147,7 @@ class FactorizedLinear(Stepwise):
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "FactorizedLinear":
         """Build the layer that a description is of."""
-        terms = tuple(tuple(term) for term in spec["terms"])
-        equation = Equation(terms, tuple(spec["axes"]), tuple(spec["sparse"]))
-        return cls(spec["method"], equation, spec["sizes"], spec["bias"])
+        return FactorizedLinear(spec["method"], equation_of(spec), spec["sizes"], spec["bias"])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply the layer to the last axis of ``inputs``."""
@@ -180,6 +189,12 @@ class FactorizedLinear(Stepwise):
     def extra_repr(self) -> str:
         """Name the method and the sizes."""
         return f"{self.method}, {self.equation.axes}, {self.sizes()}, bias={self.bias is not None}"
+
+
+def equation_of(spec: Mapping[str, Any]) -> Equation:
+    """Read the equation in the description of a layer."""
+    terms = tuple(tuple(term) for term in spec["terms"])
+    return Equation(terms, tuple(spec["axes"]), tuple(spec["sparse"]))
 
 
 class _KeepZeros(torch.autograd.Function):

@@ -40,6 +40,14 @@ class Chain:
         second = [[*inner[max(i - 1, 0) : i], row[i], column[i], *inner[i : i + 1]] for i in range(self.n_factors)]
         return [[*before, *after] for before, after in zip(first, second, strict=True)]
 
+    def shapes(self) -> list[tuple[int, int, int, int]]:
+        """Give the shape of the blocks of each factor, (a, d, b, c)."""
+        inner, found = (1, *self.inner, 1), []
+        for i, (row, column) in enumerate(zip(self.rows, self.columns, strict=True)):
+            outer = (self.a * prod(self.columns[:i]), prod(self.rows[i + 1 :]) * self.d)
+            found.append((*outer, inner[i] * row, column * inner[i + 1]))
+        return found
+
     def times(self, rank: int) -> "Chain":
         """Multiply the inner ranks, each up to what the axes beside it allow."""
         inner = [size * rank for size in self.inner]

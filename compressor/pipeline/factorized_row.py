@@ -10,11 +10,11 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from compressor import factorizations, surgery
+from compressor import surgery
 from compressor.bench.result import FORMAT, Entry, Kind, PlanDocument, PlannedVariant, Precision
 from compressor.bench.shape import Shape
 from compressor.data.batches import some_batches
-from compressor.factorizations import Factorization, Metric, Rank
+from compressor.factorizations import Metric, Rank
 from compressor.graphs import content
 from compressor.measure import launch
 from compressor.model import Model, OnnxGraph, outputs_of
@@ -23,7 +23,6 @@ from compressor.numerics.metric import PLAIN
 from compressor.options import Calibration
 from compressor.pipeline.record import bench_settings, file_record, record_of, variant
 from compressor.pipeline.start import Start
-from compressor.plugins import discover
 from compressor.report import speed
 from compressor.report.comparison import DENSE, Row, RowSpeed, name
 from compressor.rundir import FileRecord, StepRecord
@@ -127,14 +126,12 @@ class Rows:
 
     def _fitting(self, method: str, budget: float) -> tuple[Chosen, dict[str, list[str]]]:
         """Choose the rank of each layer; give the layers without one by the reason."""
-        file = discover(factorizations, Factorization)[method]
         chosen: Chosen = []
         left: dict[str, list[str]] = {}
         for each in self.layers:
-            form = factorizations.default_form(file, each.shape) if each.kind == "linear" else {}
             try:
                 layer = self.model.net.get_submodule(each.name)
-                candidate = factorizing.candidate(each.name, layer, method, form)
+                candidate = factorizing.candidate(each.name, layer, method)
                 chosen.append((candidate, candidate.rank_for(budget, layer)))
             except ValueError as error:
                 left.setdefault(str(error).removeprefix(f"{each.name}: "), []).append(each.name)

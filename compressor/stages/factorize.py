@@ -9,7 +9,7 @@ from compressor import factorizations, surgery
 from compressor.factorizations import Metric, Rank
 from compressor.measure.prices import Prices
 from compressor.model import Model
-from compressor.nn import FactorizedConv2d, FactorizedEmbedding
+from compressor.nn import FactorizedConv1x1, FactorizedConv2d, FactorizedEmbedding
 from compressor.numerics.metric import PLAIN
 from compressor.options import Calibration, Share, Target
 from compressor.plugins import one_of
@@ -31,8 +31,9 @@ class Options(StageOptions):
     method: Annotated[str, one_of(factorizations)] | None = None
     """Factorization; by default `svd` for linear layers and 1x1 convolutions, and `tucker` for other convolutions."""
     form: dict[str, Any] | None = None
-    """Arguments of the method's own, such as `blocks: [4, 4]` of `monarch`; `modes: [[32, 48], [16, 24]]` divides the
-    rows and columns of a weight for a method of tensors."""
+    """Arguments of the method's own, such as `blocks: [4, 4]` of `monarch` or `pattern: butterfly` of
+    `kronecker_sparse`; what is not given follows from the shape of each layer. `modes: [[32, 48], [16, 24]]` divides
+    the rows and columns of a weight for a method of tensors."""
     layers: tuple[str, ...] | None = None
     """Patterns of paths of layers; by default the linear layers and convolutions of the network's blocks. Tables of
     embeddings and output layers must be named."""
@@ -131,7 +132,7 @@ def _check(model: Model, chosen: Sequence[Candidate], options: Options) -> None:
     """Refuse what the layers cannot be given, before anything is measured."""
     factorizing.check_tables(model.net, chosen)
     for each in chosen:
-        if each.kind == "conv2d" and options.norm not in (None, "weight"):
+        if each.is_convolution and options.norm not in (None, "weight"):
             raise ValueError(f"norm: {each.name!r} is a convolution, which takes norm: weight, got {options.norm!r}")
         if options.rank == "penalty" and each.kind != "linear":
             raise ValueError(f"rank: penalty is for linear layers, and {each.name!r} is none; name the layers")
@@ -200,7 +201,8 @@ def _fold_slower_(model: Model, chosen: Sequence[Candidate], options: Options, c
     for name, layer in surgery.factorized(model.net).items():
         if isinstance(layer, FactorizedEmbedding) or name not in seen:
             continue
-        size = seen[name].places if isinstance(layer, FactorizedConv2d) else (round(seen[name].n_vectors_per_row),)
+        is_convolution = isinstance(layer, FactorizedConv2d | FactorizedConv1x1)
+        size = seen[name].places if is_convolution else (round(seen[name].n_vectors_per_row),)
         ratio = prices.total(layer.operations(*size)) / prices.total(layer.dense_operations(*size))
         if ratio >= 1:
             folded[name] = ratio

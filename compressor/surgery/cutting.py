@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from compressor.nn import FactorizedLinear
+from compressor.nn import FactorizedConv1x1, FactorizedLinear
 from compressor.surgery import layers
 from compressor.surgery.layers import Constant
 from compressor.surgery.widths import Width
@@ -34,7 +34,8 @@ def _emptied(net: nn.Module, width: Width) -> list[str]:
         weight = layers.slots(net, width, cut)[0]
         n_entries = cut.repeat * width.size * cut.block
         if n_entries and weight.tensor.shape[weight.axis] == n_entries:
-            if not isinstance(weight.owner, nn.Linear | Conv1D | FactorizedLinear):
+            is_linear = isinstance(weight.owner, nn.Linear | Conv1D | FactorizedLinear)
+            if not is_linear or isinstance(weight.owner, FactorizedConv1x1):
                 raise ValueError(f"{width.name}: {cut.module!r} would have no inputs left; keep a unit")
             names.append(cut.module)
     return names

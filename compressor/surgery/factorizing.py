@@ -14,7 +14,14 @@ from transformers.pytorch_utils import Conv1D
 from compressor import factorizations
 from compressor.errors import listed
 from compressor.factorizations import Factorization, KernelFactorization, Metric, Rank
-from compressor.nn import FACTORIZED, Factorized, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
+from compressor.nn import (
+    FACTORIZED,
+    Factorized,
+    FactorizedConv1x1,
+    FactorizedConv2d,
+    FactorizedEmbedding,
+    FactorizedLinear,
+)
 from compressor.plugins import discover
 
 __all__ = ["LAYERS", "Candidate", "Conv1D", "candidate", "candidates", "check_tables", "dense", "folded", "weight_of"]
@@ -45,7 +52,7 @@ class Candidate:
     shape: tuple[int, ...]
     """Shape of the tensor that is factorized: (n_out, n_in), a kernel, or a matrix divided into more axes."""
     kind: str
-    """``linear``, ``conv2d`` or ``embedding``."""
+    """``linear``, ``conv1x1`` (by a method for matrices), ``conv2d`` or ``embedding``."""
     n_row_axes: int = 1
     """How many of the axes index the outputs."""
     form: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +61,11 @@ class Candidate:
     def n_weights(self) -> int:
         """Number of weights of the dense layer."""
         return prod(self.shape)
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer is a convolution."""
+        return self.kind in ("conv2d", "conv1x1")
 
     @property
     def _file(self) -> Factorization:
@@ -112,7 +124,7 @@ class Candidate:
         """
         weight = weight_of(layer)
         try:
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and self.kind == "conv2d":
                 equation, factors = self._kernel_file.factor_kernel(weight, rank=rank)
                 return FactorizedConv2d.of(self.method, equation, factors, layer)
             factors = self._file.factor(weight.reshape(self.shape), rank=rank, metric=metric, **self.form)
@@ -126,7 +138,8 @@ class Candidate:
         if bias is not None and mean is not None:
             error_of_mean = (weight.double() - equation.rebuild(factors).double()) @ mean
             bias = bias.detach() + error_of_mean.to(bias)
-        return FactorizedLinear.of(self.method, equation, factors, bias)
+        made = FactorizedConv1x1 if self.kind == "conv1x1" else FactorizedLinear
+        return made.of(self.method, equation, factors, bias)
 
 
 def candidates(
@@ -202,21 +215,35 @@ def candidate(name: str, layer: nn.Module, method: str | None, form: Mapping[str
     shape = tuple(weight_of(layer).shape)
     if isinstance(layer, nn.Conv2d):
         chosen = method or ("tucker" if max(shape[2:]) > 1 else "svd")
-        factorizations.for_kernels(chosen)
-        return Candidate(name, chosen, shape, "conv2d")
-    kind = "embedding" if isinstance(layer, nn.Embedding) else "linear"
+        if not _is_plain_1x1(layer) or hasattr(_file(chosen), "factor_kernel"):
+            factorizations.for_kernels(chosen)
+            return Candidate(name, chosen, shape, "conv2d")
+        shape = shape[:2]
+    kind = {nn.Embedding: "embedding", nn.Conv2d: "conv1x1"}.get(type(layer), "linear")
     chosen = method or "svd"
     if kind == "embedding" and chosen != "svd":
         raise ValueError(f"layers: {name!r} is a table of embeddings, which takes method: svd, got {chosen!r}")
-    file = discover(factorizations, Factorization)[chosen]
-    _check_form(chosen, file, form)
+    file = _file(chosen)
     if file.TAKES == "matrix":
+        form = {**factorizations.default_form(file, shape), **form}
+        _check_form(chosen, file, form)
         return Candidate(name, chosen, shape, kind, 1, form)
+    _check_form(chosen, file, form)
     rest = dict(form)
     modes = rest.pop("modes", None) or [_divided(size) for size in shape]
     if len(modes) != 2 or any(prod(own) != size for own, size in zip(modes, shape, strict=True)):
         raise ValueError(f"form: modes {modes} do not multiply to the {shape[0]} x {shape[1]} weights of {name!r}")
     return Candidate(name, chosen, (*modes[0], *modes[1]), kind, len(modes[0]), rest)
+
+
+def _file(method: str) -> Factorization:
+    return discover(factorizations, Factorization)[method]
+
+
+def _is_plain_1x1(layer: nn.Conv2d) -> bool:
+    """Whether a convolution only multiplies the channels of each pixel by a matrix."""
+    ones = set((*layer.kernel_size, *layer.stride, layer.groups)) == {1}
+    return ones and layer.padding in ("valid", "same", (0, 0))
 
 
 def _check_form(method: str, file: Factorization, form: Mapping[str, Any]) -> None:

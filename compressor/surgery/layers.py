@@ -6,11 +6,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from compressor.nn import FACTORIZED, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
+from compressor.nn import FACTORIZED, FactorizedConv1x1, FactorizedConv2d, FactorizedEmbedding, FactorizedLinear
 from compressor.surgery.marks import mark_, marked
 from compressor.surgery.widths import Cut, Width
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, FactorizedConv2d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, FactorizedConv2d, FactorizedConv1x1)
 _NO_PADDING = ("valid", (0,), (0, 0))
 _STATISTICS = ("running_mean", "running_var")
 Role = Literal["writes", "reads", "carries"]
@@ -109,8 +109,8 @@ def can_take_constants(layer: nn.Module) -> bool:
     """Whether a constant input is the same at every position: zero padding changes it at the borders."""
     if not isinstance(layer, _CONVOLUTIONS):
         return True
-    plain = (nn.Conv1d.forward, nn.Conv2d.forward, FactorizedConv2d.forward)  # subclasses may pad before they convolve
-    is_plain = type(layer).forward in plain
+    plain = (nn.Conv1d, nn.Conv2d, FactorizedConv2d, FactorizedConv1x1)  # subclasses may pad before they convolve
+    is_plain = type(layer).forward in [kind.forward for kind in plain]
     is_padded = set(layer.kernel_size) != {1} if layer.padding == "same" else layer.padding not in _NO_PADDING
     return is_plain and not (is_padded and layer.padding_mode == "zeros")
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.nn import FactorizedConv2d, FactorizedEmbedding
+from compressor.nn import FactorizedConv1x1, FactorizedConv2d, FactorizedEmbedding
 
 
 @dataclass
@@ -102,7 +102,7 @@ def watching(
 def _see_(found: dict[str, Moments], name: str, layer: nn.Module, seen: Tensor, real: Tensor | None) -> None:
     if isinstance(layer, nn.Embedding | FactorizedEmbedding):
         _count_(found, name, layer.num_embeddings, seen, real)
-    elif isinstance(layer, nn.Conv2d | FactorizedConv2d):
+    elif isinstance(layer, nn.Conv2d | FactorizedConv2d | FactorizedConv1x1):
         found[name] = Moments(0, seen.new_zeros(0), seen.new_zeros(0, 0), 0, tuple(seen.shape[2:]))
     else:
         _add_(found, name, seen, real)

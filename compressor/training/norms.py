@@ -31,7 +31,7 @@ def metrics_of(chosen: Sequence[Candidate], norm: Norm, seen: Mapping[str, Momen
     """Make the norms that follow from what layers read; none for the plain norm, for convolutions, and in a dry run."""
     metrics = {}
     for each in chosen:
-        if norm == "weight" or each.kind == "conv2d" or each.name not in seen:
+        if norm == "weight" or each.is_convolution or each.name not in seen:
             continue
         moments = seen[each.name]
         if each.kind == "embedding":
@@ -47,7 +47,7 @@ def fisher_of(model: Model, chosen: Sequence[Candidate], rows: Calibration, trai
     """Make the norms that weigh rows by their squared gradients, summed over calibration rows with labels."""
     for candidate, layer in factorizing.folded(model.net, chosen):
         surgery.replace_(model.net, candidate.name, layer)
-    layers = {each.name: model.net.get_submodule(each.name) for each in chosen if each.kind != "conv2d"}
+    layers = {each.name: model.net.get_submodule(each.name) for each in chosen if not each.is_convolution}
     sums = {name: torch.zeros(len(factorizing.weight_of(layer)), dtype=torch.float64) for name, layer in layers.items()}
     for batch in trainer.calibration(rows):
         labels = batch.pop("labels")

@@ -12,6 +12,7 @@ from compressor.transforms.product import SparseProduct
 
 One = TypeVar("One")
 SMALL_SHARE = 0.05  # of 0.02, 0.05, 0.15 and 0.3 the best on an encoder's FFN with a quarter of its entries
+SMALLEST = 2  # entries for each row of a square factor: with fewer than one, rows of the product would be lost
 ROUNDING = 1e-6  # of a share times a number of entries
 
 
@@ -45,7 +46,8 @@ def hierarchical(
         factors of a Hadamard matrix.
     share : float, 0 to 1 / (n_factors - 1), optional
         Fraction of the entries that each factor gets which is split off; the last residual gets the rest. By default
-        a twentieth for ``sp``, or less for many factors, and equal shares for the other sets.
+        a twentieth for ``sp``, or more where that is below two entries for each row, up to equal shares; those are the
+        default of the other sets.
     n_sweeps : int, >= 1
         Largest number of turns of every factor in each run of PALM4MSA.
 
@@ -79,7 +81,8 @@ def hierarchical(
     """
     _check(matrix, n_factors, n_nonzeros)
     if share is None:
-        share = min(SMALL_SHARE, 1 / n_factors) if constraint == "sp" else 1 / n_factors
+        small = max(SMALL_SHARE, SMALLEST * min(matrix.shape[-2:]) / n_nonzeros)
+        share = min(small, 1 / n_factors) if constraint == "sp" else 1 / n_factors
     if not 0 < share < 1 / (n_factors - 1):
         raise ValueError(f"share: must be > 0 and < 1 / (n_factors - 1), got {share!r}")
     sides, side = (matrix.shape[-2], matrix.shape[-1]), min(matrix.shape[-2:])

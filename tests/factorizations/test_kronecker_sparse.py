@@ -1,6 +1,7 @@
 """Products of Kronecker-sparse factors: transforms, planted and noisy products, and the dense factors by definition."""
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,10 +158,13 @@ def test_a_pattern_that_does_not_fit_is_refused(pattern, message):
 
 
 def test_what_else_does_not_fit_is_refused():
+    unknown: Any = "fly"
     with pytest.raises(ValueError, match=r"rank: must be 1 to 2 for shape \(4, 4\), got 3"):
         factor(random(4, 4), pattern=butterfly_pattern(4), rank=3)
     with pytest.raises(ValueError, match="n: must be a power of two, at least 2, got 12"):
         butterfly_pattern(12)
+    with pytest.raises(ValueError, match="pattern: must be 'butterfly' or four numbers for each factor, got 'fly'"):
+        factor(random(4, 4), pattern=unknown)
     with pytest.raises(ValueError, match="metric: is for real weights"):
         factor(random(4, 4).to(torch.complex64), pattern=butterfly_pattern(4), metric=diagonal(torch.ones(4)))
 
@@ -173,3 +177,16 @@ def test_many_axes_still_have_letters():
     huge = tuple(torch.empty(a, d, b, c, device="meta") for a, b, c, d in butterfly_pattern(2**27))
     with pytest.raises(ValueError, match="pattern: needs 54 letters in its equation, more than there are"):
         kronecker_sparse.equation(huge)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (48, 32), (12, 90), (7, 5), (1, 6)])
+def test_the_word_butterfly_is_a_pattern_of_any_shape(shape):
+    matrix = random(*shape)
+    factors = factor(matrix, pattern="butterfly")
+    assert rebuild(factors).shape == shape
+    planted_again = rebuild(factor(rebuild(factors), pattern="butterfly"))
+    torch.testing.assert_close(planted_again, rebuild(factors), rtol=0, atol=1e-12)
+    if shape == (32, 32):
+        torch.testing.assert_close(rebuild(factor(matrix, pattern=butterfly_pattern(32))), rebuild(factors))
+    if shape in ((7, 5), (1, 6)):  # nothing to divide
+        torch.testing.assert_close(rebuild(factors), matrix)

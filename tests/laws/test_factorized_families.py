@@ -9,6 +9,7 @@ from transformers import AutoModel
 import compressor
 from compressor import surgery
 from compressor.model import Model, OnnxGraph, Task, outputs_of, pretrained
+from compressor.nn import FactorizedConv1x1
 from compressor.stages import export
 from compressor.surgery import factorizing
 
@@ -27,10 +28,11 @@ def without_first_(net, name, side="both"):
     return width, before, logits(net, example)
 
 
-def factorized(family, method=None, budget=0.5):
+def factorized(family, method=None, budget=0.5, patterns=None):
     """Give a tiny network whose blocks were factorized, and how many of its layers were."""
     net = tiny.tiny(family)
-    chosen = factorizing.candidates(net, Model(net, arch_of(net), Task(*tiny.task_of(net))).hidden, None, method)
+    inside = Model(net, arch_of(net), Task(*tiny.task_of(net))).hidden
+    chosen = factorizing.candidates(net, inside, patterns, method)
     n_layers = 0
     for each, layer in factorizing.folded(net, chosen):
         try:
@@ -91,6 +93,30 @@ def test_widths_without_an_axis_are_not_offered(family, method):
     net, _ = factorized(family, method)
     names = {width.name for width in surgery.cuttable(net, arch_of(net).widths(net))}
     assert not {name for name in names if name.endswith(("ffn", "heads"))}
+
+
+@pytest.mark.parametrize("method", ["kronecker_sparse", "monarch", "product_of_sparse"])
+def test_1x1_convolutions_take_methods_for_matrices(method, tmp_path):
+    net, n_layers = factorized("mobilenet_v2", method, 0.6, ["*_1x1.convolution"])
+    layers = surgery.factorized(net)
+    assert n_layers == len(layers) > 8
+    assert {type(layer) for layer in layers.values()} == {FactorizedConv1x1}
+    expected = logits(net, inputs(net))
+    pretrained.record(net, {width.name: width.size for width in arch_of(net).widths(net)}, [])
+    net.save_pretrained(tmp_path)
+    assert torch.equal(logits(compressor.load(tmp_path), inputs(net)), expected)
+    for name, layer in layers.items():
+        surgery.replace_(net, name, layer.fold())
+    surgery.prove_equal(expected, logits(net, inputs(net)), method, rtol=1e-4)
+
+
+def test_1x1_convolutions_whose_outer_factors_have_the_channels_are_cut():
+    net, _ = factorized("mobilenet_v2", "product_of_sparse", 0.6, ["*_1x1.convolution"])
+    names = [width.name for width in surgery.cuttable(net, arch_of(net).widths(net))]
+    assert names
+    for name in names[:3]:
+        width, before, after = without_first_(net, name)
+        surgery.prove_equal(before, after, width.name)
 
 
 @pytest.mark.slow

@@ -161,6 +161,28 @@ def test_ranks_fall_round_by_round_and_a_killed_run_ends_in_the_same_bits(model,
     assert all(tensor.shape == whole[name].shape for name, tensor in left.items())
 
 
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [
+        ("kronecker_sparse", None),
+        ("kronecker_sparse", {"pattern": "butterfly"}),
+        ("monarch", None),
+        ("product_of_sparse", None),
+    ],
+)
+def test_products_are_trained_in_the_place_of_linear_layers_and_need_no_form(model, context, method, form):
+    settings = options(budget=0.9, method=method, form=form, norm="weight", retrain=RETRAIN)
+    before = run(model.copy(), settings.model_copy(update={"retrain": None}), context)
+    (context.folder / "trained").mkdir()
+    again = Context(context.folder / "trained", "key", 0, context.data, context.originals, label="factorize")
+    layers = surgery.factorized(run(model.copy(), settings, again).net)
+    assert len(layers) == N_LAYERS
+    for name, old in surgery.factorized(before.net).items():
+        for factor, own in zip(old.factors(), layers[name].factors(), strict=True):
+            assert not torch.equal(factor, own)
+            assert not own[factor == 0].any()
+
+
 def test_what_would_be_slower_is_folded(model, context):
     """A sum of Kronecker products takes several products where a tiny dense layer takes one."""
     layers, form = ["*.intermediate.dense"], {"shape": [4, 4]}
@@ -211,7 +233,10 @@ def test_the_other_stages_work_on_what_is_left(model, context, tmp_path):
             {"budget": 0.5, "method": "tensor_train", "form": {"modes": [[5, 3], [4, 4]]}},
             "do not multiply to the 16 x 16",
         ),
-        ({"budget": 0.5, "method": "monarch"}, "form: 'monarch' needs blocks"),
+        (
+            {"budget": 0.5, "method": "monarch", "form": {"blocks": [3, 3]}},
+            "must be two divisors of the matrix's 16, 16",
+        ),
         ({"budget": 0.5, "form": {"depth": 3}}, "form: 'svd' has no depth; it takes nothing"),
         (
             {"budget": 0.5, "method": "cp", "layers": ["*word_embeddings"]},

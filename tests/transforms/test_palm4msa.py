@@ -180,3 +180,10 @@ def test_split_off_asks_for_as_many_residuals():
         split_off(random(3, 3), [Constraint("sp", (3, 3), 2)], [])
     with pytest.raises(ValueError, match=r"^matrix: needs two dimensions and entries, got shape \(0, 3\)$"):
         hierarchical(torch.zeros(0, 3), n_factors=2, n_nonzeros=4)
+
+
+def test_a_square_factor_has_two_entries_a_row_by_default():
+    """A twentieth of 200 would be ten, for 16 rows: the product would lose some."""
+    product = hierarchical(random(16, 100), n_factors=2, n_nonzeros=200)
+    assert [int(torch.count_nonzero(factor)) for factor in product.factors] == [32, 168]
+    assert bool(product.dense().any(dim=1).all())
