@@ -72,7 +72,7 @@ def expressivity(name: str, matrix: Tensor) -> Iterator[Row]:
         yield {"matrix": name, "form": "magnitude", "nonzeros": n, "error": _tail(sizes, n)}
         for k in (2, 3, n_factors):
             own = {} if k < n_factors else {"share": 1 / k}
-            found = transforms.hierarchical(matrix, n_factors=k, n_nonzeros=n, n_sweeps=200, **own)
+            found = transforms.hierarchical(matrix, n_factors=k, n_nonzeros=n, n_sweeps=50, **own)
             yield _row(name, f"PALM4MSA, {k} factors", matrix, found)
 
 

@@ -19,7 +19,7 @@ PUBLIC = {
     ),
     "compressor.model": "Model OnnxGraph Source Task load load_model logits_of open_model outputs_of save_model",
     "compressor.nn": (
-        "FACTORIZED Factorized FactorizedConv2d FactorizedEmbedding FactorizedLinear Operation from_spec multiplying"
+        "FACTORIZED Factorized FactorizedConv2d FactorizedEmbedding FactorizedLinear Operation from_spec"
     ),
     "compressor.recipe": "Recipe dump load_recipe parse",
     "compressor.surgery": (

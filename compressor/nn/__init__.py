@@ -6,7 +6,6 @@ from typing import Any
 from compressor.nn.convolution import FactorizedConv2d
 from compressor.nn.embedding import FactorizedEmbedding
 from compressor.nn.linear import FactorizedLinear
-from compressor.nn.multiplying import multiplying
 from compressor.nn.operation import Operation
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "FactorizedLinear",
     "Operation",
     "from_spec",
-    "multiplying",
 ]
 
 Factorized = FactorizedLinear | FactorizedConv2d | FactorizedEmbedding

@@ -29,7 +29,7 @@ class SparseProduct:
     residual: float | Tensor
     """Frobenius norm of the error over that of the matrix, 0 for an exact zero matrix; of shape batch for a batch."""
     pattern: Pattern | None = None
-    """Kronecker-sparse (a, b, c, d) of each factor, if all of them are: `compressor.nn.multiplying` then needs no
+    """Kronecker-sparse (a, b, c, d) of each factor, if all of them are: layers made of it need no
     dense products."""
 
     def dense(self) -> Tensor:

@@ -10,7 +10,7 @@ from transforms.planted import hidden, product, transform
 from compressor import transforms
 from compressor.graphs.rewrite import rewrite_
 from compressor.model.quiet import exporter_quiet
-from compressor.nn import multiplying
+from compressor.nn.multiplying import multiplying
 
 OPERATORS = {"MatMul", "Reshape", "Transpose", "Add"}
 
