@@ -27,7 +27,7 @@ from compressor.measure.prices import Prices
 from compressor.model.quiet import exporter_quiet, quantizer_quiet
 from compressor.nn import FactorizedConv2d, FactorizedLinear
 from compressor.plugins import discover
-from compressor.stages import quantize
+from compressor.quantizers import dynamic
 
 FILES = discover(factorizations, Factorization)
 LINEAR = [(1536, 384), (384, 1536)]  # n_out, n_in
@@ -130,7 +130,7 @@ def to_int8(file: Path) -> Path:
     proto, path = onnx.load(file), file.with_suffix(".int8.onnx")
     proto.graph.ClearField("value_info")
     with quantizer_quiet():
-        quantize_dynamic(proto, path, quantize._OP_TYPES, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(proto, path, list(dynamic.OPERATORS), per_channel=True, weight_type=QuantType.QInt8)
     return path
 
 

@@ -24,6 +24,7 @@ from transformers.masking_utils import sdpa_mask
 from compressor.graphs import rewrite
 from compressor.measure import launch
 from compressor.model import OnnxGraph, Source, load_model, logits_of
+from compressor.quantizers import dynamic
 from compressor.report import speed, words
 from compressor.stages import export, quantize
 from compressor.training.context import Context
@@ -71,7 +72,7 @@ def _export(model, folder, left_out):
 def _export_theirs(model, folder, fusions):
     """Let transformers export and quantize, the latter with the settings of our `quantize` stage."""
     folder.mkdir()
-    settings = {"op_types_to_quantize": quantize._OP_TYPES, "per_channel": True, "weight_type": QuantType.QInt8}
+    settings = {"op_types_to_quantize": list(dynamic.OPERATORS), "per_channel": True, "weight_type": QuantType.QInt8}
     for file, quantizer in zip(
         FILES.values(), (None, OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(**settings))), strict=True
     ):

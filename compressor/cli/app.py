@@ -17,7 +17,7 @@ import click
 
 import compressor
 from compressor.bench.errors import BenchError
-from compressor.cli import bench, compare, gate
+from compressor.cli import bench, compare, gate, quantize
 from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
 from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError, first_line
 from compressor.files import read_json
@@ -100,6 +100,7 @@ for command in (
     bench.join_energy_command,
     compare.compare_command,
     gate.gate_command,
+    quantize.quantize_command,
 ):
     cli.add_command(command)
 

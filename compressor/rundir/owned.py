@@ -21,6 +21,7 @@ RESULTS = (
     "surgery.json",
     "factorized.json",
     "operations.json",
+    "sensitivity.json",
     "parity.json",
     "export.json",
     "README.md",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from compressor.data.batches import Data, batch_order, metrics, some_batches
 from compressor.model import Model, OnnxGraph, logits_of, outputs_of
 from compressor.options import Calibration
+from compressor.tasks import Task
 from compressor.training import needs
 from compressor.training.journal import Journal
 from compressor.training.losses import check_comparable
@@ -49,10 +50,14 @@ class Trainer:
 
     def calibration(self, options: Calibration) -> list[dict[str, Tensor]]:
         """Draw rows of the part of the training split that is not held out, in batches with their labels."""
-        generator = torch.Generator().manual_seed(self.seed_for("calibration"))
         split = self.data.train
-        rows = torch.randperm(len(split), generator=generator)[: options.examples]
-        return some_batches(split, rows, BATCH_SIZE)
+        return some_batches(split, self._drawn(options, len(split)), BATCH_SIZE)
+
+    def calibration_rows(self, options: Calibration, task: Task) -> Iterator[dict[str, Tensor]]:
+        """Draw the same rows one by one, in the tokens of a task."""
+        split = self.data.for_task(task).train
+        for row in self._drawn(options, len(split)):
+            yield split.batch(row[None])
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate on the held-out share, the only split on which choices are made."""
@@ -78,6 +83,10 @@ class Trainer:
         journal = self.journal
         text = json.dumps([self.seed, journal.folder.name, journal.round, journal.n_fits, purpose])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+    def _drawn(self, options: Calibration, n_rows: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed_for("calibration"))
+        return torch.randperm(n_rows, generator=generator)[: options.examples]
 
     def _phase(self, model: Model, retrain: Retrain, after_backward: Callable[[], None] | None) -> Phase:
         journal = self.journal

@@ -8,7 +8,9 @@ from onnx import numpy_helper
 from transformers import AutoConfig, AutoTokenizer
 
 from compressor import surgery
+from compressor.errors import GateMissed, InputError
 from compressor.factorizations import monarch, svd
+from compressor.files import read_json
 from compressor.model import OnnxGraph, Source, load_model, logits_of
 from compressor.nn import FactorizedLinear
 from compressor.stages import export, quantize
@@ -114,3 +116,89 @@ def test_factors_are_eight_bits_but_stacks_of_matrices_stay_float(
     assert len(nodes(int8, "MatMulInteger")) == len(nodes(graph, "MatMul", "Gemm")) - n_float
     assert_near(int8, graph, model)
     onnx.checker.check_model(onnx.load(int8.path), full_check=True)
+
+
+# Modes other than `dynamic`, and limits.
+
+
+class Judged:
+    """A trainer whose held-out accuracy depends on how many products are integers."""
+
+    def __init__(self, drop, config):
+        self.drop, self.config = drop, config
+
+    def calibration_rows(self, options, task):
+        for seed in range(options.examples):
+            generator = torch.Generator().manual_seed(seed)
+            yield task.inputs.example(task, self.config, 1, 6, generator)
+
+    def evaluate(self, graph):
+        return {"accuracy_held_out": 0.9 - self.drop * len(nodes(graph, "MatMulInteger"))}
+
+
+@pytest.fixture
+def judged(bert, context, tmp_path):
+    def make(drop):
+        made = context(tmp_path / "quantize")
+        made.__dict__["trainer"] = Judged(drop, bert.net.config)  # a cached property
+        return made
+
+    return make
+
+
+def test_the_worst_layers_stay_in_float_until_the_limit_holds(bert_graph, judged):
+    made = judged(drop=0.01)
+    graph = run(bert_graph, made, mode="static", calibration={"examples": 4}, max_accuracy_drop=0.085)
+    assert len(nodes(graph, "MatMulInteger")) == 8  # of 14: 0.08 lost
+    found = read_json(made.folder / "sensitivity.json")
+    assert len(found["float_layers"]) == 6
+    assert list(found["damage"])[:6] == found["float_layers"]
+    assert list(found["damage"].values()) == sorted(found["damage"].values(), reverse=True)
+    assert found["accuracy"] == 0.9
+
+
+def test_where_no_choice_is_within_the_limit_no_file_is_left(bert_graph, judged):
+    made = judged(drop=0.01)
+    made.trainer.evaluate = lambda graph: {"accuracy_held_out": 0.9 if graph.path == bert_graph.path else 0.5}
+    with pytest.raises(GateMissed, match=r"0\.9000 to 0\.5000 with all layers in float too"):
+        run(bert_graph, made, mode="static", calibration={"examples": 4}, max_accuracy_drop="1%")
+    assert not (made.folder / "model.onnx").exists()
+    assert read_json(made.folder / "sensitivity.json")["float_layers"] is None
+
+
+def test_within_the_limit_nothing_is_left_and_nothing_measured(bert_graph, judged):
+    made = judged(drop=0.0)
+    graph = run(bert_graph, made, max_accuracy_drop=0.0)
+    assert len(nodes(graph, "MatMulInteger")) == 14
+    assert not (made.folder / "sensitivity.json").exists()
+
+
+def test_named_layers_stay_in_float(bert_graph, context, tmp_path):
+    graph = run(bert_graph, context(tmp_path / "named"), float_layers=("node_MatMul_3*", "node_MatMul_4*"))
+    assert len(nodes(graph, "MatMulInteger")) == 12
+    with pytest.raises(InputError, match=r"float_layers: no layer matches 'x\*'; there are 'node_MatMul_37'"):
+        run(bert_graph, context(tmp_path / "none"), float_layers=("x*",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "dynamic", "ranges": "mse"}, "'ranges' is not for mode: dynamic"),
+        ({"mode": "static", "bits": 8}, "'bits' is not for mode: static"),
+        ({"mode": "weights", "storage_bits": 4}, "'storage_bits' is for integer products"),
+        ({"mode": "other"}, "choose from dynamic, static, weights"),
+    ],
+)
+def test_keys_of_other_modes_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        quantize.Options(stage="quantize", **settings)
+
+
+def test_four_bits_make_the_file_smaller_and_run(bert, bert_graph, context, tmp_path):
+    whole = run(bert_graph, context(tmp_path / "whole"))
+    small = run(bert_graph, context(tmp_path / "small"), embeddings="int4", storage_bits=4)
+    sizes = [sum(len(one.raw_data) for one in onnx.load(each.path).graph.initializer) for each in (whole, small)]
+    assert sizes[1] < 0.8 * sizes[0]
+    generator = torch.Generator().manual_seed(0)
+    rows = bert.task.inputs.example(bert.task, bert.net.config, 3, 8, generator)
+    torch.testing.assert_close(logits_of(small)(rows), logits_of(bert_graph)(rows), rtol=0, atol=0.3)
