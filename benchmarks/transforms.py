@@ -153,7 +153,7 @@ def palm(n: int) -> Iterator[Row]:
         product, cpu_s = timed(lambda own=own: transforms.hierarchical(matrix, **asked, **own))
         limit = f", {most:.0f} CPU s" if most and name == "constrained" else ""
         is_met = product.residual <= 1e-12 and (not limit or most is None or cpu_s <= most)
-        more = peer.hadamard(matrix.numpy(), name == "constrained") if n <= 128 else {}
+        more = peer.hadamard(matrix.numpy(), name == "constrained") if n <= 64 else {}
         yield row(f"Hadamard {n}, residuals {name}", f"1e-12{limit}", f"{product.residual:.1e}", is_met, cpu_s, **more)
 
 

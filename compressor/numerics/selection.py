@@ -18,7 +18,7 @@ def largest(sizes: Tensor, n_kept: int, dim: int) -> Tensor:
     if n_kept == 0:
         return sizes.new_zeros(sizes.shape).bool()
     least = sizes.kthvalue(n_all - n_kept + 1, dim=dim, keepdim=True).values
-    gap = least * torch.finfo(sizes.dtype).eps ** ROUNDING
+    gap: Tensor = least * torch.finfo(sizes.dtype).eps ** ROUNDING
     above, below = sizes > least + gap, sizes < least - gap
     equal = ~(above | below)
     if bool(((~below).sum(dim) <= n_kept).all()):
