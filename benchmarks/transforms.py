@@ -11,7 +11,6 @@ it these columns are empty, and the reason is printed.
 
 import argparse
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -93,7 +92,7 @@ def known(name: str, n: int) -> Iterator[Row]:
     matrix = transform(name, n)
     product, cpu_s = timed(lambda: transforms.butterfly(matrix))
     excess = product.n_nonzeros - 2 * n * round(log2(n)) - (n if name == "DFT" else 0)
-    is_met = product.residual <= 1e-12 and excess == 0
+    is_met = float(product.residual) <= 1e-12 and excess == 0
     yield row(f"{name} {n}", "1e-12, 2N log2 N nonzeros", f"{product.residual:.1e}, {excess:+d}", is_met, cpu_s)
     most = {("Hadamard", 4096): 12.0, ("DFT", 4096): 20.0}.get((name, n))
     if (name, n) == ("Hadamard", 1024):
@@ -101,7 +100,7 @@ def known(name: str, n: int) -> Iterator[Row]:
     if most:
         yield row(f"{name} {n}, time", f"{most:.2f} CPU s", f"{cpu_s:.2f}", cpu_s <= most, cpu_s)
     single = transforms.butterfly(matrix.to(torch.complex64 if matrix.is_complex() else torch.float32))
-    yield row(f"{name} {n}, float32", "1e-6", f"{single.residual:.1e}", single.residual <= 1e-6, None)
+    yield row(f"{name} {n}, float32", "1e-6", f"{single.residual:.1e}", float(single.residual) <= 1e-6, None)
 
 
 def rectangular(shape: tuple[int, int], n_factors: int, rank: int) -> Iterator[Row]:
@@ -150,7 +149,7 @@ def palm(n: int) -> Iterator[Row]:
         "free": {"constraint": "skperm", "residuals": "free"},
     }
     for name, own in ways.items():
-        product, cpu_s = timed(lambda own=own: transforms.hierarchical(matrix, **asked, **own))
+        product, cpu_s = timed(partial(transforms.hierarchical, matrix, **asked, **own))
         limit = f", {most:.0f} CPU s" if most and name == "constrained" else ""
         is_met = product.residual <= 1e-12 and (not limit or most is None or cpu_s <= most)
         more = peer.hadamard(matrix.numpy(), name == "constrained") if n <= 64 else {}
@@ -225,4 +224,4 @@ def _number(value: float | None, digits: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -72,7 +72,7 @@ def expressivity(name: str, matrix: Tensor) -> Iterator[Row]:
         yield {"matrix": name, "form": "SVD", "nonzeros": 2 * N * rank, "error": _tail(singular, rank)}
         yield {"matrix": name, "form": "magnitude", "nonzeros": n, "error": _tail(sizes, n)}
         for k in (2, n_factors):
-            own = {} if k < n_factors else {"share": 1 / k}
+            own: dict[str, Any] = {} if k < n_factors else {"share": 1 / k}
             found = transforms.hierarchical(matrix, n_factors=k, n_nonzeros=n, n_sweeps=30, **own)
             yield _row(name, f"PALM4MSA, {k} factors", matrix, found)
 
@@ -161,7 +161,7 @@ def draw_expressivity(rows: list[Row]) -> None:
     figure, panels = pyplot.subplots(1, len(names), figsize=(14, 3), sharey=True, layout="constrained")
     for panel, name in zip(panels, names, strict=True):
         own = [row for row in rows if row["matrix"] == name]
-        for form, color, style in zip(forms, COLORS, STYLES, strict=True):
+        for form, color, style in zip(forms, COLORS, STYLES, strict=False):
             points = [row for row in own if row["form"] == form]
             x, y = [row["nonzeros"] / N**2 for row in points], [max(row["error"], 1e-3) for row in points]
             panel.semilogy(x, y, style, color=color, markersize=3, label=form)

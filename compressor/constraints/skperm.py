@@ -75,7 +75,8 @@ def _greedy(energies: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
     """Take entries by falling energy, the first of equal ones, while their rows and columns have room."""
     mask = np.zeros(energies.shape, dtype=bool)
     room = [[size] * n for n in energies.shape]
-    order = np.argsort(-energies.ravel().round(DIGITS), kind="stable")[: np.count_nonzero(energies)]
+    order = np.argsort(-energies.ravel().round(DIGITS), kind="stable")
+    order = order[energies.ravel()[order] > 0]
     for row, column in zip(*(index.tolist() for index in np.unravel_index(order, energies.shape)), strict=True):
         if room[0][row] and room[1][column]:
             mask[row, column] = True
