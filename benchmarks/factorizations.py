@@ -1,7 +1,7 @@
 """Factorizations beside their closed forms and tensorly: errors, parameters, times, predictions, exported graphs.
 
 Run: python ../shared/models/make_minilm.py runs/minilm
-     python benchmarks/factorizations.py runs/minilm [--part errors|whitened|trains|speed] [--results FOLDER]
+     python benchmarks/factorizations.py runs/minilm [--part errors|whitened|trains|tied|speed] [--results FOLDER]
 
 Every step prints a table, and keeps it in a JSON file: a step that has one is printed from there. Remove the file to
 measure again. The part `speed` has a step for each layer, with predictions and what was exported. `errors` needs
@@ -30,6 +30,7 @@ from factorization_speed import (
     linear_forms,
     measure,
 )
+from factorization_tied import tied
 from tensorly import decomposition
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
@@ -257,7 +258,7 @@ def main() -> None:
     """Measure the parts that have no file yet, and print all that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder", help="folder of all-MiniLM-L6-v2")
-    parser.add_argument("--part", action="append", choices=["errors", "whitened", "trains", "speed"])
+    parser.add_argument("--part", action="append", choices=["errors", "whitened", "trains", "tied", "speed"])
     parser.add_argument("--dataset", default="../shared/data/sst2")
     parser.add_argument("--results", type=Path, default=Path("runs/factorizations"))
     given = parser.parse_args()
@@ -267,6 +268,7 @@ def main() -> None:
         "errors": lambda: errors(given.encoder),
         "whitened": lambda: whitened(given.encoder, given.dataset),
         "trains": trains,
+        "tied": tied,
         **speed(given.results),
     }
     timed: list[Row] = []

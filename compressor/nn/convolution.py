@@ -3,24 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
 from compressor.nn.operation import Operation
+from compressor.nn.stepwise import Stepwise
 
 AXES = ("o", "i", "h", "w")  # of a kernel: output and input channels, height, width
 PLACES = "hw"
 Sizes = tuple[int, ...]
 
 
-class FactorizedConv2d(nn.Module):
+class FactorizedConv2d(Stepwise):
     """A convolution by a chain of smaller ones: 1x1, along one axis, or of each channel by itself.
 
-    A factor with the letter ``h`` or ``w`` slides along that axis, and takes its stride, padding and dilation. The last
-    factor has the name ``weight``, so that a checkpoint of it does not load into a dense convolution.
+    A factor with the letter ``h`` or ``w`` slides along that axis, and takes its stride, padding and dilation.
 
     Parameters
     ----------
@@ -41,20 +40,14 @@ class FactorizedConv2d(nn.Module):
         If the equation is not that of such a chain.
     """
 
-    bias: Tensor | None
     groups = 1
     padding_mode = "zeros"
 
     def __init__(
         self, method: str, equation: Equation, sizes: Mapping[str, int], settings: Mapping[str, Any], bias: bool = True
     ) -> None:
-        super().__init__()
-        self.method, self.equation, self.settings = method, equation, dict(settings)
-        self.steps = _steps(equation, sizes)
-        self._letters = dict(sizes)  # of letters that no cut changes
-        for name, step in zip(self._names(), self.steps, strict=True):
-            self.register_parameter(name, nn.Parameter(torch.empty(self._shape(step, sizes))))
-        self.register_parameter("bias", nn.Parameter(torch.zeros(sizes["o"])) if bias else None)
+        super().__init__(method, equation, sizes, _steps(equation, sizes), bias)
+        self.settings = dict(settings)
 
     @classmethod
     def of(cls, method: str, equation: Equation, factors: Factors, dense: nn.Conv2d) -> "FactorizedConv2d":
@@ -64,18 +57,8 @@ class FactorizedConv2d(nn.Module):
         settings = {name: getattr(dense, name) for name in ("stride", "padding", "dilation")}
         layer = cls(method, equation, equation.sizes(factors), settings, dense.bias is not None)
         layer.to(factors[0].dtype)
-        with torch.no_grad():
-            for name, step in zip(layer._names(), layer.steps, strict=True):
-                letters = equation.factors[step.factor]
-                arranged = factors[step.factor].permute([letters.index(letter) for letter in layer._layout(step)])
-                parameter = layer.get_parameter(name)
-                parameter.copy_(arranged.reshape(parameter.shape))
-            if dense.bias is not None and layer.bias is not None:
-                layer.bias.copy_(dense.bias)
+        layer.fill_(factors, dense.bias)
         return layer
-
-    def _names(self) -> list[str]:
-        return [*(f"weight_{index}" for index in range(len(self.steps) - 1)), "weight"]
 
     def _layout(self, step: Step) -> str:
         letters = self.equation.factors[step.factor]
@@ -102,15 +85,6 @@ class FactorizedConv2d(nn.Module):
             "o": self.get_parameter("weight").shape[0],
             "i": self.get_parameter(self._names()[0]).shape[1],
         }
-
-    def factors(self) -> Factors:
-        """Give the factors, in the order of the equation; views of the parameters."""
-        sizes, found = self.sizes(), {}
-        for name, step in zip(self._names(), self.steps, strict=True):
-            letters, layout = self.equation.factors[step.factor], self._layout(step)
-            tensor = self.get_parameter(name).reshape([sizes[letter] for letter in layout])
-            found[step.factor] = tensor.permute([layout.index(letter) for letter in letters])
-        return tuple(found[index] for index in range(len(found)))
 
     @property
     def in_channels(self) -> int:
@@ -146,7 +120,7 @@ class FactorizedConv2d(nn.Module):
         """List the convolutions of an image of this size."""
         found: list[Operation] = []
         shape: Sizes = (1, self.in_channels, height, width)
-        for name, step in zip(self._names(), self.steps, strict=True):
+        for name, step in self._named_steps().items():
             weight = self.get_parameter(name)
             groups = len(weight) if step.batch else 1
             found.append(_operation(shape, tuple(weight.shape), groups, self._moves(step)))
@@ -159,27 +133,14 @@ class FactorizedConv2d(nn.Module):
         kernel = tuple(sizes[axis] for axis in AXES)
         return [_operation((1, self.in_channels, height, width), kernel, 1, self.settings)]
 
-    @torch.no_grad()
     def fold(self) -> nn.Conv2d:
         """Make the dense convolution that computes the same."""
-        kernel = self.equation.rebuild(self.factors())
-        shape: Any = kernel.shape
-        layer = nn.Conv2d(shape[1], shape[0], shape[2:], bias=self.bias is not None, device="meta", **self.settings)
-        layer.weight = nn.Parameter(kernel.clone())
-        if self.bias is not None:
-            layer.bias = nn.Parameter(self.bias.detach().clone())
-        return layer.train(self.training)
+        shape = (self.in_channels, self.out_channels, self.kernel_size)
+        return self._folded_into(nn.Conv2d(*shape, bias=self.bias is not None, device="meta", **self.settings))
 
     def spec(self) -> dict[str, Any]:
         """Describe the layer in words of JSON, from which `from_spec` builds it without its values."""
-        return {
-            "kind": "conv2d",
-            "method": self.method,
-            "terms": [list(term) for term in self.equation.terms],
-            "sizes": self.sizes(),
-            "settings": self.settings,
-            "bias": self.bias is not None,
-        }
+        return {**self._spec("conv2d"), "settings": self.settings}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "FactorizedConv2d":
@@ -191,7 +152,7 @@ class FactorizedConv2d(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Convolve images of shape (batch, n_in, height, width)."""
         state = inputs
-        for name, step in zip(self._names(), self.steps, strict=True):
+        for name, step in self._named_steps().items():
             weight = self.get_parameter(name)
             bias = self.bias if name == "weight" else None
             state = functional.conv2d(state, weight, bias, groups=len(weight) if step.batch else 1, **self._moves(step))

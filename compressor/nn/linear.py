@@ -11,16 +11,15 @@ from torch.nn import functional
 from compressor.factorizations import Equation, Factors
 from compressor.nn.contraction import Step, plan
 from compressor.nn.operation import Operation
+from compressor.nn.stepwise import Stepwise
 
 TOKENS = "*"  # stands for the two axes of the inputs before the last, batch and length
 
 
-class FactorizedLinear(nn.Module):
+class FactorizedLinear(Stepwise):
     """A linear layer that multiplies its inputs by the factors of its weight, one after another.
 
-    The factor that is applied last has the name ``weight``, so that a checkpoint of it does not load into a dense
-    layer.
-    Every factor is kept as its product takes it, a matrix or a stack of matrices; `factors` gives them back.
+    Every factor is kept as its product takes it, a matrix or a stack of matrices.
 
     Parameters
     ----------
@@ -39,38 +38,25 @@ class FactorizedLinear(nn.Module):
         If no order of products computes the equation.
     """
 
-    bias: Tensor | None
-
     def __init__(self, method: str, equation: Equation, sizes: Mapping[str, int], bias: bool = True) -> None:
-        super().__init__()
-        self.method, self.equation = method, equation
-        self.terms = plan(equation, sizes)
-        self._letters = dict(sizes)  # of letters that no cut changes
-        for name, step in zip(self._names(), self._steps(), strict=True):
-            shape = [math.prod(sizes[letter] for letter in group) for group in _groups(step)]
-            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
-        n_out = math.prod(sizes[letter] for letter in equation.axes[0])
-        self.register_parameter("bias", nn.Parameter(torch.zeros(n_out)) if bias else None)
+        terms = plan(equation, sizes)
+        super().__init__(method, equation, sizes, [step for steps in terms for step in steps], bias)
+        self.terms = terms
 
     @classmethod
     def of(cls, method: str, equation: Equation, factors: Factors, bias: Tensor | None = None) -> "FactorizedLinear":
         """Make the layer that computes given factors; they are copied."""
         layer = cls(method, equation, equation.sizes(factors), bias is not None)
         layer.to(factors[0].dtype)
-        with torch.no_grad():
-            for name, step in zip(layer._names(), layer._steps(), strict=True):
-                parameter = layer.get_parameter(name)
-                parameter.copy_(_arranged(factors[step.factor], equation.factors[step.factor], step))
-            if bias is not None and layer.bias is not None:
-                layer.bias.copy_(bias)
+        layer.fill_(factors, bias)
         return layer
 
-    def _steps(self) -> list[Step]:
-        return [step for steps in self.terms for step in steps]
+    def _layout(self, step: Step) -> str:
+        return step.layout()
 
-    def _names(self) -> list[str]:
-        """Names of the parameters, in the order of the products."""
-        return [*(f"weight_{index}" for index in range(len(self._steps()) - 1)), "weight"]
+    def _shape(self, step: Step, sizes: Mapping[str, int]) -> list[int]:
+        groups = (step.batch, step.summed, step.new) if step.batch else (step.new, step.summed)
+        return [math.prod(sizes[letter] for letter in group) for group in groups]
 
     def axes(self, side: str) -> dict[str, int]:
         """Axis of each tensor that indexes the outputs, or the inputs; empty if no single axis does."""
@@ -94,15 +80,6 @@ class FactorizedLinear(nn.Module):
                 sizes[letters] = self.get_parameter(name).shape[axis]
         return sizes
 
-    def factors(self) -> Factors:
-        """Give the factors, in the order of the equation; views of the parameters."""
-        sizes, found = self.sizes(), {}
-        for name, step in zip(self._names(), self._steps(), strict=True):
-            letters = self.equation.factors[step.factor]
-            tensor = self.get_parameter(name).reshape([sizes[letter] for letter in step.layout()])
-            found[step.factor] = tensor.permute([step.layout().index(letter) for letter in letters])
-        return tuple(found[index] for index in range(len(found)))
-
     @property
     def in_features(self) -> int:
         """Number of inputs."""
@@ -121,7 +98,7 @@ class FactorizedLinear(nn.Module):
     def n_flops(self, n_tokens: int) -> int:
         """Count the floating-point operations for a number of tokens, two for each multiply-accumulate."""
         sizes = self.sizes()
-        return 2 * n_tokens * sum(step.n_multiplications(sizes) for step in self._steps())
+        return 2 * n_tokens * sum(step.n_multiplications(sizes) for step in self.steps)
 
     def operations(self, n_tokens: int) -> list[Operation]:
         """List the operations for a number of tokens, without reshapes, which move nothing."""
@@ -147,27 +124,14 @@ class FactorizedLinear(nn.Module):
         n_sums = int(self.bias is not None)
         return [product, *n_sums * [Operation("Add", (n_tokens, self.out_features), (self.out_features,))]]
 
-    @torch.no_grad()
     def fold(self) -> nn.Linear:
         """Make the dense layer that computes the same."""
-        weight = self.equation.rebuild(self.factors())
-        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta", dtype=weight.dtype)
-        layer.weight = nn.Parameter(weight.clone())
-        if self.bias is not None:
-            layer.bias = nn.Parameter(self.bias.detach().clone())
-        return layer.train(self.training)
+        dense = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        return self._folded_into(dense)
 
     def spec(self) -> dict[str, Any]:
         """Describe the layer in words of JSON, from which `from_spec` builds it without its values."""
-        return {
-            "kind": "linear",
-            "method": self.method,
-            "terms": [list(term) for term in self.equation.terms],
-            "axes": list(self.equation.axes),
-            "sparse": list(self.equation.sparse),
-            "sizes": self.sizes(),
-            "bias": self.bias is not None,
-        }
+        return {**self._spec("linear"), "axes": list(self.equation.axes), "sparse": list(self.equation.sparse)}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "FactorizedLinear":
@@ -178,7 +142,7 @@ class FactorizedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply the layer to the last axis of ``inputs``."""
-        is_chain = all(not step.batch and not step.kept for step in self._steps())
+        is_chain = all(not step.batch and not step.kept for step in self.steps)
         tokens = inputs if is_chain else _with_two_axes_before(inputs)
         names, total = iter(self._names()), None
         for steps in self.terms:
@@ -230,18 +194,6 @@ class _KeepZeros(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         weight: Tensor = ctx.saved_tensors[0]
         return gradient * (weight != 0)
-
-
-def _groups(step: Step) -> tuple[str, ...]:
-    """Letters of each axis of a parameter."""
-    return (step.batch, step.summed, step.new) if step.batch else (step.new, step.summed)
-
-
-def _arranged(factor: Tensor, letters: str, step: Step) -> Tensor:
-    """Permute and reshape a factor as its product takes it."""
-    arranged = factor.permute([letters.index(letter) for letter in step.layout()])
-    sizes = dict(zip(letters, factor.shape, strict=True))
-    return arranged.reshape([math.prod(sizes[letter] for letter in group) for group in _groups(step)])
 
 
 def _with_two_axes_before(inputs: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Which layers of a network can be factorized, and how each is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import signature
@@ -68,7 +68,7 @@ class Candidate:
 
         With the dense layer a method that can, spreads several ranks by its weights.
         """
-        form = dict(self.form)
+        form = self._taken_by(self._file.rank_for)
         if layer is not None and "tensor" in signature(self._file.rank_for).parameters and self.kind == "linear":
             form["tensor"] = weight_of(layer).reshape(self.shape)
         try:
@@ -82,7 +82,12 @@ class Candidate:
         """Count the numbers in the factors."""
         if self.kind == "conv2d":
             return self._kernel_file.kernel_n_params(self.shape, rank=rank)
-        return self._file.n_params(self.shape, rank=rank, **self.form)
+        return self._file.n_params(self.shape, rank=rank, **self._taken_by(self._file.n_params))
+
+    def _taken_by(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Select the arguments of the form that matter to a function: the number of sweeps is for `factor` alone."""
+        taken = signature(function).parameters
+        return {name: value for name, value in self.form.items() if name in taken}
 
     def factorized(
         self, layer: nn.Module, rank: Rank, metric: Metric | None = None, mean: Tensor | None = None

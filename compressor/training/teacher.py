@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from compressor.data.batches import Data, Split, batch_order
@@ -31,15 +32,17 @@ class Teacher:
 
     @torch.no_grad()
     def answer(self, batch: Mapping[str, Tensor], indices: Tensor) -> Answer:
-        """Run the original model on a batch."""
-        device = self.model.net.device
+        """Run the original model on a batch; what it answers is on the device of the batch."""
+        device, asked = self.model.net.device, next(iter(batch.values())).device
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         with ExitStack() as stack:
             relations = stack.enter_context(captured_relations(self.model, self.wanted.attention_relations > 0))
             stack.enter_context(precision.autocast(self.model.net, self.precision))
             output: Any = self.model.net(**inputs, output_hidden_states=self.wanted.hidden_states > 0)
-        states = [output.hidden_states[i + 1] for i in self.layers] if self.wanted.hidden_states else []
-        return Answer(output.logits.float(), states, dict(relations))
+        states = [output.hidden_states[i + 1].to(asked) for i in self.layers] if self.wanted.hidden_states else []
+        return Answer(
+            output.logits.float().to(asked), states, {name: each.to(asked) for name, each in relations.items()}
+        )
 
 
 def _parts(teacher: Teacher, split: Split) -> Iterator[Packed]:
@@ -147,6 +150,7 @@ class Originals:
         )
         if key not in self._teachers:
             self._teachers.clear()
+            self.model.net.to(Accelerator().device)  # where the student is trained
             chosen, files = precision.chosen(self.model.net, retrain.precision), replace(self.answers, key=key)
             made = teacher_for(self.model, layers, wanted, chosen, self.data.augmented, self.n_examples, files)
             self._teachers[key] = made

@@ -71,6 +71,13 @@ def test_a_budget_is_met_in_every_norm(model, context, norm):
     assert 0.45 < shares(model) <= 0.6
 
 
+@pytest.mark.parametrize("layers", [["*.intermediate.dense"], ["*.attention.*"]])
+def test_a_method_takes_arguments_that_do_not_touch_its_ranks(model, context, layers):
+    settings = {"method": "cp", "norm": "weight", "form": {"n_iterations": 2}, "layers": layers}
+    run(model, options(budget=0.5, **settings), context)
+    assert 0 < shares(model) <= 0.5
+
+
 def test_the_default_norm_is_that_of_the_outputs(model, context):
     """The error of each layer's outputs on the calibration rows is the least of its rank, and less than plain SVD's."""
     dense, plain = model.copy(), model.copy()

@@ -1,6 +1,7 @@
 """The run as a stage sees it: a dry walk writes nothing, and seeds hang on the place alone."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from compressor.model import Model, Source, load_model
 from compressor.plugins import discover
 from compressor.recipe.schema import STAGES, wiring
 from compressor.stages import Stage, finetune
+from compressor.training import teacher
 from compressor.training.context import Context
-from compressor.training.options import Retrain
+from compressor.training.options import Distill, Retrain
 from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
 
@@ -70,3 +72,10 @@ def test_seeds_hang_on_folder_round_and_purpose_and_on_nothing_else(context, tmp
     assert drawn(replace(dry, seed=1), 1) != first[:1]
     seeds = {context.trainer.seed_for(purpose) for purpose in ("fit", "round", "look")}
     assert len(seeds) == 3
+
+
+def test_a_teacher_is_on_the_device_that_trains(context, monkeypatch):
+    monkeypatch.setattr(teacher, "Accelerator", lambda: SimpleNamespace(device="meta"))
+    monkeypatch.setattr(teacher, "teacher_for", lambda original, *_: original)
+    given = context.originals.teacher((0, 1), Retrain(steps=1, distill=Distill()))
+    assert given.net.device.type == "meta"
