@@ -26,7 +26,7 @@ def hierarchical(
     constraint: str = "sp",
     share: float | Sequence[float] | None = None,
     residuals: Residuals | None = None,
-    n_sweeps: int = 40,
+    n_sweeps: int = 65,
 ) -> SparseProduct:
     """Approximate a matrix by a product of sparse factors, found one by one.
 
