@@ -9,6 +9,7 @@ import json
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,9 +23,9 @@ from compressor.model.outputs import logits_of
 from compressor.model.quiet import quantizer_quiet
 from compressor.pipeline.start import begin
 from compressor.recipe import load_recipe
-from compressor.stages.quantize import Options, Work
+from compressor.stages.quantize import Options, work_of
 
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "dynamic": {},
     "dynamic, 4-bit file": {"embeddings": "int4", "storage_bits": 4},
     "static": {"mode": "static"},
@@ -78,7 +79,7 @@ def quantized(file, rows, folder):
         path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.onnx"
         try:
             with quantizer_quiet():
-                Work(file, Options(stage="quantize", **settings), rows).save(path)
+                work_of(file, Options(stage="quantize", **settings), rows).save(path)
         except CompressorError as error:
             print(f"{name}: {error}")
             continue
@@ -116,12 +117,12 @@ def timed(files, model, points):
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.log_severity_level = 1, 4
     sessions = {name: onnxruntime.InferenceSession(file, settings) for name, file in files.items()}
-    speeds = {name: [] for name in files}
+    speeds: dict[str, list[float]] = {name: [] for name in files}
     for size, length in points:
         generator = torch.Generator().manual_seed(0)
         example = model.task.inputs.example(model.task, model.net.config, size, length, generator)
         feed = {name: each.numpy() for name, each in example.items()}
-        runs = {name: [] for name in files}
+        runs: dict[str, list[float]] = {name: [] for name in files}
         for _ in range(N_ROUNDS):
             for name, session in sessions.items():
                 taken = {each.name: feed[each.name] for each in session.get_inputs()}

@@ -15,9 +15,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from compressor import surgery
 from compressor.bench.host import cpu
+from compressor.criteria import taylor
 from compressor.model import Model, Task
 from compressor.model.checkpoint import arch_of
-from compressor.surgery import importance
 from compressor.training.phase import holding
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = dead_model(given.hidden_size)
-    widths, hold, scores = model.widths(), holding(model), importance.no_scores(model.widths())
+    widths, hold, scores = model.widths(), holding(model), taylor.start(model.widths(), 0)
     trained = [parameter for parameter in model.net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)
     ids, labels = torch.randint(1000, 30000, (32, 24)), torch.randint(2, (32,))
@@ -52,7 +52,8 @@ def main() -> None:
         began = time.perf_counter()
         model.net(input_ids=ids, labels=labels).loss.backward()
         if is_scored:
-            importance.add_taylor_(scores, model.net, widths)
+            with taylor.watching(scores, model.net, widths, goal=0.5) as add:
+                add()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

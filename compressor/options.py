@@ -31,7 +31,7 @@ class Calibration(Base):
 
 
 class Target(Base):
-    """The target of a stage, in place of a sparsity: a recipe's `target`, with exactly one of these keys."""
+    """The target of a stage, in place of a sparsity: a recipe's `target`, with exactly one ratio or time."""
 
     p50_ratio: Ratio | None = None
     """Median latency over the original's, at every point of `bench`, in the precision of the last file."""
@@ -43,12 +43,33 @@ class Target(Base):
     """Number of parameters over the original's; parameters that layers share count once."""
     size_ratio: Ratio | None = None
     """Bytes of the last file over those of the original's file of the same precision."""
+    cost_table: str | None = None
+    """For a latency: a file of what each level of each width takes, made on another machine by `compress bench`; by
+    default it is measured on this machine. Nothing is corrected by measuring then."""
+    machine: str | None = None
+    """Part of the name of the processor that the table must be of, as `cost_table` says it; by default this one's."""
 
     @model_validator(mode="after")
     def _one(self) -> "Target":
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        given = [name for name in GOALS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of {', '.join(type(self).model_fields)}, got {', '.join(given) or 'none'}"
-            )
+            raise ValueError(f"give exactly one of {', '.join(GOALS)}, got {', '.join(given) or 'none'}")
+        if self.cost_table is not None and not given[0].startswith("p50"):
+            raise ValueError(f"'cost_table' is for a latency, and {given[0]} is counted; leave it out")
+        if self.machine is not None and self.cost_table is None:
+            raise ValueError("'machine' says where a 'cost_table' was measured; give both")
         return self
+
+    @property
+    def name(self) -> str:
+        """The key that is given."""
+        return next(name for name in GOALS if getattr(self, name) is not None)
+
+    @property
+    def value(self) -> float:
+        """Its number."""
+        number: float = getattr(self, self.name)
+        return number
+
+
+GOALS = ("p50_ratio", "p50_ms", "n_flops_ratio", "n_params_ratio", "size_ratio")

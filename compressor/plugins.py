@@ -58,12 +58,12 @@ def _required(protocol: type) -> list[str]:
     return [name for name in dict.fromkeys(declared) if not name.startswith("_")]
 
 
-def one_of(package: ModuleType) -> "AfterValidator":
-    """Validate a recipe word: it must name a file in the package."""
+def one_of(package: ModuleType, *others: str) -> "AfterValidator":
+    """Validate a recipe word: it must name a file in the package, or be one of the others."""
     from pydantic import AfterValidator
 
     def check(name: str) -> str:
-        known = names(package)
+        known = [*others, *names(package)]
         if name not in known:
             raise ValueError(f"no such file in {package.__name__}; choose from {', '.join(known)}")
         return name

@@ -17,16 +17,16 @@ def test_calibration_takes_a_number_of_examples():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_target_is_one_number(key):
-    assert getattr(Target(**{key: 0.5}), key) == 0.5
+    assert getattr(Target.model_validate({key: 0.5}), key) == 0.5
     for wrong in (0, -0.5, float("nan"), float("inf")):
         with pytest.raises(ValidationError, match=key):
-            Target(**{key: wrong})
+            Target.model_validate({key: wrong})
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.endswith("_ratio")])
 def test_a_target_asks_for_less_than_the_original(key):
     with pytest.raises(ValidationError, match="less than 1"):
-        Target(**{key: 1.0})
+        Target.model_validate({key: 1.0})
 
 
 @pytest.mark.parametrize(("given", "said"), [({}, "none"), ({"size_ratio": 0.5, "p50_ms": 2.0}, "p50_ms, size_ratio")])

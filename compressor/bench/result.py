@@ -45,6 +45,8 @@ class PlannedVariant(PlanVariant, total=False):
     """By the name of a shape."""
     weights: list[str]
     """Names of the files beside it that hold its weights."""
+    widths: dict[str, int]
+    """Units by the name of a width, in a cost table."""
 
 
 class PointsDocument(TypedDict, total=False):

@@ -11,21 +11,26 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 import compressor
 from compressor.bench.errors import BenchError
-from compressor.cli import bench, compare, gate, quantize
-from compressor.cli.call import Call, examples, fail, json_option, only_answers_on_stdout, pass_call, set_option
+from compressor.cli import bench, compare, gate, prune, quantize
+from compressor.cli.call import (
+    Call,
+    examples,
+    fail,
+    json_option,
+    only_answers_on_stdout,
+    pass_call,
+    set_option,
+    summary,
+)
 from compressor.errors import CompressorError, GateMissed, InputError, RecipeError, RunDirError, first_line
 from compressor.files import read_json
 from compressor.recipe import packaged
 from compressor.rundir import RunDir
-
-if TYPE_CHECKING:
-    from compressor.report.document import Report
 
 OURS = (errno.ENOENT, errno.EEXIST)  # of a file that nobody looked for before; others are of the place: names too long
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -73,7 +78,7 @@ def cli(context: click.Context, recipe: str | None, settings: tuple[str, ...], r
     call.run_dir = run_dir or packaged.run_dir(recipe)
     with only_answers_on_stdout():
         report = compressor.run(recipe, call.run_dir, settings)
-    call.answer(report, _summary(report, RunDir(call.run_dir).report))
+    call.answer(report, summary(report, RunDir(call.run_dir).report))
 
 
 @cli.command("check", epilog=examples("compress check digits_l1inf.yaml", "compress check my.yaml --set seed=1"))
@@ -100,6 +105,7 @@ for command in (
     bench.join_energy_command,
     compare.compare_command,
     gate.gate_command,
+    prune.prune_command,
     quantize.quantize_command,
 ):
     cli.add_command(command)
@@ -149,7 +155,7 @@ def report_command(call: Call, run: Path, bench: Path | None) -> None:
     call.run_dir = run
     with only_answers_on_stdout():
         written = page.write(run, bench)
-    call.answer(written, _summary(written, page.folder(run, bench)))
+    call.answer(written, summary(written, page.folder(run, bench)))
 
 
 @cli.command("recipes", epilog=examples("compress recipes"))
@@ -197,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GateMissed as error:
         home = RunDir(call.run_dir).report if call.run_dir else None
         report = read_json(home / "report.json") if home else None
-        return fail(call, str(error), error.exit_code, report, _summary(report, home) if home and report else "")
+        return fail(call, str(error), error.exit_code, report, summary(report, home) if home and report else "")
     except (CompressorError, BenchError) as error:
         return fail(call, str(error), error.exit_code)
     except Exception as error:
@@ -220,12 +226,6 @@ def _keep_traceback(run_dir: Path | None) -> Path:
     file = run_dir / "traceback.txt"
     file.write_text(traceback.format_exc(), encoding="utf-8")
     return file
-
-
-def _summary(report: "Report", folder: Path) -> str:
-    from compressor.report import text
-
-    return f"{text.summary(report)}\n\nreport: {folder / 'index.html'}"
 
 
 if __name__ == "__main__":

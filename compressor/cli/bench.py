@@ -13,6 +13,8 @@ from compressor.cli.amounts import Finite, n_bytes
 from compressor.cli.call import Call, examples, json_option, only_answers_on_stdout, pass_call, shape_options
 from compressor.errors import InputError
 
+RECIPES = (".yaml", ".yml")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
@@ -49,10 +51,15 @@ class PlanRequest:
         }
         return cast(PlanSettings, given)
 
-    def plan(self) -> PlanDocument:
-        """Make the plan, with absolute file names."""
+    def plan(self, folder: Path) -> PlanDocument:
+        """Make the plan, with absolute file names; the files of a recipe's cost table are written into the folder."""
         from compressor.measure.plan import plan
 
+        if len(self.targets) == 1 and self.targets[0].suffix in RECIPES:
+            from compressor.pipeline import cost_files
+            from compressor.recipe import load_recipe
+
+            return {**cost_files.plan(load_recipe(self.targets[0]), folder), **self.settings}
         return plan(self.targets, self.settings)
 
 
@@ -74,7 +81,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seconds", type=Finite(0, min_open=True), help="For all files at a shape. Default: 10."),
         click.option("inputs_file", "--inputs", type=path, metavar="FILE.npz", help="Inputs in place of random ones."),
         shape_options,
-        click.argument("targets", nargs=-1, required=True, type=path, metavar="RUN | FILE.onnx ..."),
+        click.argument("targets", nargs=-1, required=True, type=path, metavar="RUN | RECIPE | FILE.onnx ..."),
     ):
         command = option(command)
     return command
@@ -86,6 +93,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "compress bench runs/digits_l1inf",
         "compress bench old.onnx new.onnx --length 64 --json",
         "compress bench runs/digits_l1inf --on ssh://pi@raspberrypi --json > board.json",
+        "compress bench sst2_latency.yaml --on ssh://pi@raspberrypi --json > costs.json",
     ),
 )
 @plan_options
@@ -97,15 +105,18 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 @pass_call
 def bench_command(call: Call, /, place: str | None, python: str | None, ssh: str | None, **options: Any) -> None:
-    """Measure ONNX files side by side, or again those of a run; here or on a board."""
+    """Measure ONNX files side by side, or again those of a run; here or on a board.
+
+    Of a recipe with a latency target, the copies that its cost table is made of.
+    """
     from compressor.measure import bundle, launch, remote
     from compressor.report import text
     from compressor.temporary import temporary_folder
 
     if (python or ssh) and not place:
         raise click.UsageError("--python and --ssh go with --on ssh://...")
-    with only_answers_on_stdout():
-        plan = PlanRequest(**options).plan()
+    with only_answers_on_stdout(), temporary_folder() as files:
+        plan = PlanRequest(**options).plan(files.path)
         if place:
             with temporary_folder() as folder:
                 bundle.fill(plan, folder.path)
@@ -120,6 +131,7 @@ def bench_command(call: Call, /, place: str | None, python: str | None, ssh: str
     "bundle",
     epilog=examples(
         "compress bundle runs/digits_l1inf --out board.zip",
+        "compress bundle sst2_latency.yaml --out costs.zip   (what bench.json then holds is a cost_table)",
         "python3 bench.pyz                      (there, in the unpacked folder; writes bench.json)",
     ),
 )
@@ -135,10 +147,11 @@ def bench_command(call: Call, /, place: str | None, python: str | None, ssh: str
 def bundle_command(call: Call, /, out: Path | None, **options: Any) -> None:
     """Pack ONNX files with a bench that needs only Python, numpy and onnxruntime."""
     from compressor.measure import bundle
+    from compressor.temporary import temporary_folder
 
     out = out or Path("bundle")
-    with only_answers_on_stdout():
-        plan = bundle.write(PlanRequest(**options).plan(), out)
+    with only_answers_on_stdout(), temporary_folder() as files:
+        plan = bundle.write(PlanRequest(**options).plan(files.path), out)
     runtime = f", onnxruntime {plan['min_onnxruntime']} or newer" if plan["min_onnxruntime"] else ""
     call.answer({"bundle": str(out), **plan}, f"{out}: {len(plan['variants'])} files, opset {plan['opset']}{runtime}")
 

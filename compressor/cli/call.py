@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compressor.bench.plan import MOST_BATCH, MOST_LENGTH, MOST_THREADS
 from compressor.cli.amounts import input_shape
+
+if TYPE_CHECKING:
+    from compressor.report.document import Report
 
 STDOUT, STDERR = 1, 2
 
@@ -90,6 +93,13 @@ def fail(call: Call, message: str, exit_code: int, result: Mapping[str, object] 
     for line in message.splitlines():
         click.echo(f"compress: {line}", err=True)
     return exit_code
+
+
+def summary(report: "Report", folder: Path) -> str:
+    """Sum up a run, and say where its report lies."""
+    from compressor.report import text
+
+    return f"{text.summary(report)}\n\nreport: {folder / 'index.html'}"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         "compress quantize model.onnx --out int8",
         "compress quantize model.onnx --mode static --inputs rows.npz --out int8",
         "compress quantize model.onnx --mode static --inputs rows.npz --max-accuracy-drop 0.5% --out int8 --json",
+        "compress quantize model.onnx --mode auto --inputs rows.npz --max-accuracy-drop 1% --out fast",
         "compress quantize model.onnx --embeddings int4 --storage-bits 4 --out small",
     ),
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     metavar="ROWS.npz",
     help="An array for each input, one row an example; 'labels' for the accuracy.",
 )
-@click.option("--mode", default="dynamic", show_default=True, help="dynamic, static or weights, as in a recipe.")
+@click.option("--mode", default="dynamic", show_default=True, help="dynamic, static, weights or auto, as in a recipe.")
 @click.option(
     "--ranges",
     type=click.Choice(["min_max", "percentile", "entropy", "mse"]),

@@ -48,12 +48,20 @@ def count(file: Path, batch_size: int, length: int | None, facts: Mapping[str, I
     InputError
         If the file is damaged, or its weights are missing.
     """
+    counts = by_node(file, batch_size, length, facts)
+    return None if counts is None else sum(n_flops for _, n_flops in counts)
+
+
+def by_node(
+    file: Path, batch_size: int, length: int | None, facts: Mapping[str, InputFacts] | None = None
+) -> list[tuple[str, int]] | None:
+    """Count the same of each operation, with its name; local functions are inlined."""
     proto = shapes.skeleton(file)
     inputs = shapes.at(proto, batch_size, length, facts)
     if shapes.axes(proto).misfit(batch_size) or any(value.shape is None for value in inputs.values()):
         return None
     try:
-        return 2 * sum(_multiplications(step) for step in shapes.walk(proto, inputs))
+        return [(step.node.name, 2 * _multiplications(step)) for step in shapes.walk(proto, inputs)]
     except NotKnownError:
         return None
 

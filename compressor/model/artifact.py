@@ -1,8 +1,8 @@
 """The two kinds of artifact, with loading and saving at shrunk widths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class OnnxGraph:
     path: Path
     task: Task
     precision: Precision = "fp32"
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """Path of the module that each operation computes, by its name; known only to who just exported the file."""
 
 
 def load_model(source: Source, labels: Sequence[str] | None, features: Features | None = None) -> Model:

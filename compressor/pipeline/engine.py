@@ -17,9 +17,10 @@ from compressor.files import explained, readable_json, write_json, write_text
 from compressor.measure import launch
 from compressor.model import Model, OnnxGraph, load_model, open_model, save_model
 from compressor.model.artifact import open_task
-from compressor.pipeline import needs, provenance
+from compressor.pipeline import heap, needs, provenance
 from compressor.pipeline.original import original_variants
 from compressor.pipeline.record import at_bench, bench_settings, model_record, onnx_record, record_of, variant
+from compressor.pipeline.shipping import shipping_of
 from compressor.pipeline.start import Start, begin, walk_dry
 from compressor.pipeline.steps import Artifact, Step, steps_of
 from compressor.progress import said_before, say
@@ -85,36 +86,41 @@ def _run_steps(
     model = start.give_up_model()
     record = record_of(model, recipe.bench)
     originals, variants = None, []
+    shipping = shipping_of(recipe, start.data, start.key, home)
     if start.is_trained:
         answers, reload = AnswerFiles(home.path, start.key), partial(_load_again, recipe, model.task)
         originals = Originals(model, reload, start.data, answers, n_distilled)
-        variants = original_variants(recipe, home, originals, start.key, metadata)
+        variants = original_variants(recipe, home, originals, start.key, metadata, shipping)
     artifact: Artifact = model
     del model
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
         if originals is not None:
             originals.release()
+        heap.give_back()
         if not any(later.options.distilled() for later in steps[index:]):
             remembered.remove(home.path)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
             named = {**metadata, "key": step.key}
-            context = Context(step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label)
+            context = Context(
+                step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label, shipping=shipping
+            )
             done = _run_step(step, artifact, context, recipe.bench, record, home)
             del context
         else:
             say(f"{step.label:<24} done before")
         task = artifact.task
         del artifact  # before the next one is read
+        heap.give_back()
         artifact = _reopen(step, task, done)
         record = at_bench(done, artifact, recipe.bench, record)
         stepdir.replace_record(step.folder, record)
         if originals is None and isinstance(artifact, Model):
             answers, reload = AnswerFiles(home.path, step.key), partial(open_model, step.folder / "model", task)
             originals = Originals(artifact, reload, start.data, answers, n_distilled)
-            variants = original_variants(recipe, home, originals, step.key, metadata)
+            variants = original_variants(recipe, home, originals, step.key, metadata, shipping)
         if isinstance(artifact, OnnxGraph):
             stage = step.options.stage
             results[stage] = variant(f"{step.folder.name}/model.onnx", "result", artifact.precision, record, record)

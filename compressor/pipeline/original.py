@@ -10,19 +10,22 @@ from compressor.rundir import RunDir, StepRecord
 from compressor.rundir import step as stepdir
 from compressor.stages import export, quantize
 from compressor.training.context import Context
+from compressor.training.shipping import Shipping
 from compressor.training.teacher import Originals
 
 
 def original_variants(
-    recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str]
+    recipe: Recipe, home: RunDir, originals: Originals, key: str, metadata: Mapping[str, str], shipping: Shipping
 ) -> list[PlannedVariant]:
     """Write the original's files unless they exist, and return them as entries of the bench plan."""
-    how = _how(recipe)
+    how = how_exported(recipe)
     key = rundir.chain(key, *(options.model_dump(mode="json") for options in how))
     record = stepdir.record_if_done(home.original, key, "original")
     if record is None:
         named = {**metadata, "key": key}
-        context = Context(home.original, key, recipe.seed, originals.data, originals, named, label="original")
+        context = Context(
+            home.original, key, recipe.seed, originals.data, originals, named, label="original", shipping=shipping
+        )
         record = _write(recipe, how, context, originals)
     record = at_bench(record, originals.model, recipe.bench, record)
     stepdir.replace_record(home.original, record)
@@ -32,7 +35,7 @@ def original_variants(
     ]
 
 
-def _how(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
+def how_exported(recipe: Recipe) -> tuple[export.Options, quantize.Options] | tuple[()]:
     """Return the last export and quantization of a recipe; an empty tuple if it exports nothing."""
     exports = [options for options in recipe.stages if isinstance(options, export.Options)]
     quantizes = [options for options in recipe.stages if isinstance(options, quantize.Options)]

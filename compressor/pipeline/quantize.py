@@ -1,19 +1,23 @@
 """Quantize an ONNX file of any origin, without a run: what `compress quantize` does."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import onnxruntime
 
+from compressor import quantizers
 from compressor.bench.arrays import read_arrays
 from compressor.bench.result import Precision
 from compressor.errors import InputError, first_line
 from compressor.files import replacing, write_json
 from compressor.graphs.ranges import Feed
 from compressor.model.quiet import quantizer_quiet
-from compressor.stages.quantize import SENSITIVITY, Options, Work, require_limit
+from compressor.plugins import names
+from compressor.quantizing import fastest, work
+from compressor.stages.quantize import POINTS, Options, work_of
 
 LABELS = "labels"
 FILE = "model.onnx"
@@ -58,30 +62,45 @@ def quantize(file: Path, folder: Path, inputs: Path | None, options: Options) ->
         If no choice of layers is within the limit; no file is written then.
     """
     rows, labels = _rows(inputs) if inputs is not None else ([], None)
-    if options.max_accuracy_drop is not None and labels is None:
-        raise InputError(f"--max-accuracy-drop: needs labels; put an array {LABELS!r} into the file of --inputs")
+    if labels is None and (options.max_accuracy_drop is not None or options.mode == "auto"):
+        raise InputError(f"a limit and mode auto need labels; put an array {LABELS!r} into the file of --inputs")
     path = folder / FILE
     if path.exists() and path.samefile(file):
         raise InputError(f"{folder}: holds the file that is read; choose another --out")
-    work = Work(file, options, rows)
     folder.mkdir(parents=True, exist_ok=True)
+    score = partial(_judged, rows, labels)
     with replacing(path) as beside, quantizer_quiet():
-        found = work.within_limit(beside, lambda each: _accuracy(_outputs(each, rows), labels) or 0.0)
-        if found is not None:
-            write_json(folder / SENSITIVITY, found)
-            require_limit(found, options)
-        work.save(beside)
+        precision, left = _write(file, beside, options, rows, score, folder)
     before, after = _outputs(file, rows), _outputs(path, rows)
     return {
         "file": str(path),
-        "precision": work.quantizer.precision(work.settings),
+        "precision": precision,
         "size_bytes": path.stat().st_size,
         "source_size_bytes": file.stat().st_size,
         "accuracy": _accuracy(after, labels),
         "source_accuracy": _accuracy(before, labels),
         "max_abs_diff": max((_gap(a, b) for a, b in zip(before, after, strict=True)), default=None),
-        "float_layers": sorted(work.settings.left),
+        "float_layers": left,
     }
+
+
+def _write(
+    file: Path, path: Path, options: Options, rows: list[Feed], score: work.Score, folder: Path
+) -> tuple[Precision, list[str]]:
+    """Write the quantized file, and give its precision and the layers that stayed in float."""
+    if options.mode == "auto":
+        each = {mode: work_of(file, options.model_copy(update={"mode": mode}), rows) for mode in names(quantizers)}
+        judge = fastest.Judge(file, score, options.max_accuracy_drop, POINTS, with_float=True)
+        choice = judge.choose(each.items(), path)
+        write_json(folder / fastest.FILE, choice)
+        return choice["precision"], choice["candidates"][choice["chosen"]].get("float_layers", [])
+    made = work_of(file, options, rows)
+    if options.max_accuracy_drop is not None:
+        found = made.within_limit_(path, score, options.max_accuracy_drop)
+        if found is not None:
+            write_json(folder / work.FILE, found)
+    made.save(path)
+    return made.precision, sorted(made.settings.left)
 
 
 def _rows(file: Path) -> tuple[list[Feed], Array | None]:
@@ -120,6 +139,10 @@ def _accuracy(outputs: list[Array], labels: Array | None) -> float | None:
         return None
     right = [bool((output.argmax(axis=-1) == label).all()) for output, label in zip(outputs, labels, strict=True)]
     return sum(right) / len(right)
+
+
+def _judged(rows: list[Feed], labels: Array | None, file: Path) -> float:
+    return _accuracy(_outputs(file, rows), labels) or 0.0
 
 
 def _gap(first: Array, second: Array) -> float:

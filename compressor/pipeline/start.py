@@ -20,6 +20,7 @@ from compressor.model.padding import padding_gap
 from compressor.pipeline import needs
 from compressor.pipeline.provenance import source_of
 from compressor.pipeline.record import n_units
+from compressor.pipeline.shipping import shipping_of
 from compressor.recipe import Recipe
 from compressor.recipe.schema import STAGES, wiring
 from compressor.report import document
@@ -110,7 +111,8 @@ def walk_dry(recipe: Recipe, start: Start) -> Iterator[PlannedStage]:
     for index, options in enumerate(recipe.stages):
         folder = Path(options.stage)
         originals = Originals(start.model, start.model.copy, start.data, AnswerFiles(folder, start.key), n_distilled)
-        context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True)
+        shipping = shipping_of(recipe, start.data, start.key)
+        context = Context(folder, "", recipe.seed, start.data, originals, is_dry=True, shipping=shipping)
         if wiring(options.stage)[1] is Model:
             try:
                 model = STAGES[options.stage].run(model, options, context)

@@ -7,6 +7,7 @@ from pathlib import Path
 from compressor import rundir
 from compressor.model import Model, OnnxGraph
 from compressor.model.checkpoint import digest_of
+from compressor.pipeline.shipping import key_parts
 from compressor.recipe import Recipe
 from compressor.recipe.schema import wiring
 from compressor.rundir import RunDir
@@ -38,7 +39,8 @@ def steps_of(recipe: Recipe, home: RunDir, key: str) -> Iterator[Step]:
     """Yield the steps of a recipe; ``key`` is that of the model and data it starts from."""
     for index, options in enumerate(recipe.stages):
         settings = options.model_dump(mode="json") | {"folders": [digest_of(folder) for folder in options.folders()]}
-        rounds_key = rundir.chain(key, {**settings, "retrain": None})
-        key = rundir.chain(key, settings)
+        measured = key_parts(options, recipe)
+        rounds_key = rundir.chain(key, {**settings, "retrain": None}, *measured)
+        key = rundir.chain(key, settings, *measured)
         label = f"[{index + 1}/{len(recipe.stages)}] {options.stage}"
         yield Step(options, home.stage(index, options.stage), key, rounds_key, label)

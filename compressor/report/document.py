@@ -4,7 +4,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from compressor.bench.result import Host, Variant
 from compressor.report.dataset import DatasetRead
-from compressor.rundir import Environment, FactorizedLayer
+from compressor.rundir import Environment, FactorizedLayer, TargetRecord
 
 FORMAT = 1
 
@@ -93,6 +93,8 @@ class StageSummary(CostsAndGains):
     features: Features | None
     factorized: list[FactorizedLayer]
     rounds: list[Round]
+    target: NotRequired[TargetRecord | None]
+    """What its target asked and reached, if it has one."""
 
 
 class Verdict(TypedDict):

@@ -12,6 +12,7 @@ from compressor.bench.conforms import misfit
 from compressor.bench.reading import parsed_json, read_json, read_text
 from compressor.bench.result import Kind, Result, Variant, variant_name
 from compressor.errors import InputError, first_line
+from compressor.files import read_json as read_known
 from compressor.report import measured, widths
 from compressor.report.document import (
     FORMAT,
@@ -26,12 +27,14 @@ from compressor.report.document import (
 )
 from compressor.rundir import (
     DONE,
+    TARGET,
     Done,
     Environment,
     FileRecord,
     RunDir,
     RunRecord,
     StepRecord,
+    TargetRecord,
     precision_of,
     read_done,
     read_run_record,
@@ -60,6 +63,7 @@ class FinishedStage:
     n_threads: int | None
     record: StepRecord
     rounds: list[Round]
+    target: TargetRecord | None
 
 
 def gather(path: Path, elsewhere: Path | None = None) -> Gathered:
@@ -133,7 +137,9 @@ def _stages(run: RunDir, names: Sequence[str]) -> Iterator[FinishedStage]:
         if "stage" not in done or "seconds" not in done:
             raise InputError(f"{folder / DONE}: damaged, it lacks 'stage' or 'seconds'; {CURE}")
         rounds = list(_rounds(folder / "rounds.jsonl"))
-        yield FinishedStage(done["stage"], folder.name, done["seconds"], done.get("n_threads"), done["facts"], rounds)
+        target: TargetRecord | None = _undamaged(folder / TARGET, read_known, TargetRecord)
+        took = done["seconds"], done.get("n_threads")
+        yield FinishedStage(done["stage"], folder.name, *took, done["facts"], rounds, target)
 
 
 def _rounds(log: Path) -> Iterator[Round]:
@@ -158,6 +164,7 @@ def _summary(stage: FinishedStage, original: StepRecord | None) -> StageSummary:
         "features": _features(original, stage.record),
         "factorized": stage.record.get("factorized", []),
         "rounds": stage.rounds,
+        "target": stage.target,
     }
 
 

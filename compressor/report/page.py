@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from compressor.bench.reading import read_text
 from compressor.errors import RunDirError
 from compressor.files import explained, write_json, write_text
-from compressor.report import compare, figures, headline, joules, limits, speed, spread, widths, words
+from compressor.report import compare, figures, headline, joules, limits, speed, spread, targets, widths, words
 from compressor.report.document import Report
 from compressor.report.gather import gather
 from compressor.rundir import RunDir
@@ -66,6 +66,7 @@ def render(report: Report, recipe: str) -> str:
         "joules": joules,
         "speed": speed,
         "spread": spread,
+        "targets": targets,
         "widths": widths,
         "words": words,
     }

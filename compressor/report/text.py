@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from compressor.bench.result import Energy, Entry, Host, Result, Variant
 from compressor.errors import listed
 from compressor.graphs.description import Declared
-from compressor.report import compare, dataset, headline, joules, measured, speed, widths, words
+from compressor.report import compare, dataset, headline, joules, measured, speed, targets, widths, words
 from compressor.report.document import RecipePlan, Report
 from compressor.report.inventory import GraphInventory, Inventory, NetworkInventory
 from compressor.rundir import FactorizedLayer
@@ -91,6 +91,7 @@ def summary(report: Report) -> str:
         *_tables(report["variants"]),
         _footer(report["environment"]["measured"], report["variants"]),
         aligned([header, *cells], numbers=True) if cells else "",
+        "\n".join(targets.line(target) for stage in report["stages"] if (target := stage.get("target"))),
         "\n".join(limits),
         headline.headline(report),
         headline.behind(report),

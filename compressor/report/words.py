@@ -66,6 +66,17 @@ def percent(fraction: float | None) -> str:
     return NONE if fraction is None else f"{100 * fraction:.0f} %"
 
 
+def times_in_words(number: int) -> str:
+    """Write how often something was done.
+
+    Examples
+    --------
+    >>> [times_in_words(number) for number in (1, 2, 7)]
+    ['once', 'twice', '7 times']
+    """
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
 def seconds(value: float | None) -> str:
     """Write a duration.
 

@@ -20,6 +20,7 @@ from compressor.temporary import remove_left
 FORMAT = 3  # of the files in the folders of steps; part of every key, so that another format is not resumed
 DONE = "done.json"
 KEY = "key.json"  # the key under which a step's folder was written, finished or not
+TARGET = "target.json"  # what a target asked and reached, in the folder of its stage
 DIVERGED = "diverged.json"  # key of the rounds that are kept although retraining failed
 
 
@@ -106,6 +107,28 @@ class StepRecord(TypedDict):
     precision: NotRequired[Precision]
     files: NotRequired[dict[str, FileRecord]]
     """For the original: its ONNX files by name."""
+
+
+class TargetTry(TypedDict):
+    """What a choice of units should cost and costs, over the original, at each point."""
+
+    predicted: dict[str, float]
+    measured: dict[str, float] | None
+    """None where it could not be measured here."""
+
+
+class TargetRecord(TargetTry):
+    """``target.json`` of a stage: what its target asked, and what the best choice reaches."""
+
+    target: dict[str, float | str | None]
+    wanted: dict[str, float]
+    tries: list[TargetTry]
+    original_ms: dict[str, float]
+    """For a latency: what the original takes at each point; else empty."""
+    widths: NotRequired[dict[str, int]]
+    """Units that each width keeps."""
+    share: NotRequired[float]
+    """Of the parameters that factorized layers keep."""
 
 
 class Cost(TypedDict):

@@ -13,7 +13,8 @@ FOLDERS = ("original", "report", "[0-9][0-9]-[a-z]*")
 TEACHER_STATES, TEACHER_LOGITS, TEACHER_MARK = "teacher-states.bin", "teacher-logits.safetensors", "teacher.json"
 TEACHER_FILES = (TEACHER_STATES, TEACHER_LOGITS, TEACHER_MARK)
 BENCH_FILES = ("bench.json", "bench-plan.json", "bench-key.json")
-RUN_FILES = ("recipe.yaml", "run.json", *BENCH_FILES, *TEACHER_FILES, "traceback.txt")
+COSTS = "costs.json"
+RUN_FILES = ("recipe.yaml", "run.json", *BENCH_FILES, *TEACHER_FILES, COSTS, "traceback.txt")
 MODEL_FOLDER = "model"  # of a stage: the network that it left
 MARKS = ("key.json", "done.json", "diverged.json")
 JOURNAL = ("rounds.jsonl", "round.json", "step.json", *(f"{what}-*.safetensors" for what in ("round", "state", "step")))
@@ -22,6 +23,8 @@ RESULTS = (
     "factorized.json",
     "operations.json",
     "sensitivity.json",
+    "choice.json",
+    "target.json",
     "parity.json",
     "export.json",
     "README.md",

@@ -1,5 +1,6 @@
 """Write the model as an ONNX file, and check that onnxruntime computes the same logits."""
 
+import ast
 import math
 from itertools import product
 from pathlib import Path
@@ -32,6 +33,7 @@ from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
 _ATTENTION = "sdpa_for_onnx"  # transformers' sdpa with a leaner mask, registered below
+_SCOPES = "pkg.torch.onnx.name_scopes"  # key of what torch 2.13 notes at each operation
 _BATCH_SIZES = (1, 3)
 _LENGTHS = (8, 32)
 _MOST_BYTES = 2**31 - 2**20  # a protobuf file must be smaller than 2 GiB, graph included
@@ -74,6 +76,7 @@ def _export(model: Model, opset: int, parity_atol: float, context: Context) -> O
     with replacing(path) as beside:
         output_names = [name for name in model.task.file.OUTPUT_NAMES if name in output]
         program = _trace(net, opset, example, output_names, model.task.inputs.FREE_AXES)
+        modules = _modules(program.model)
         rewrite_(program.model)
         program.model.metadata_props.update(context.metadata)
         _save(program.model, beside, f"{path.name}.data")
@@ -88,7 +91,7 @@ def _export(model: Model, opset: int, parity_atol: float, context: Context) -> O
     parity: Parity = {"opset": opset, "attention": attention, "max_abs_diff": gap, "checks": checks}
     write_parity(context.folder, parity)
     context.journal.log(opset=opset, max_abs_diff=gap)
-    return OnnxGraph(path, model.task)
+    return OnnxGraph(path, model.task, modules=modules)
 
 
 def _inputs(model: Model, batch_size: int, length: int, seed: int) -> dict[str, Tensor]:
@@ -135,6 +138,12 @@ def _trace(
             raise InputError(f"export: torch cannot export {type(net).__name__} at opset {opset} ({reason})") from error
     assert program is not None  # only torch's old exporter returns None
     return program
+
+
+def _modules(model: ir.Model) -> dict[str, str]:
+    """Read which module each operation computes: torch notes the modules that it is in, and its own name last."""
+    scopes = {node.name or "": node.metadata_props.get(_SCOPES) for node in model.graph}
+    return {name: ast.literal_eval(noted)[-2] for name, noted in scopes.items() if noted}
 
 
 def _mask(*, mask_function: Any, attention_mask: Tensor | None, q_length: int, **settings: Any) -> Tensor | None:

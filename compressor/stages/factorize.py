@@ -11,11 +11,12 @@ from compressor.measure.prices import Prices
 from compressor.model import Model
 from compressor.nn import FactorizedConv2d, FactorizedEmbedding
 from compressor.numerics.metric import PLAIN
-from compressor.options import Calibration, Share
+from compressor.options import Calibration, Share, Target
 from compressor.plugins import one_of
 from compressor.surgery import factorizing
 from compressor.surgery.factorizing import Candidate
 from compressor.surgery.moments import Moments
+from compressor.targets.budgeting import share_for
 from compressor.training import norms, ranks
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
@@ -37,6 +38,8 @@ class Options(StageOptions):
     embeddings and output layers must be named."""
     budget: Annotated[Share, Field(gt=0, lt=1)] | None = None
     """Share of the parameters of the chosen layers that is left."""
+    target: Target | None = None
+    """Instead of a budget: a latency, a size or a count that decides it."""
     rank: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | Literal["penalty"] | None = None
     """Instead of a budget: the rank of every layer. `penalty`, with a budget: the singular values of all layers are
     projected onto trace-norm balls, round by round, and the rank that is left is kept."""
@@ -60,24 +63,31 @@ class Options(StageOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Options":
-        goals = [self.budget, self.error, None if self.rank == "penalty" else self.rank]
+        goals = [self.budget, self.target, self.error, None if self.rank == "penalty" else self.rank]
         if sum(goal is not None for goal in goals) != 1:
-            raise ValueError("give exactly one of 'budget', 'rank' and 'error'; rank: penalty takes a budget")
+            raise ValueError("give exactly one of 'budget', 'target', 'rank' and 'error'; rank: penalty takes a budget")
+        if self.target is not None and self.target.cost_table is not None:
+            raise ValueError("a cost_table is of units, not of ranks; leave it out of the target, and measure here")
         if self.rank == "penalty" and self.budget is None:
             raise ValueError("rank: penalty takes a budget; give 'budget' in place of 'error'")
-        if self.allocate == "loss" and (self.budget is None or self.rank == "penalty"):
+        has_budget = self.budget is not None or self.target is not None
+        if self.allocate == "loss" and (not has_budget or self.rank == "penalty"):
             raise ValueError("allocate: loss spreads a budget, and rank: penalty does so itself; give 'budget' alone")
         if self.rank == "penalty" and (self.method not in (None, "svd") or self.retrain is None):
             raise ValueError(
                 "rank: penalty works on singular values, in rounds of training; give method: svd and 'retrain'"
             )
-        if self.rounds > 1 and (self.retrain is None or self.budget is None):
+        if self.rounds > 1 and (self.retrain is None or not has_budget):
             raise ValueError("'rounds' needs a 'budget' that falls and training between; give 'budget' and 'retrain'")
         return self
 
     def phases(self) -> Sequence[Retrain]:
         """Return the phase of each round."""
         return () if self.retrain is None else (self.retrain,) * self.rounds
+
+    def aim(self) -> Target | None:
+        """Return the target."""
+        return self.target
 
     def budget_after(self, round_: int) -> float:
         """Share of the parameters after a round: it falls evenly."""
@@ -87,6 +97,9 @@ class Options(StageOptions):
 def run(model: Model, options: Options, context: Context) -> Model:
     """Factorize the chosen layers; those that would be slower than before are multiplied out again."""
     chosen = factorizing.candidates(model.net, model.hidden, options.layers, options.method, options.form or {})
+    if options.target is not None:
+        budget = _budget(model, chosen, options, options.target, context)
+        options = options.model_copy(update={"budget": budget, "target": None})
     _check(model, chosen, options)
     for round_ in context.rounds(model, options.rounds):
         seen = norms.look(model, chosen, options.calibration, context.trainer)
@@ -100,6 +113,18 @@ def run(model: Model, options: Options, context: Context) -> Model:
     model.record(model.layers)
     context.journal.write_json("factorized.json", {"layers": surgery.specs(model.net), "folded": folded})
     return model
+
+
+def _budget(model: Model, chosen: Sequence[Candidate], options: Options, target: Target, context: Context) -> float:
+    """Find the budget for a target, on copies of the network with about the ranks that it will have."""
+
+    def build(budget: float) -> Model:
+        copy = model.copy()
+        _factorize_(copy, chosen, ranks.uniform(copy, chosen, budget), {}, {}, options)
+        _fold_slower_(copy, chosen, options, context)
+        return copy
+
+    return share_for(model, build, ranks.least_budget(chosen), target, context)
 
 
 def _check(model: Model, chosen: Sequence[Candidate], options: Options) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,18 +11,22 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from compressor import balls, surgery
+from compressor import balls, criteria, surgery
 from compressor.balls import Ball
+from compressor.criteria import Criterion
 from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
-from compressor.options import Share
+from compressor.options import Share, Target
 from compressor.plugins import discover, one_of
-from compressor.surgery import Width, importance
+from compressor.pruning import collecting
+from compressor.surgery import Width
+from compressor.surgery.widths import select_usual
+from compressor.targets import damages
+from compressor.targets.reaching import units_for
 from compressor.training.context import Context
 from compressor.training.options import Retrain, StageOptions
 
 MOST_ROUNDS = 1000  # each has a retraining phase and is saved; the schedules rise over tens of rounds
-DEFAULT_WIDTHS = ("*.ffn", "*.heads", "*.channels")
 Fraction = Annotated[Share, Field(gt=0, lt=1)]
 
 
@@ -39,6 +42,9 @@ class Options(StageOptions):
     that contains its last word."""
     column_sparsity: Fraction | dict[str, Fraction] | None = None
     """Fraction of the units that are zero after the last round: one number, or one per pattern of widths."""
+    target: Target | None = None
+    """Instead of a sparsity: a latency, a size or a count that decides the sparsity of each width. What a width
+    suffers is the share of its squared column norms that goes."""
     radius: float | None = Field(default=None, ge=0)
     """Instead of a sparsity: radius of the ball, in the unit of the weights."""
     radius_fraction: Fraction | None = None
@@ -49,10 +55,12 @@ class Options(StageOptions):
     """Minimum per width: a number of units, or a fraction of the width; with 0 a whole width may become zero."""
     side: surgery.Side = "both"
     """Which weights of a unit form its column."""
-    importance: Literal["none", "activation", "taylor"] = "none"
-    """How columns are scaled before the projection. `activation`: by the mean magnitude of the output of the unit;
-    `taylor`: so that the norm of a column is the first-order change of the loss if the unit is removed, accumulated
-    since the last round."""
+    importance: Annotated[str, one_of(criteria)] = "none"
+    """Criterion by which columns are scaled before the projection, so that the units with the lowest scores go first.
+    `none`: the weights as they are; `activation`: times the mean magnitude of the output of the unit; with the others
+    the norm of a column is the score of its unit: `taylor` (first-order change of the loss if the unit is removed),
+    `fisher` (second-order), `movement` (of weights towards zero), `hard_concrete` (learnt gates) or `random`,
+    accumulated since the last round. `movement` and `hard_concrete` train once more, before the first projection."""
     rounds: int | None = Field(default=None, ge=1, le=MOST_ROUNDS)
     """Number of projections, each followed by retraining; by default 8, or 1 if the protocol projects once."""
     schedule: Literal["cubic", "linear"] = "cubic"
@@ -68,12 +76,20 @@ class Options(StageOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Options":
-        if sum(target is not None for target in (self.column_sparsity, self.radius, self.radius_fraction)) != 1:
-            raise ValueError("give one of 'column_sparsity', 'radius' and 'radius_fraction'")
-        if self.importance != "none" and (self.column_sparsity is None or self.survivors == "clipped"):
+        goals = (self.column_sparsity, self.target, self.radius, self.radius_fraction)
+        if sum(goal is not None for goal in goals) != 1:
+            raise ValueError("give one of 'column_sparsity', 'target', 'radius' and 'radius_fraction'")
+        has_sparsity = self.column_sparsity is not None or self.target is not None
+        if self.importance != "none" and (not has_sparsity or self.survivors == "clipped"):
             raise ValueError("'importance' rescales the columns; it needs 'column_sparsity' and survivors: keep")
+        if self.target is not None and self.scope == "global":
+            raise ValueError("a target decides the sparsity of each width; leave scope: global out")
         if self.protocol != "rounds" and self.rounds not in (None, 1):
             raise ValueError(f"protocol {self.protocol!r} projects once; leave 'rounds' out")
+        if self.criterion.OWN_ORDER:
+            raise ValueError(
+                f"importance {self.importance!r} has an order of its own, and no ball can choose in it; use stage prune"
+            )
         if (self.protocol == "rewind") != (self.rewind_to is not None):
             raise ValueError("'rewind_to' and protocol: rewind go together")
         if (zeroed := discover(balls, Ball)[self.ball].ZEROES) != "columns":
@@ -87,9 +103,18 @@ class Options(StageOptions):
         """Number of projections."""
         return self.rounds or (8 if self.protocol == "rounds" else 1)
 
+    @property
+    def criterion(self) -> Criterion:
+        """The file that judges the units."""
+        return discover(criteria, Criterion)[self.importance]
+
     def phases(self) -> Sequence[Retrain]:
-        """Return the phase of each round."""
-        return (self.retrain,) * self.n_rounds
+        """Return the phase of each round, and the one before the first that a criterion may need."""
+        return (self.retrain,) * (self.n_rounds + (self.criterion.READS == "training"))
+
+    def aim(self) -> Target | None:
+        """Return the target."""
+        return self.target
 
     def folders(self) -> Sequence[Path]:
         """Give the folder of the initial weights."""
@@ -118,27 +143,28 @@ def run(model: Model, options: Options, context: Context) -> Model:
     The share of zero columns rises round by round. The projection chooses which columns die; the survivors keep
     their weights unless `survivors` is `clipped`, and a dead unit is held at zero so that `shrink` can remove it.
     """
-    chosen = chosen_widths(model.widths(), options.widths)
+    chosen = select_usual(model.widths(), options.widths)
     _require_room(chosen, options.min_units)
+    if options.target is not None:
+        sparsities = _sparsities(model, chosen, options, options.target, context)
+        options = options.model_copy(update={"column_sparsity": sparsities, "target": None})
     contests = list(_contests(model, chosen, options))
     scores = context.journal.state  # saved with each round
-    scores |= importance.no_scores(chosen)
-    add_scores = partial(importance.add_taylor_, scores, model.net, chosen)
+    scores |= options.criterion.start(chosen, context.seed)
+
+    def goal(round_: int) -> float:
+        return _goal(chosen, options) * options.progress(round_)
 
     for round_ in context.rounds(model, options.n_rounds):
-        if options.importance == "activation":
-            with importance.adding_activations(scores, model.net, chosen):
-                context.trainer.look(model, options.retrain.batch_size)
-        elif options.importance == "taylor" and round_ == 0:  # later, retraining accumulates them
-            context.trainer.observe(model, options.retrain, add_scores)
+        if round_ == 0 or options.criterion.READS == "forward":  # otherwise retraining collected them
+            collecting.before_(model, chosen, options.criterion, scores, context.trainer, options.retrain, goal(round_))
         for contest in contests:
             _project_(model, contest, options, scores, options.progress(round_))
         if options.rewind_to is not None:
             _rewind_(model, chosen, options.rewind_to)
-        scores |= importance.no_scores(chosen)
-        loss = context.trainer.fit(
-            model, options.retrain, after_backward=add_scores if options.importance == "taylor" else None
-        )
+        scores |= options.criterion.start(chosen, context.seed)
+        next_goal = goal(round_ + 1) if round_ + 1 < options.n_rounds else None
+        loss = collecting.fit_(model, chosen, options.criterion, scores, context.trainer, options.retrain, next_goal)
         dead = sum(int(surgery.dead_units(model.net, width).sum()) for width in chosen)
         units = sum(width.size for width in chosen)
         lr = options.retrain.lr  # logged because it may be lowered after a divergence
@@ -147,12 +173,10 @@ def run(model: Model, options: Options, context: Context) -> Model:
     return model
 
 
-def chosen_widths(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
-    """Select widths; patterns that someone wrote must all match, of the default ones those that do are taken."""
-    if patterns is None:
-        found = [pattern for pattern in DEFAULT_WIDTHS if surgery.is_match(widths, pattern)]
-        patterns = found or DEFAULT_WIDTHS
-    return surgery.select(widths, patterns)
+def _goal(chosen: Sequence[Width], options: Options) -> float:
+    """Share of all units that are zero after the last round."""
+    n_dead = sum((_sparsity_of(width, options.column_sparsity) or 0.0) * width.size for width in chosen)
+    return n_dead / sum(width.size for width in chosen)
 
 
 def _require_room(chosen: Sequence[Width], floor: float) -> None:
@@ -160,6 +184,16 @@ def _require_room(chosen: Sequence[Width], floor: float) -> None:
     largest = max((width.size for width in chosen), default=0)
     if floor > largest:
         raise ValueError(f"min_units: {floor} is more than any width has, the largest has {largest}; lower it")
+
+
+def _sparsities(
+    model: Model, chosen: Sequence[Width], options: Options, target: Target, context: Context
+) -> dict[str, float]:
+    """Choose the sparsity of each width for a target."""
+    norms = {width.name: surgery.columns(model.net, width, options.side).norm(dim=0) for width in chosen}
+    floors = {width.name: _floor(width, options) for width in chosen}
+    units = units_for(model, chosen, damages.of_scores(chosen, norms, floors), target, context)
+    return {width.name: 1 - units[width.name] / width.size for width in chosen}
 
 
 def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterator[Contest]:
@@ -201,7 +235,7 @@ def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor
 def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
     """Project the columns of a contest; zero the units whose column vanished."""
     matrix = _matrix(model, contest.widths, options.side)
-    live, projected = _survivors(_scaled(matrix, contest, options, scores), contest, options, progress)
+    live, projected = _survivors(_scaled(model, matrix, contest, options, scores), contest, options, progress)
     offset = 0
     for width in contest.widths:
         part = slice(offset, offset := offset + width.size)
@@ -211,12 +245,14 @@ def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[
         surgery.zero_units_(model.net, width, ~live[part], options.side)
 
 
-def _scaled(matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
+def _scaled(model: Model, matrix: Tensor, contest: Contest, options: Options, scores: Mapping[str, Tensor]) -> Tensor:
     """Scale the columns by importance, so that important units survive."""
-    if options.importance == "none" or not importance.has_scores(scores, contest.widths):
+    criterion = options.criterion
+    if criterion.READS != "weights" and not criteria.is_collected(scores, contest.widths):
         return matrix
-    weights = importance.of(scores, contest.widths).to(matrix)
-    if options.importance == "activation":
+    weights = torch.cat([criterion.scores(scores, model.net, width) for width in contest.widths])
+    weights = (weights / weights.mean()).to(matrix)
+    if criterion.TIMES_WEIGHTS:
         return matrix * weights
     norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column separately
     return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
@@ -250,9 +286,13 @@ def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
     """Yield the columns of each width of a contest, and the minimum number of live ones."""
     offset = 0
     for width in contest.widths:
-        floor = options.min_units
-        n_floor = min(width.size, floor) if isinstance(floor, int) else round(floor * width.size)
-        yield slice(offset, offset := offset + width.size), n_floor
+        yield slice(offset, offset := offset + width.size), _floor(width, options)
+
+
+def _floor(width: Width, options: Options) -> int:
+    """Minimum number of live units of a width."""
+    floor = options.min_units
+    return min(width.size, floor) if isinstance(floor, int) else round(floor * width.size)
 
 
 def _radius(

@@ -1,44 +1,43 @@
 """Quantize an ONNX file: by one of `compressor.quantizers`, within a limit on the accuracy if one is given."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import onnx
 from pydantic import Field, model_validator
 
 from compressor import quantizers
+from compressor.bench.result import PlanSettings, Precision
 from compressor.errors import GateMissed, InputError, listed
 from compressor.files import explained, replacing
-from compressor.graphs import manifest, packing, sensitivity
-from compressor.graphs.prepare import float_graph
+from compressor.graphs import manifest
 from compressor.graphs.ranges import Feed, Method
 from compressor.graphs.saturation import saturates
 from compressor.model import OnnxGraph
 from compressor.model.quiet import quantizer_quiet
 from compressor.options import Calibration, Share
-from compressor.plugins import discover, one_of
-from compressor.progress import steps
+from compressor.plugins import discover, names, one_of
 from compressor.quantizers import Quantizer, Settings
+from compressor.quantizing import fastest, work
+from compressor.quantizing.work import Work, layers_of
 from compressor.training.context import Context
 from compressor.training.options import StageOptions
 
-SENSITIVITY = "sensitivity.json"
-N_COMPARED = 64  # calibration rows on which the damage of each layer is measured
-_FIELDS = {"calibration": "rows", "float_layers": "left"}  # of Settings, where the recipe's key has another name
+_FIELDS = {"calibration": "rows"}  # of Settings, where the recipe's key has another name
+POINTS: PlanSettings = {"batch_sizes": [1], "lengths": [32, 128], "threads": [1]}  # where no bench says others
 
 
 class Options(StageOptions):
     """Recipe keys of the `quantize` stage."""
 
     stage: Literal["quantize"]
-    mode: Annotated[str, one_of(quantizers)] = "dynamic"
+    mode: Annotated[str, one_of(quantizers, "auto")] = "dynamic"
     """`dynamic`: int8, scales of activations are computed as the graph runs; `static`: int8, they come from calibration
     rows, so that a row's result depends on nothing beside it, and convolutions become integers too; `weights`: only
-    weights, in blocks."""
+    weights, in blocks; `auto`: the fastest of them and the float file, measured here at the points of `bench`, within
+    `max_accuracy_drop`."""
     calibration: Calibration = Calibration(examples=128)
     """Rows from which `static` takes the ranges of activations, each alone and without padding."""
     ranges: Method = "min_max"
@@ -64,6 +63,8 @@ class Options(StageOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Options":
+        if self.mode == "auto":
+            return self
         taken = discover(quantizers, Quantizer)[self.mode].TAKES
         for name in ("calibration", "ranges", "target", "bits", "block_size", "reduce_range"):
             is_given = name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default
@@ -82,122 +83,71 @@ def run(graph: OnnxGraph, options: Options, context: Context) -> OnnxGraph:
     """
     is_beside = graph.path.parent == context.folder
     path = context.folder / ("model-int8.onnx" if is_beside else "model.onnx")
-    rows = _rows(graph, options, context) if needs_rows(options) else ()
-    work = Work(graph.path, options, rows, must_match=not is_beside)
-
-    def score(file: Path) -> float:
-        return context.trainer.evaluate(OnnxGraph(file, graph.task))["accuracy_held_out"]
-
+    if is_beside:  # its layers have other names, where exporters give them
+        options = options.model_copy(update={"max_accuracy_drop": None, "float_layers": ()})
     with replacing(path) as beside, quantizer_quiet():
-        found = None if is_beside else work.within_limit(beside, score)
-        if found is not None:
-            context.journal.write_json(SENSITIVITY, found)
-            require_limit(found, options)
-        work.save(beside)
+        precision = (_fastest if options.mode == "auto" else _chosen)(graph, options, context, beside)
     if not is_beside:
         with explained(context.folder):
             shutil.copy(graph.path.with_name("config.json"), context.folder)
             manifest.copy(graph.path, path)
             if graph.task.processor is not None:
                 graph.task.processor.save_pretrained(context.folder)
-    return OnnxGraph(path, graph.task, precision=work.quantizer.precision(work.settings))
+    return OnnxGraph(path, graph.task, precision=precision)
 
 
-def needs_rows(options: Options) -> bool:
-    """Whether calibration rows will be read."""
-    return "rows" in discover(quantizers, Quantizer)[options.mode].TAKES or options.max_accuracy_drop is not None
+def work_of(file: Path, options: Options, rows: Sequence[Feed]) -> Work:
+    """Say how a file is quantized; the mode is that of a file in `compressor.quantizers`."""
+    settings = Settings(
+        rows=rows,
+        ranges=options.ranges,
+        target=options.target,
+        bits=options.bits,
+        block_size=options.block_size,
+        reduce_range=saturates() if options.reduce_range == "auto" else options.reduce_range,
+        left=frozenset(_matching(options.float_layers, layers_of(file, options.mode))),
+    )
+    return Work(file, options.mode, settings, options.embeddings == "int4", options.storage_bits == 4)
 
 
-@dataclass
-class Work:
-    """A float file, and how it is quantized."""
-
-    file: Path
-    options: Options
-    rows: Sequence[Feed]
-    must_match: bool = True
-    """Whether each pattern of `float_layers` must match: nodes of the original may have other names."""
-
-    def __post_init__(self) -> None:
-        options = self.options
-        self.quantizer = discover(quantizers, Quantizer)[options.mode]
-        self.layers = self.quantizer.layers(float_graph(self.file))
-        self.settings = Settings(
-            rows=self.rows,
-            ranges=options.ranges,
-            target=options.target,
-            bits=options.bits,
-            block_size=options.block_size,
-            reduce_range=saturates() if options.reduce_range == "auto" else options.reduce_range,
-            left=frozenset(self._matching(options.float_layers)),
-        )
-
-    def save(self, file: Path, left: frozenset[str] = frozenset()) -> None:
-        """Quantize all layers but some, and write the file."""
-        graph = float_graph(self.file)
-        if self.options.embeddings == "int4":
-            packing.pack_embeddings_(graph)
-        graph = self._quantized(graph, left)
-        if self.options.storage_bits == 4:
-            packing.pack_products_(graph)
-        onnx.save(graph, file)
-
-    def within_limit(self, file: Path, score: Callable[[Path], float]) -> dict[str, Any] | None:
-        """Leave the layers that do the most harm in float until the loss of accuracy is within the limit.
-
-        Returns what was tried, or None if there is no limit, or all layers can be quantized.
-        """
-        if self.options.max_accuracy_drop is None:
-            return None
-        before = score(self.file)
-        tried: list[dict[str, float]] = []
-
-        def is_enough(left: frozenset[str]) -> bool:
-            self.save(file, left)
-            tried.append({"n_left": len(left), "accuracy": score(file)})
-            return before - tried[-1]["accuracy"] <= (self.options.max_accuracy_drop or 0.0) + 1e-9
-
-        if is_enough(frozenset()):
-            return None
-        layers = [layer for layer in self.layers if layer not in self.settings.left]
-        damage = self._damages(layers)
-        left = sensitivity.fewest_left(damage, is_enough)
-        self.settings = replace(self.settings, left=self.settings.left | (left or frozenset()))
-        order = sorted(damage, key=lambda layer: -damage[layer])
-        kept = None if left is None else [layer for layer in order if layer in left]
-        return {"accuracy": before, "tried": tried, "float_layers": kept, "damage": {one: damage[one] for one in order}}
-
-    def _damages(self, layers: Sequence[str]) -> dict[str, float]:
-        def quantize(left: frozenset[str]) -> onnx.ModelProto:
-            return self._quantized(float_graph(self.file), left)
-
-        damage: dict[str, float] = {}
-        measured = sensitivity.damages(float_graph(self.file), layers, quantize, self.rows[:N_COMPARED])
-        with steps("damage of each layer", len(layers)) as shown:
-            for layer, error in measured:
-                damage[layer] = error
-                shown.show(len(damage), f"{layer}  {error:.4f}")
-        return damage
-
-    def _quantized(self, graph: onnx.ModelProto, left: frozenset[str]) -> onnx.ModelProto:
-        return self.quantizer.quantize(graph, replace(self.settings, left=self.settings.left | left))
-
-    def _matching(self, patterns: Sequence[str]) -> Iterator[str]:
-        for pattern in patterns:
-            matching = [layer for layer in self.layers if fnmatchcase(layer, pattern)]
-            if not matching and self.must_match:
-                raise InputError(f"float_layers: no layer matches {pattern!r}; there are {listed(self.layers, most=6)}")
-            yield from matching
+def precision_of(options: Options) -> Precision:
+    """Name the precision of the file that a mode makes."""
+    return discover(quantizers, Quantizer)[options.mode].precision(Settings(bits=options.bits))
 
 
-def require_limit(found: dict[str, Any], options: Options) -> None:
-    """Raise `GateMissed` if no choice of layers was within the limit."""
-    if found["float_layers"] is None:
-        raise GateMissed(
-            f"quantize: accuracy falls from {found['accuracy']:.4f} to {found['tried'][-1]['accuracy']:.4f} with all "
-            f"layers in float too, more than max_accuracy_drop {options.max_accuracy_drop:g} (worst layers: "
-            f"{listed(list(found['damage'])[:3])}); raise it, or use other bits"
-        )
+def _chosen(graph: OnnxGraph, options: Options, context: Context, file: Path) -> Precision:
+    """Quantize by the mode that the recipe names."""
+    is_limited = options.max_accuracy_drop is not None
+    needs_rows = is_limited or "rows" in discover(quantizers, Quantizer)[options.mode].TAKES
+    chosen = work_of(graph.path, options, _rows(graph, options, context) if needs_rows else ())
+    if options.max_accuracy_drop is not None:
+        try:
+            found = chosen.within_limit_(file, _score(graph, context), options.max_accuracy_drop)
+        except GateMissed as error:
+            context.journal.write_json(work.FILE, error.report)
+            raise
+        if found is not None:
+            context.journal.write_json(work.FILE, found)
+            context.journal.log(float_layers=len(found["float_layers"] or ()))
+    chosen.save(file)
+    return chosen.precision
+
+
+def _fastest(graph: OnnxGraph, options: Options, context: Context, file: Path) -> Precision:
+    """Make the file of each mode, and take the fastest within the limit."""
+    rows = _rows(graph, options, context)
+    each = [options.model_copy(update={"mode": mode}) for mode in names(quantizers)]
+    points = POINTS if context.shipping is None else context.shipping.points
+    is_original = graph.path.parent == context.folder
+    judge = fastest.Judge(graph.path, _score(graph, context), options.max_accuracy_drop, points, not is_original)
+    choice = judge.choose(((one.mode, work_of(graph.path, one, rows)) for one in each), file)
+    context.journal.write_json(fastest.FILE, choice)
+    context.journal.log(chosen=choice["chosen"])
+    return choice["precision"]
+
+
+def _score(graph: OnnxGraph, context: Context) -> work.Score:
+    return lambda file: context.trainer.evaluate(OnnxGraph(file, graph.task))["accuracy_held_out"]
 
 
 def _rows(graph: OnnxGraph, options: Options, context: Context) -> list[Feed]:
@@ -206,3 +156,11 @@ def _rows(graph: OnnxGraph, options: Options, context: Context) -> list[Feed]:
         {name: tensor.numpy() for name, tensor in row.items() if name != "labels"}
         for row in context.trainer.calibration_rows(options.calibration, graph.task)
     ]
+
+
+def _matching(patterns: Sequence[str], layers: Sequence[str]) -> Iterator[str]:
+    for pattern in patterns:
+        matching = [layer for layer in layers if fnmatchcase(layer, pattern)]
+        if not matching:
+            raise InputError(f"float_layers: no layer matches {pattern!r}; there are {listed(layers, most=6)}")
+        yield from matching

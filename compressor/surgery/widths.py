@@ -11,6 +11,7 @@ from compressor.errors import listed
 
 Kind = Literal["neuron", "head", "group", "channel", "dimension", "input"]
 Side = Literal["producer", "consumer", "both"]
+USUAL = ("*.ffn", "*.heads", "*.channels")  # patterns of the widths that a stage cuts unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def select(widths: Sequence[Width], patterns: Sequence[str]) -> list[Width]:
             names = listed([width.name for width in widths], most=12)
             raise ValueError(f"no width matches {pattern!r}; there are {names or 'none'}")
     return [width for width in widths if any(_matches(width, pattern) for pattern in patterns)]
+
+
+def select_usual(widths: Sequence[Width], patterns: Sequence[str] | None) -> list[Width]:
+    """Select widths; patterns that someone wrote must all match, of the usual ones those that do are taken."""
+    if patterns is None:
+        patterns = [pattern for pattern in USUAL if is_match(widths, pattern)] or USUAL
+    return select(widths, patterns)
 
 
 def is_match(widths: Sequence[Width], pattern: str) -> bool:

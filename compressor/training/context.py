@@ -10,6 +10,7 @@ import torch
 from compressor.data.batches import Data
 from compressor.model import Model
 from compressor.training.journal import DryJournal, Journal
+from compressor.training.shipping import Shipping
 from compressor.training.teacher import Originals
 from compressor.training.trainer import DryTrainer, Trainer
 
@@ -30,6 +31,8 @@ class Context:
     is_dry: bool = False
     """If true, nothing is trained, measured or written; `check` runs the stages like this."""
     label: str = ""
+    shipping: Shipping | None = None
+    """How the run writes its last file, for a target."""
 
     @cached_property
     def journal(self) -> Journal:

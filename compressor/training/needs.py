@@ -8,6 +8,7 @@ from torch import Tensor
 from compressor.data.batches import Split
 from compressor.model import Model
 from compressor.training import precision
+from compressor.training.lean import keeping_less
 from compressor.training.options import Retrain
 from compressor.training.phase import frozen
 
@@ -55,15 +56,16 @@ def _kept(model: Model, retrain: Retrain, split: Split, n_rows: int) -> int:
     def keep(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
         if place not in weights:
-            kept[place] = tensor
-        return tensor
+            kept[place] = tensor.detach()
+        return tensor.detach()  # a node that kept its own result would hold itself, and the network, for ever
 
     longest = torch.tensor(split.lengths).argsort(descending=True, stable=True)[:n_rows]
     batch = split.batch(longest.repeat(n_rows)[:n_rows])
     del batch["labels"]
     was_training = net.training
     chosen = precision.autocast(net, precision.chosen(net, retrain.precision))
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, _same), chosen:
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, _same)
+    with torch.random.fork_rng(devices=[]), hooks, chosen, keeping_less(net, keep):
         net.train()(**batch)
     net.train(was_training)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

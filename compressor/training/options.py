@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from compressor.options import Base, Share
+from compressor.options import Base, Share, Target
 
 MOST_STEPS = 100_000_000  # a year at three steps a second
 MOST_EPOCHS = 100_000
@@ -84,6 +84,10 @@ class StageOptions(Base):
     def distilled(self) -> Sequence[Retrain]:
         """Return the training phases that have a teacher."""
         return [phase for phase in self.phases() if phase.distill is not None]
+
+    def aim(self) -> Target | None:
+        """Return the target of the stage, if it takes one and has it in place of a sparsity."""
+        return None
 
     def folders(self) -> Sequence[Path]:
         """Give the checkpoints that the stage reads beside what it is given; their content belongs to its key."""

@@ -17,6 +17,7 @@ from compressor.errors import NumericsError, listed
 from compressor.model import Model
 from compressor.progress import steps
 from compressor.training import precision
+from compressor.training.lean import keeping_less
 from compressor.training.losses import Answer, captured_relations, distillation_loss
 from compressor.training.options import Retrain
 from compressor.training.remembered import RememberingTeacher
@@ -72,6 +73,7 @@ def fit(
         for step, indices in _order(phase, start):
             loss = loss_of(indices[accelerator.process_index :: accelerator.num_processes])
             accelerator.backward(loss)
+            loss = loss.detach()  # lets go of the graph, whose nodes would lie between the tensors of the next step
             if phase.after_backward is not None:
                 phase.after_backward()
             accelerator.clip_grad_norm_(net.parameters(), retrain.max_grad_norm)
@@ -200,7 +202,11 @@ def _optimizer(net: nn.Module, retrain: Retrain) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": retrain.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=retrain.lr, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=retrain.lr, fused=True)
+    for weights in trained:  # as its first step would do, but before activations lie where the moments should
+        moments = {"exp_avg": torch.zeros_like(weights), "exp_avg_sq": torch.zeros_like(weights)}
+        optimizer.state[weights] = {"step": torch.zeros((), dtype=torch.float32, device=weights.device), **moments}
+    return optimizer
 
 
 def _order(phase: Phase, start: int) -> Iterator[tuple[int, Tensor]]:
@@ -227,7 +233,7 @@ def _losses(phase: Phase, net: nn.Module) -> Iterator[Callable[[Tensor], Tensor]
         def loss_of(indices: Tensor) -> Tensor:
             batch = {name: tensor.to(model.net.device) for name, tensor in phase.split.batch(indices).items()}
             labels = batch.pop("labels")
-            with precision.autocast(model.net, chosen):
+            with precision.autocast(model.net, chosen), keeping_less(model.net):
                 output: Any = net(**batch, output_hidden_states=wants_states)
             loss = model.task.file.loss(output, labels, phase.retrain.labels)
             if distill is not None and phase.teacher is not None:

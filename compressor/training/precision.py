@@ -25,7 +25,8 @@ def autocast(net: nn.Module, precision: str) -> AbstractContextManager[object]:
     """Return a context in which the forward pass of a network runs in the given precision."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(next(net.parameters()).device.type, dtype=torch.bfloat16)
+    device = next(net.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False)  # the cache would hold all weights twice
 
 
 def _computes_in_bf16(device: torch.device) -> bool:

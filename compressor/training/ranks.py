@@ -9,7 +9,7 @@ from compressor import balls, surgery
 from compressor.balls import Ball
 from compressor.factorizations import Metric, Rank
 from compressor.model import Model, logits_of
-from compressor.numerics.allocation import choose
+from compressor.numerics.knapsack import choose
 from compressor.numerics.metric import PLAIN
 from compressor.options import Calibration
 from compressor.plugins import discover
@@ -26,6 +26,20 @@ N_HALVINGS = 12  # of the range in which a budget or a threshold is searched
 def uniform(model: Model, chosen: Sequence[Candidate], budget: float) -> Ranks:
     """Give every layer the same share of its parameters."""
     return {each.name: each.rank_for(budget, layer) for each, layer in factorizing.folded(model.net, chosen)}
+
+
+def least_budget(chosen: Sequence[Candidate]) -> float:
+    """Give the smallest share of the parameters that every layer can have."""
+    low, high = 0.0, 1.0
+    for _ in range(N_HALVINGS):
+        budget = (low + high) / 2
+        try:
+            for each in chosen:
+                each.rank_for(budget)
+            high = budget
+        except ValueError:
+            low = budget
+    return high
 
 
 def for_error(model: Model, chosen: Sequence[Candidate], metrics: Mapping[str, Metric], most: float) -> Ranks:
@@ -73,7 +87,7 @@ def by_loss(
         levels.append(own)
         costs.append([each.n_weights if rank is None else each.n_params(rank) for rank in own])
         damages.append([_damage(model, each, rank, metrics, batches, before) for rank in own])
-    taken = choose(costs, damages, budget * sum(each.n_weights for each in chosen))
+    taken = choose(damages, costs, budget * sum(each.n_weights for each in chosen))
     best = {each.name: own[level] for each, own, level in zip(chosen, levels, taken, strict=True)}
     return {name: rank for name, rank in best.items() if rank is not None}
 

@@ -22,6 +22,7 @@ from compressor.training.teacher import Originals
 
 N_OBSERVED = 100  # batches for computing scores when no training came before
 N_JUDGED = 512  # examples of the held-out share used to compare many variants of a network
+N_COMPARED = 192  # the same, where there are a hundred variants
 BATCH_SIZE = 64  # of the held-out share
 
 
@@ -58,6 +59,12 @@ class Trainer:
         split = self.data.for_task(task).train
         for row in self._drawn(options, len(split)):
             yield split.batch(row[None])
+
+    def judged(self) -> list[dict[str, Tensor]]:
+        """Draw rows of the held-out share on which variants of a network are compared, in batches."""
+        generator = torch.Generator().manual_seed(self.seed_for("judged"))
+        split = self.data.held_out
+        return some_batches(split, torch.randperm(len(split), generator=generator)[:N_COMPARED], BATCH_SIZE)
 
     def evaluate(self, artifact: Model | OnnxGraph) -> dict[str, float]:
         """Evaluate on the held-out share, the only split on which choices are made."""

@@ -67,7 +67,7 @@ def test_weights_in_constants_beside_and_transposed_are_found(tmp_path, rows, ca
     [
         (["--mode", "static"], 3, "calibration: no row was given"),
         (["--mode", "statik"], 2, "mode: no such file in compressor.quantizers; choose from"),
-        (["--max-accuracy-drop", "1%"], 3, "needs labels"),
+        (["--max-accuracy-drop", "1%"], 3, "need labels"),
         (["--mode", "weights", "--target", "arm"], 2, "'target' is not for mode: weights"),
         (["--storage-bits", "4"], 3, "storage_bits: 4: needs opset 21, the graph has 17"),
         (["--float-layers", "x"], 3, "float_layers: no layer matches 'x'"),

@@ -1,6 +1,8 @@
 """What a run needs of memory and disk: estimated from sizes, shown by check, refused where the disk is too small."""
 
+import gc
 import shutil
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -12,7 +14,7 @@ from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import RunDirError
 from compressor.model import Source, load_model
 from compressor.report import text
-from compressor.training import needs
+from compressor.training import lean, needs
 from compressor.training.options import Retrain
 
 TASK = "text-classification"
@@ -50,6 +52,25 @@ def test_a_phase_needs_four_times_the_weights_and_its_activations(model, split):
     assert one > 4 * weights
     assert two - one == pytest.approx(three - two, abs=1)
     assert two > one
+
+
+def test_what_a_large_network_does_not_keep_is_not_counted(model, split, monkeypatch):
+    all_kept = of_phase(model, split)
+    monkeypatch.setattr(lean, "SMALL", 0)
+    fewer = all_kept - of_phase(model, split)
+    activations = all_kept - 4 * needs.n_bytes(model.net.parameters())
+    assert 0.2 * activations < fewer < 0.8 * activations
+
+
+@pytest.mark.parametrize("limit", [0, 2**60])
+def test_counting_leaves_nothing_behind(model, split, monkeypatch, limit):
+    monkeypatch.setattr(lean, "SMALL", limit)
+    copy = model.copy()
+    of_phase(copy, split)
+    weights = weakref.ref(copy.net.get_parameter("bert.embeddings.word_embeddings.weight"))
+    del copy
+    gc.collect()
+    assert weights() is None
 
 
 def test_frozen_weights_have_neither_gradients_nor_moments(model, split):

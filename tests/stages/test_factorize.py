@@ -12,7 +12,9 @@ from torch import nn
 
 from compressor import surgery
 from compressor.data import Dataset, open_dataset, prepare
+from compressor.errors import RecipeError
 from compressor.factorizations import second_moment
+from compressor.files import read_json
 from compressor.model import Model, Source, Task, load_model, outputs_of
 from compressor.model.artifact import open_model, save_model
 from compressor.model.outputs import probe_of
@@ -255,3 +257,27 @@ def test_convolutions_take_the_plain_norm_and_methods_for_kernels(tmp_path):
 def test_options_that_do_not_fit_together_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         options(**settings)
+
+
+@pytest.mark.parametrize(("allocate", "rel"), [("uniform", 0.05), ("loss", 0.08)])
+def test_a_target_decides_the_budget(model, context, allocate, rel):
+    before = surgery.n_params(model.net)
+    run(model, options(target={"n_params_ratio": 0.7}, allocate=allocate), context)
+    assert surgery.n_params(model.net) / before == pytest.approx(0.7, rel=rel)  # ranks are coarse in so small layers
+    record = read_json(context.folder / "target.json")
+    assert record["measured"]["parameters"] == pytest.approx(0.7, rel=0.05)
+    assert 0 < record["share"] < 0.7
+
+
+def test_a_target_below_the_smallest_ranks_is_refused(model, context):
+    with pytest.raises(
+        RecipeError, match=r"target: n_params_ratio 0\.01 cannot be reached at parameters, the smallest"
+    ):
+        run(model, options(target={"n_params_ratio": 0.01}), context)
+
+
+def test_a_target_stands_in_place_of_a_budget():
+    with pytest.raises(ValidationError, match="give exactly one of 'budget', 'target', 'rank' and 'error'"):
+        options(target={"n_params_ratio": 0.7}, budget=0.5)
+    with pytest.raises(ValidationError, match="a cost_table is of units, not of ranks"):
+        options(target={"p50_ratio": 0.7, "cost_table": "board.json"})

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from compressor import surgery
 from compressor.data import Dataset, open_dataset, prepare
 from compressor.errors import NumericsError
+from compressor.files import read_json
 from compressor.model.artifact import load_model, save_model
 from compressor.model.checkpoint import Source
-from compressor.stages import project
 from compressor.stages.project import Options, run
+from compressor.surgery.widths import select_usual
+from compressor.targets.cutting import cut_copy
 from compressor.training.context import Context
 from compressor.training.remembered import AnswerFiles
 from compressor.training.teacher import Originals
@@ -58,6 +60,24 @@ def n_dead(model):
 def test_every_width_reaches_its_sparsity(model, context, ball, importance):
     run(model, options(ball=ball, importance=importance, column_sparsity={"*.ffn": 0.75, "*.heads": 0.5}), context)
     assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 18, "layer.1.heads": 2, "layer.1.ffn": 18}
+
+
+@pytest.mark.parametrize("importance", ["fisher", "movement", "hard_concrete", "random"])
+def test_every_criterion_without_an_order_of_its_own_can_judge(model, context, importance):
+    sparsity = {"*.ffn": 0.75, "*.heads": 0.5}
+    chosen = options(
+        importance=importance, column_sparsity=sparsity, retrain={**RETRAIN, "steps": 5}
+    )  # gates move apart
+    run(model, chosen, context)
+    assert n_dead(model) == {"layer.0.heads": 2, "layer.0.ffn": 18, "layer.1.heads": 2, "layer.1.ffn": 18}
+    assert len(chosen.phases()) == (3 if importance in ("movement", "hard_concrete") else 2)
+
+
+def test_an_order_of_its_own_is_refused():
+    with pytest.raises(
+        ValidationError, match="importance 'hessian' has an order of its own, and no ball can choose in it"
+    ):
+        options(importance="hessian", column_sparsity=0.5)
 
 
 @pytest.mark.parametrize("side", ["producer", "consumer", "both"])
@@ -136,7 +156,7 @@ def test_rewind_goes_back_to_the_initial_weights_under_the_mask(model, context, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give one of 'column_sparsity', 'radius' and 'radius_fraction'"),
+        ({}, "give one of 'column_sparsity', 'target', 'radius' and 'radius_fraction'"),
         ({"column_sparsity": 0.5, "radius": 1.0}, "give one of"),
         ({"radius": 1.0, "importance": "taylor"}, "'importance' rescales the columns"),
         ({"column_sparsity": 0.5, "protocol": "rewind"}, "'rewind_to' and protocol: rewind go together"),
@@ -166,14 +186,14 @@ def test_a_dry_walk_shows_the_sizes_to_come(model, context, importance):
 @pytest.mark.parametrize(("family", "kinds"), [("mlp", {"ffn"}), ("resnet", {"channels"}), ("bert", {"ffn", "heads"})])
 def test_default_patterns_need_one_match(family, kinds):
     net = tiny.tiny(family)
-    chosen = project.chosen_widths(tiny.arch_of(net).widths(net), None)
+    chosen = select_usual(tiny.arch_of(net).widths(net), None)
     assert {width.name.rpartition(".")[2] for width in chosen} == kinds
 
 
 def test_patterns_that_someone_wrote_must_match():
     net = tiny.tiny("mlp")
     with pytest.raises(ValueError, match=r"no width matches '\*\.heads'"):
-        project.chosen_widths(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
+        select_usual(tiny.arch_of(net).widths(net), ("*.ffn", "*.heads"))
 
 
 def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(model, context):
@@ -183,3 +203,21 @@ def test_a_minimum_above_every_width_is_refused_and_above_one_keeps_it_whole(mod
     live = {width.name: int((~surgery.dead_units(model.net, width)).sum()) for width in model.widths()}
     assert [live[name] for name in ("layer.0.heads", "layer.1.heads")] == [4, 4]
     assert live["layer.0.ffn"] == 20
+
+
+def test_a_target_decides_the_sparsity_of_each_width(model, context):
+    before = surgery.n_params(model.net)
+    run(model, options(target={"n_params_ratio": 0.95}), context)
+    sizes = {width.name: width.size for width in model.widths()}
+    left = {name: sizes[name] - dead for name, dead in n_dead(model).items()}
+    assert left == read_json(context.folder / "target.json")["widths"]
+    assert surgery.n_params(cut_copy(model, left).net) / before == pytest.approx(
+        0.95, rel=0.01
+    )  # one neuron is half a percent
+
+
+def test_a_target_stands_in_place_of_a_sparsity():
+    with pytest.raises(ValidationError, match="give one of 'column_sparsity', 'target', 'radius'"):
+        options(target={"n_flops_ratio": 0.5}, column_sparsity=0.5)
+    with pytest.raises(ValidationError, match="leave scope: global out"):
+        options(target={"n_flops_ratio": 0.5}, scope="global")

@@ -186,7 +186,7 @@ def test_named_layers_stay_in_float(bert_graph, context, tmp_path):
         ({"mode": "dynamic", "ranges": "mse"}, "'ranges' is not for mode: dynamic"),
         ({"mode": "static", "bits": 8}, "'bits' is not for mode: static"),
         ({"mode": "weights", "storage_bits": 4}, "'storage_bits' is for integer products"),
-        ({"mode": "other"}, "choose from dynamic, static, weights"),
+        ({"mode": "other"}, "choose from auto, dynamic, static, weights"),
     ],
 )
 def test_keys_of_other_modes_are_refused(settings, message):
@@ -202,3 +202,52 @@ def test_four_bits_make_the_file_smaller_and_run(bert, bert_graph, context, tmp_
     generator = torch.Generator().manual_seed(0)
     rows = bert.task.inputs.example(bert.task, bert.net.config, 3, 8, generator)
     torch.testing.assert_close(logits_of(small)(rows), logits_of(bert_graph)(rows), rtol=0, atol=0.3)
+
+
+def test_auto_takes_the_fastest_file_within_the_limit(bert_graph, judged, monkeypatch):
+    made, times = judged(drop=0.001), {"float": 4.0, "dynamic": 2.0, "static": 1.0, "weights": 3.0}
+    monkeypatch.setattr("compressor.quantizing.fastest.launch.measure", lambda plan: measured(plan, times))
+    graph = run(bert_graph, made, mode="auto", calibration={"examples": 4}, max_accuracy_drop=0.02)
+    choice = read_json(made.folder / "choice.json")
+    assert (choice["chosen"], graph.precision) == ("static", "int8")
+    assert {mode: each["ratios"] for mode, each in choice["candidates"].items()} == {
+        mode: {"1x32": time / 4, "1x128": time / 4} for mode, time in times.items()
+    }
+    assert choice["candidates"]["static"]["accuracy"] == pytest.approx(0.886)
+    assert len(nodes(graph, "QuantizeLinear")) > 0  # dynamic int8 has none
+
+
+def test_auto_takes_the_float_file_where_no_other_is_as_fast(bert_graph, judged, monkeypatch):
+    times = {"float": 1.0, "dynamic": 2.0, "static": 2.0, "weights": 3.0}
+    monkeypatch.setattr("compressor.quantizing.fastest.launch.measure", lambda plan: measured(plan, times))
+    made = judged(drop=0.0)
+    graph = run(bert_graph, made, mode="auto", calibration={"examples": 4})
+    assert graph.precision == "fp32"
+    assert graph.path.read_bytes() == bert_graph.path.read_bytes()
+
+
+def test_auto_leaves_out_what_misses_the_limit(bert_graph, judged, monkeypatch):
+    times = {"float": 4.0, "dynamic": 2.0, "static": 1.0, "weights": 1.0}
+    monkeypatch.setattr("compressor.quantizing.fastest.launch.measure", lambda plan: measured(plan, times))
+    made = judged(drop=0.0)
+    evaluate = made.trainer.evaluate
+    made.trainer.evaluate = lambda graph: {"accuracy_held_out": 0.1} if nodes(graph, "MatMulNBits") else evaluate(graph)
+    monkeypatch.setattr("compressor.quantizing.work.sensitivity.fewest_left", lambda damage, is_enough: None)
+    run(bert_graph, made, mode="auto", calibration={"examples": 2}, max_accuracy_drop=0.01)
+    candidates = read_json(made.folder / "choice.json")["candidates"]
+    assert "0.9000 to 0.1000" in candidates["weights"]["reason"]
+    assert "ratios" not in candidates["weights"]
+
+
+def measured(plan, times):
+    """What the bench would write if it took these times."""
+
+    def entry(name, length):
+        ms = times[name]
+        own = {"p50_ms": ms, "cpu_ms": ms, "mean_ms": ms, "n_runs": 9, "block_p50_ms": [ms], "block_cpu_ms": [ms]}
+        return {"batch_size": 1, "length": length, "threads": 1, **own}
+
+    names = [each["name"] for each in plan["variants"]]
+    return {
+        "variants": [{"name": name, "bench": [entry(name, length) for length in plan["lengths"]]} for name in names]
+    }

@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "factorize": {"budget": 0.5},
     "finetune": {"retrain": {"steps": 1}},
     "project": {"column_sparsity": 0.5, "importance": "taylor", "retrain": {"steps": 1, "distill": {}}},
+    "prune": {"column_sparsity": 0.5},
     "shrink": {},
     "trim_vocabulary": {},
 }

@@ -1,0 +1,1 @@
+"""What the stage and the command `quantize` do: judge, leave layers in float, choose."""
