@@ -23,6 +23,8 @@ class ConstraintSet(Protocol):
     """Whether `project` returns the nearest point of the set in the Frobenius norm, rather than just some point."""
     CONE: bool
     """Whether every multiple of a point of the set lies in it too."""
+    SCALABLE: bool
+    """Whether a point stays in the set when its rows and columns are multiplied by positive numbers."""
 
     def project(self, matrix: Tensor, size: Any, /) -> Tensor:
         """Map a matrix into the set; one that lies in it stays as it is.
@@ -74,6 +76,11 @@ class Constraint:
     def is_cone(self) -> bool:
         """Whether every multiple of a point lies in the set."""
         return _sets()[self.name].CONE
+
+    @property
+    def is_scalable(self) -> bool:
+        """Whether points whose rows and columns are multiplied by positive numbers stay in the set."""
+        return _sets()[self.name].SCALABLE
 
     def project(self, matrix: Tensor) -> Tensor:
         """Map matrices into the set, as `ConstraintSet.project`; ValueError for another shape."""

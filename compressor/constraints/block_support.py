@@ -7,6 +7,7 @@ from compressor.numerics.selection import check_count, largest, magnitudes
 
 EXACT = True
 CONE = True
+SCALABLE = True
 
 
 def project(matrix: Tensor, size: tuple[int, int, int]) -> Tensor:

@@ -9,17 +9,20 @@ from torch import Tensor
 
 from compressor.numerics.selection import check_count, magnitudes
 
+DIGITS = 9  # of energies, the largest of which is 1: entries that differ by rounding are equal
 TOLERANCE = 1e-10  # of reduced costs, relative to the largest squared entry: the least that HiGHS takes
 
 EXACT = True
 CONE = True
+SCALABLE = True
 
 
 def project(matrix: Tensor, size: int) -> Tensor:
     """Keep the entries of largest energy, at most ``size`` in each row and in each column.
 
     With size 1 a square matrix becomes a permutation of scaled entries. Each matrix of a batch is solved by itself, on
-    the CPU: by the Hungarian method for size 1, else by a linear program, whose vertices are integral.
+    the CPU. Entries are taken by falling energy; if these are the largest of each row, or of each column, nothing is
+    better. Otherwise the Hungarian method solves it for size 1, else a linear program, whose vertices are integral.
 
     Other parameters, result and errors: `compressor.constraints.ConstraintSet.project`.
 
@@ -58,11 +61,33 @@ def _support(energies: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
     """Mark the entries of largest energy in total, at most ``size`` in each row and column."""
     if size >= max(energies.shape):
         return np.ones(energies.shape, dtype=bool)
+    first = _greedy(energies, size)
+    if energies[first].sum() >= (1 - TOLERANCE) * min(_most(energies, size), _most(energies.T, size)):
+        return first
     mask = _assigned(energies) if size == 1 else _linear_program(energies, size)
     mask &= energies > 0
     for row, column in zip(*np.nonzero(~mask & (energies > 0)), strict=True):  # below the solver's tolerance
         mask[row, column] = mask[row].sum() < size and mask[:, column].sum() < size
     return mask
+
+
+def _greedy(energies: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    """Take entries by falling energy, the first of equal ones, while their rows and columns have room."""
+    mask = np.zeros(energies.shape, dtype=bool)
+    room = [[size] * n for n in energies.shape]
+    order = np.argsort(-energies.ravel().round(DIGITS), kind="stable")
+    order = order[energies.ravel()[order] > 0]
+    for row, column in zip(*(index.tolist() for index in np.unravel_index(order, energies.shape)), strict=True):
+        if room[0][row] and room[1][column]:
+            mask[row, column] = True
+            room[0][row] -= 1
+            room[1][column] -= 1
+    return mask
+
+
+def _most(energies: NDArray[np.float64], size: int) -> float:
+    """Energy of the largest entries of each row: a bound."""
+    return float(np.sort(energies, axis=1)[:, -size:].sum())
 
 
 def _assigned(energies: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from compressor.numerics.selection import check_count, largest, magnitudes
 
 EXACT = True
 CONE = True
+SCALABLE = True
 
 
 def project(matrix: Tensor, size: int) -> Tensor:

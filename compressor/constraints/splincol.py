@@ -6,6 +6,7 @@ from compressor.numerics.selection import check_count, largest, magnitudes
 
 EXACT = False  # the entries of other rows and columns decide which supports are allowed
 CONE = True
+SCALABLE = False  # an entry that its row keeps may no longer be kept
 
 
 def project(matrix: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ from compressor.numerics.selection import magnitudes
 
 EXACT = True
 CONE = True
+SCALABLE = True
 
 
 def project(matrix: Tensor, size: Tensor) -> Tensor:

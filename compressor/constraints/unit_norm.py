@@ -9,6 +9,7 @@ from compressor.numerics.selection import magnitudes
 
 EXACT = True
 CONE = False
+SCALABLE = False
 
 
 def project(matrix: Tensor, size: float) -> Tensor:

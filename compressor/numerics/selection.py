@@ -1,12 +1,16 @@
 """Choose the largest entries, the first of those that are equal."""
 
+import torch
 from torch import Tensor
+
+ROUNDING = 2 / 3  # power of the machine epsilon up to which sizes count as equal: 4e-11, in float32 2e-5
 
 
 def largest(sizes: Tensor, n_kept: int, dim: int) -> Tensor:
     """Mark the ``n_kept`` largest sizes along an axis, all of them if there are fewer; of equal ones the first.
 
-    Selecting twice therefore marks the same entries, which `topk` does not promise.
+    Selecting twice therefore marks the same entries, which `topk` does not promise. Sizes that differ by rounding are
+    equal: the choice among them, which decides the supports of a Hadamard matrix's factors, is then not left to noise.
     """
     n_all = sizes.shape[dim]
     if n_kept >= n_all or not sizes.numel():
@@ -14,7 +18,11 @@ def largest(sizes: Tensor, n_kept: int, dim: int) -> Tensor:
     if n_kept == 0:
         return sizes.new_zeros(sizes.shape).bool()
     least = sizes.kthvalue(n_all - n_kept + 1, dim=dim, keepdim=True).values
-    above, equal = sizes > least, sizes == least
+    gap: Tensor = least * torch.finfo(sizes.dtype).eps ** ROUNDING
+    above, below = sizes > least + gap, sizes < least - gap
+    equal = ~(above | below)
+    if bool(((~below).sum(dim) <= n_kept).all()):
+        return ~below
     n_left = n_kept - above.sum(dim, keepdim=True)
     return above | (equal & (equal.cumsum(dim) <= n_left))
 

@@ -85,7 +85,7 @@ def fitted(matrix: Tensor, pattern: Pattern, order: Order = "balanced") -> Spars
     """Factorize a matrix by a pattern; the residual is that of the blocks, as dense factors multiply slowly."""
     blocks = kronecker_sparse.factor(matrix, pattern=pattern, order=order)
     residual = _relative_error(kronecker_sparse.rebuild(blocks).detach(), matrix.detach())
-    return SparseProduct(tuple(dense(each) for each in blocks), residual)
+    return SparseProduct(tuple(dense(each) for each in blocks), residual, pattern)
 
 
 def check_matrix(matrix: Tensor) -> None:
@@ -102,6 +102,12 @@ def dense(blocks: Tensor) -> Tensor:
     matrix = blocks.new_zeros(a, b, d, a, c, d)
     matrix.diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).copy_(blocks.permute(2, 3, 0, 1))
     return matrix.reshape(a * b * d, a * c * d)
+
+
+def blocks_of(matrix: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Take the blocks of a Kronecker-sparse factor that is written with its zeros: the inverse of `dense`."""
+    a, b, c, d = sizes
+    return matrix.reshape(a, b, d, a, c, d).diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).permute(2, 3, 0, 1)
 
 
 def _relative_error(approximation: Tensor, matrix: Tensor) -> float:

@@ -1,8 +1,10 @@
 """Hierarchical PALM4MSA: sparse factors are split off a matrix one after another."""
 
+import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
@@ -10,8 +12,9 @@ from compressor.constraints import Constraint
 from compressor.transforms.palm4msa import palm4msa
 from compressor.transforms.product import SparseProduct
 
+Residuals = Literal["left", "falling", "free"]
 One = TypeVar("One")
-SMALL_SHARE = 0.05  # of 0.02, 0.05, 0.15 and 0.3 the best on an encoder's FFN with a quarter of its entries
+FIRST_SHARE, DECAY = 0.25, 5  # chosen on an encoder's FFN: equal shares and larger second ones are worse
 SMALLEST = 2  # entries for each row of a square factor: with fewer than one, rows of the product would be lost
 ROUNDING = 1e-6  # of a share times a number of entries
 
@@ -22,14 +25,14 @@ def hierarchical(
     n_factors: int,
     n_nonzeros: int,
     constraint: str = "sp",
-    share: float | None = None,
-    n_sweeps: int = 100,
+    share: float | Sequence[float] | None = None,
+    residuals: Residuals | None = None,
+    n_sweeps: int = 65,
 ) -> SparseProduct:
     """Approximate a matrix by a product of sparse factors, found one by one.
 
     The matrix is split into a residual and a sparse square factor, the residual is split again, and so on; after each
-    split all factors found so far are improved together, by PALM4MSA. The residuals lose their nonzero entries at a
-    constant rate, from those of the matrix to those of a factor.
+    split all factors found so far are improved together, by PALM4MSA.
 
     Parameters
     ----------
@@ -44,10 +47,15 @@ def hierarchical(
         Set of the factors. ``sp`` keeps at most ``n_nonzeros`` in all; ``spcol``, ``splin`` and ``skperm`` also share
         them equally among columns, rows or both; ``splincol``, a union, may keep up to twice as many. It finds the
         factors of a Hadamard matrix.
-    share : float, 0 to 1 / (n_factors - 1), optional
-        Fraction of the entries that each factor gets which is split off; the last residual gets the rest. By default
-        a twentieth for ``sp``, or more where that is below two entries for each row, up to equal shares; those are the
-        default of the other sets.
+    share : float or sequence of n_factors - 1 floats, optional
+        Fraction of the entries that each factor gets which is split off, or each of them in this order; the last
+        residual gets the rest. By default a quarter, a twentieth, a hundredth and so on for ``sp``, but two entries for
+        each row of a square factor, and equal shares for the other sets.
+    residuals : "left", "falling" or "free", optional
+        Nonzero entries of the residuals before the last: what the factors split off so far leave of ``n_nonzeros``; a
+        number that falls at a constant rate from that of the matrix to that of the last residual; or any number. By
+        default "left" for ``sp``, which suits matrices without an exact product, else "falling", which finds fast
+        transforms; "free" finds some with ``skperm``.
     n_sweeps : int, >= 1
         Largest number of turns of every factor in each run of PALM4MSA.
 
@@ -63,7 +71,7 @@ def hierarchical(
 
     Notes
     -----
-    2 (n_factors - 1) runs of PALM4MSA.
+    2 n_factors - 3 runs of PALM4MSA.
 
     References
     ----------
@@ -80,17 +88,18 @@ def hierarchical(
     (48, True)
     """
     _check(matrix, n_factors, n_nonzeros)
-    if share is None:
-        small = max(SMALL_SHARE, SMALLEST * min(matrix.shape[-2:]) / n_nonzeros)
-        share = min(small, 1 / n_factors) if constraint == "sp" else 1 / n_factors
-    if not 0 < share < 1 / (n_factors - 1):
-        raise ValueError(f"share: must be > 0 and < 1 / (n_factors - 1), got {share!r}")
     sides, side = (matrix.shape[-2], matrix.shape[-1]), min(matrix.shape[-2:])
-    n_entries, n_own = prod(sides), min(max(1, int(share * n_nonzeros + ROUNDING)), side**2)
-    own = _constraint(constraint, (side, side), n_own)
-    last = min(n_nonzeros - (n_factors - 1) * n_own, n_entries)
-    left = [round(n_entries * (last / n_entries) ** (split / (n_factors - 1))) for split in range(1, n_factors)]
-    return split_off(matrix, [own] * (n_factors - 1), [_constraint(constraint, sides, n) for n in left], n_sweeps)
+    shares = _shares(share, constraint, n_factors, SMALLEST * side / n_nonzeros)
+    sizes = [min(max(1, int(part * n_nonzeros + ROUNDING)), side**2) for part in shares]
+    own = [_constraint(constraint, (side, side), n) for n in sizes]
+    left = [min(n, prod(sides)) for n in accumulate(sizes, operator.sub, initial=n_nonzeros)][1:]
+    kind = residuals or ("left" if constraint == "sp" else "falling")
+    if kind == "falling":
+        left = [round(prod(sides) * (left[-1] / prod(sides)) ** (split / len(left))) for split in range(1, n_factors)]
+    sets = [_constraint(constraint, sides, n) for n in left]
+    if kind == "free":
+        sets[:-1] = [Constraint("sp", sides, prod(sides))] * (n_factors - 2)
+    return split_off(matrix, own, sets, n_sweeps)
 
 
 def split_off(
@@ -118,9 +127,10 @@ def split_off(
         numbers = f"{len(constraints)}, {len(residuals)}"
         raise ValueError(f"constraints, residuals: must be as many, and at least one, got {numbers}")
     is_wide = matrix.shape[-2] < matrix.shape[-1]
-    product = SparseProduct((matrix,), 0.0)
-    sets: list[Constraint] = []
-    for own, residual in zip(constraints, residuals, strict=True):
+    own, residual = constraints[0], residuals[0]
+    sets = [own]
+    product = palm4msa(matrix, _joined(is_wide, residual, sets), n_sweeps=n_sweeps, right_to_left=is_wide)
+    for own, residual in zip(constraints[1:], residuals[1:], strict=True):
         rest, found = _taken(is_wide, product.factors)
         split = palm4msa(rest, _joined(is_wide, residual, [own]), n_sweeps=n_sweeps, right_to_left=is_wide)
         rest, (factor,) = _taken(is_wide, split.factors)
@@ -146,6 +156,18 @@ def _check(matrix: Tensor, n_factors: int, n_nonzeros: int) -> None:
         raise ValueError(f"matrix: needs two dimensions and entries, got shape {tuple(matrix.shape)}")
     if n_factors < 2 or n_nonzeros < n_factors:
         raise ValueError(f"n_factors, n_nonzeros: must be >= 2 and >= n_factors, got {n_factors}, {n_nonzeros}")
+
+
+def _shares(share: float | Sequence[float] | None, constraint: str, n_factors: int, least: float) -> list[float]:
+    """Give the fraction of the entries of each factor that is split off, by default ``least`` or more."""
+    if share is None and constraint == "sp":
+        falling = [max(FIRST_SHARE / DECAY**split, least) for split in range(n_factors - 1)]
+        return falling if sum(falling) < 1 else [1 / n_factors] * (n_factors - 1)
+    equal = 1 / n_factors if share is None else share
+    shares = [equal] * (n_factors - 1) if isinstance(equal, float | int) else list(equal)
+    if len(shares) != n_factors - 1 or not (min(shares) > 0 and sum(shares) < 1):
+        raise ValueError(f"share: must be > 0 for each factor but one, together < 1, got {share!r}")
+    return shares
 
 
 def _constraint(name: str, shape: tuple[int, int], n_nonzeros: int) -> Constraint:

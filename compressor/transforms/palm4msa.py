@@ -1,6 +1,7 @@
 """PALM4MSA: factors in given constraint sets whose product approximates a matrix."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -10,7 +11,8 @@ from compressor.constraints import Constraint
 from compressor.transforms.product import SparseProduct, measured
 
 MARGIN = 1.02  # of the estimated spectral norms, which power iteration approaches from below
-N_POWERS = 15  # iterations of the estimate
+N_POWERS = 5  # iterations of the estimate, three times as many in the first sweep
+LEAST_WEIGHT = 1e-3  # of a row or column of a factor, in that of the largest
 FLOOR = 1e-15  # relative error that is rounding
 N_IDLE = 3  # sweeps without progress before the end, as the first may only have shortened the steps
 
@@ -28,8 +30,10 @@ def palm4msa(
 
     The factors take turns. Each makes a gradient step on half the squared Frobenius error, of the length that the
     spectral norms of its neighbours' products allow, and is projected onto its set; then the product is scaled to the
-    matrix. A step that would raise the error, as a set may whose map is not exact, is not taken, and the next one is
-    half as long; so the error never rises.
+    matrix. Steps start ahead of the factor, in the direction of its last move [2]_; one that would raise the error is
+    made again from the factor itself. If that raises it too, as a set may whose map is not exact, it is not taken, and
+    the next one is half as long; so the error never rises. Where the set allows it, rows and columns of the factor are
+    weighted by the norms of what they are multiplied by, so that badly scaled neighbours do not shorten the steps.
 
     Parameters
     ----------
@@ -67,6 +71,8 @@ def palm4msa(
     ----------
     .. [1] L. Le Magoarou, R. Gribonval, "Flexible multilayer sparse approximations of matrices and applications", IEEE
        JSTSP 10(4), 2016, arXiv:1506.07300.
+    .. [2] T. Pock, S. Sabach, "Inertial proximal alternating linearized minimization (iPALM) for nonconvex and
+       nonsmooth problems", SIAM J. Imaging Sciences 9(4), 2016, arXiv:1702.02505.
 
     Examples
     --------
@@ -92,6 +98,16 @@ def palm4msa(
     return measured(tuple(factor.to(matrix.dtype) for factor in run.scaled()), matrix)
 
 
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A factor after a step, with the product, the scale that fits it and its error."""
+
+    factor: Tensor
+    product: Tensor
+    scale: Tensor
+    error: Tensor
+
+
 class _Run:
     """Factors and the scale of their product, in the middle of the algorithm; those that are cones have norm 1."""
 
@@ -103,10 +119,12 @@ class _Run:
         self.scale = _fit(matrix, self.product)
         self.error = _norm(matrix - self.scale * self.product)
         self.shortened = [torch.ones_like(self.norm) for _ in factors]
+        self.before, self.n_inert = list(self.factors), torch.zeros_like(self.norm)
+        self.vectors: dict[tuple[int, str], Tensor] = {}
 
-    def _feasible(self, index: int, factor: Tensor) -> Tensor:
-        """Project a factor onto its set, and scale it to norm 1 if that is a cone."""
-        projected = self.constraints[index].project(factor)
+    def _feasible(self, index: int, factor: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+        """Project a weighted factor onto its set, and scale it to norm 1 if that is a cone."""
+        projected = self.constraints[index].project(factor) / weights
         if not self.constraints[index].is_cone:
             return projected
         norm = _norm(projected)
@@ -114,9 +132,10 @@ class _Run:
 
     def sweep(self, right_to_left: bool) -> None:
         """Move every factor once."""
-        if right_to_left:
-            self._sweep_right_to_left()
-            return
+        self._sweep_right_to_left() if right_to_left else self._sweep_left_to_right()
+        self.n_inert += 1
+
+    def _sweep_left_to_right(self) -> None:
         rights: list[Tensor | None] = [None]
         for factor in reversed(self.factors[1:]):
             rights.append(factor if rights[-1] is None else factor @ rights[-1])
@@ -136,20 +155,58 @@ class _Run:
 
     def _move(self, index: int, left: Tensor | None, right: Tensor | None) -> None:
         """Step and project one factor; keep the old one in the matrices of the batch whose error would rise."""
+        factor = self.factors[index]
+        ahead = factor + self.n_inert / (self.n_inert + 3) * (factor - self.before[index])
+        tried = self._tried(index, left, right, ahead)
+        is_worse = tried.error > self.error
+        if bool((is_worse & (self.n_inert > 0)).any()):
+            self.n_inert = self.n_inert.where(~is_worse, 0.0)
+            tried = self._tried(index, left, right, torch.where(is_worse, factor, ahead))
+            is_worse = tried.error > self.error
+        self.before[index], self.factors[index] = factor, torch.where(is_worse, factor, tried.factor)
+        self.product = torch.where(is_worse, self.product, tried.product)
+        self.scale = torch.where(is_worse, self.scale, tried.scale)
+        self.error = torch.where(is_worse, self.error, tried.error)
+        self.shortened[index] = torch.where(is_worse, 2 * self.shortened[index], 1.0)
+
+    def _tried(self, index: int, left: Tensor | None, right: Tensor | None, factor: Tensor) -> "_Point":
+        """Step from a factor along the gradient, and project."""
         scale = self.scale.where(self.scale.abs() > 0, 1.0)  # a product of zero has none
-        gradient = _between(_adjoint(left), self.scale * self.product - self.matrix, _adjoint(right))
-        bound = scale.abs().square() * _squared_norm(left, self.norm) * _squared_norm(right, self.norm)
-        length = torch.where(bound > 0, 1 / bound, 0.0) / self.shortened[index]
-        new = self._feasible(index, self.factors[index] - length * scale.conj() * gradient)
+        product = _between(left, factor, right) if bool(self.n_inert.any()) else self.product
+        gradient = _between(_adjoint(left), self.scale * product - self.matrix, _adjoint(right))
+        weights, bound = self._curvature(index, left, right)
+        length = torch.where(bound > 0, 1 / bound, 0.0) / (scale.abs().square() * self.shortened[index])
+        stepped = weights * factor - length * scale.conj() * gradient / weights
+        new = self._feasible(index, stepped, weights)
         product = _between(left, new, right)
         fitted = _fit(self.matrix, product)
-        error = _norm(self.matrix - fitted * product)
-        is_better = error <= self.error
-        self.factors[index] = torch.where(is_better, new, self.factors[index])
-        self.product = torch.where(is_better, product, self.product)
-        self.scale = torch.where(is_better, fitted, self.scale)
-        self.error = torch.where(is_better, error, self.error)
-        self.shortened[index] = torch.where(is_better, 1.0, 2 * self.shortened[index])
+        return _Point(new, product, fitted, _norm(self.matrix - fitted * product))
+
+    def _curvature(self, index: int, left: Tensor | None, right: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weights that even out the rows and columns of a factor, and the largest curvature along the weighted ones."""
+        weights, bound = torch.ones_like(self.norm), torch.ones_like(self.norm)
+        for side, neighbour in (("left", left), ("right", None if right is None else right.mT)):
+            if neighbour is None or not neighbour.numel():
+                continue
+            lengths = torch.linalg.vector_norm(neighbour, dim=-2, keepdim=True)
+            lengths = lengths.clamp_min(LEAST_WEIGHT * lengths.amax(-1, keepdim=True))
+            if not self.constraints[index].is_scalable or not bool((lengths > 0).all()):
+                lengths = torch.ones_like(lengths)
+            weights = weights * (lengths.mT if side == "left" else lengths)
+            bound = bound * self._squared_norm((index, side), neighbour / lengths)
+        return weights, bound
+
+    def _squared_norm(self, key: tuple[int, str], matrix: Tensor) -> Tensor:
+        """Estimate the squared spectral norm by power iteration from the last singular vector, with a margin."""
+        generator = torch.Generator().manual_seed(0)  # a constant vector may be orthogonal to the one that is sought
+        start = torch.randn(matrix.shape[-1], 1, generator=generator, dtype=torch.float64).to(matrix)
+        vector, norm = self.vectors.get(key, start), self.norm
+        for _ in range(N_POWERS if key in self.vectors else 3 * N_POWERS):
+            vector = matrix.mH @ (matrix @ vector)
+            norm = _norm(vector)
+            vector = vector / norm.where(norm > 0, 1.0)
+        self.vectors[key] = vector + 0.1 * start / _norm(start)
+        return MARGIN**2 * norm
 
     def scaled(self) -> list[Tensor]:
         """Return the factors, the scale in the first that is a cone."""
@@ -203,17 +260,3 @@ def _fit(matrix: Tensor, product: Tensor) -> Tensor:
     """Compute the scale at which the product is nearest to the matrix; 0 for a product of zero."""
     energy = _norm(product).square()
     return (product.conj() * matrix).sum((-2, -1), keepdim=True) / energy.where(energy > 0, 1.0)
-
-
-def _squared_norm(matrix: Tensor | None, like: Tensor) -> Tensor:
-    """Estimate the squared spectral norm by power iteration, with a margin; 1 for the identity."""
-    if matrix is None or not matrix.numel():
-        return torch.ones_like(like)
-    generator = torch.Generator().manual_seed(0)  # a constant vector may be orthogonal to the one that is sought
-    vector = torch.randn(matrix.shape[-1], 1, generator=generator, dtype=torch.float64).to(matrix)
-    norm = like
-    for _ in range(N_POWERS):
-        vector = matrix.mH @ (matrix @ vector)
-        norm = _norm(vector)
-        vector = vector / norm.where(norm > 0, 1.0)
-    return MARGIN**2 * norm

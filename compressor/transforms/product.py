@@ -6,6 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from compressor.numerics.chains import Pattern
+
 
 @dataclass(frozen=True, eq=False)
 class SparseProduct:
@@ -26,6 +28,9 @@ class SparseProduct:
     """Dense tensors with zeros, each of shape (*batch, n_rows, n_columns); the first has the rows of the matrix."""
     residual: float | Tensor
     """Frobenius norm of the error over that of the matrix, 0 for an exact zero matrix; of shape batch for a batch."""
+    pattern: Pattern | None = None
+    """Kronecker-sparse (a, b, c, d) of each factor, if all of them are: layers made of it need no
+    dense products."""
 
     def dense(self) -> Tensor:
         """Multiply the factors, shape (*batch, n_rows, n_columns)."""

@@ -110,6 +110,13 @@ def test_keeps_type_and_argument(name, dtype):
     assert found.data_ptr() != matrix.data_ptr()
 
 
+def test_entries_that_differ_by_rounding_count_as_equal():
+    matrix = torch.ones(4, 4, dtype=torch.float64) + 1e-14 * random(4, 4)
+    assert (SETS["splin"].project(matrix, 2) != 0).tolist() == [[True, True, False, False]] * 4
+    blocks = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2)).bool()
+    assert torch.equal(SETS["skperm"].project(matrix, 2) != 0, blocks)
+
+
 @every_set
 def test_a_batch_is_projected_matrix_by_matrix(name):
     batch = random(2, 3, 3, 4)
@@ -130,6 +137,15 @@ def test_a_cone_has_every_multiple(name):
     point = SETS[name].project(random(3, 4), SIZES[name])
     is_fixed = torch.allclose(SETS[name].project(3 * point, SIZES[name]), 3 * point)
     assert is_fixed == SETS[name].CONE
+
+
+@pytest.mark.parametrize("name", [name for name, file in SETS.items() if file.SCALABLE])
+@settings(deadline=None, max_examples=25)
+@given(matrix=matrices, logs=hnp.arrays(np.float64, (7,), elements=st.floats(-2, 2)))
+def test_scaled_rows_and_columns_keep_a_point_in_a_scalable_set(name, matrix, logs):
+    scales = torch.from_numpy(10**logs)
+    point = scales[:3, None] * SETS[name].project(matrix, SIZES[name]) * scales[3:]
+    torch.testing.assert_close(SETS[name].project(point, SIZES[name]), point, rtol=1e-9, atol=1e-6)
 
 
 @every_set

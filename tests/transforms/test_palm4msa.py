@@ -1,5 +1,6 @@
 """PALM4MSA: the error never rises, the factors stay in their sets, and known products are found."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -113,6 +114,32 @@ def test_no_more_entries_than_asked_for(shape, constraint):
 def test_a_share_says_how_many_entries_the_split_off_factors_have():
     first, *others = hierarchical(random(10, 10), n_factors=3, n_nonzeros=80, share=0.25).factors
     assert [int(factor.count_nonzero()) for factor in (first, *others)] == [40, 20, 20]
+    first, *others = hierarchical(random(10, 10), n_factors=3, n_nonzeros=80, share=(0.25, 0.125)).factors
+    assert [int(factor.count_nonzero()) for factor in (first, *others)] == [50, 10, 20]
+
+
+@pytest.mark.parametrize("size", [8, 32, 64])
+def test_hadamard_matrices_are_found_without_constraints_on_the_residuals(size):
+    n_factors = size.bit_length() - 1
+    asked = {"n_factors": n_factors, "n_nonzeros": 2 * size * n_factors, "constraint": "skperm"}
+    product = hierarchical(hadamard_matrix(size), **asked, residuals="free")
+    assert product.residual < 1e-12
+    assert product.n_nonzeros == 2 * size * n_factors
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(128, 10), pytest.param(256, 120, marks=pytest.mark.slow)])
+def test_larger_hadamard_matrices_are_found_in_time(size, seconds):
+    n_factors, start = size.bit_length() - 1, time.process_time()
+    asked = {"n_factors": n_factors, "n_nonzeros": 2 * size * n_factors, "constraint": "splincol"}
+    assert hierarchical(hadamard_matrix(size), **asked).residual < 1e-12
+    assert time.process_time() - start < seconds
+
+
+def test_momentum_comes_nearer_in_as_many_sweeps():
+    sizes = torch.logspace(-1, 0, 16, dtype=torch.float64)
+    matrix = random(64, 16) * sizes @ random(16, 16, seed=1)
+    sets = [Constraint("sp", (64, 16), 512), Constraint("sp", (16, 16), 128)]
+    assert palm4msa(matrix, sets, n_sweeps=100, tolerance=0).residual < 0.08  # without momentum it is 0.1
 
 
 def test_zero_and_one_by_one():
@@ -148,7 +175,11 @@ def test_asks_for_constraints_that_fit():
     [
         ({"n_factors": 1, "n_nonzeros": 9}, r"^n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 1, 9$"),
         ({"n_factors": 3, "n_nonzeros": 2}, r"^n_factors, n_nonzeros: must be >= 2 and >= n_factors, got 3, 2$"),
-        ({"n_factors": 3, "n_nonzeros": 9, "share": 0.5}, r"^share: must be > 0 and < 1 / \(n_factors - 1\), got 0.5$"),
+        (
+            {"n_factors": 3, "n_nonzeros": 9, "share": [0.5]},
+            r"^share: must be > 0 for each .* together < 1, got \[0.5\]$",
+        ),
+        ({"n_factors": 3, "n_nonzeros": 9, "share": 0.5}, r"^share: must be > 0 for each .* together < 1, got 0.5$"),
         ({"n_factors": 2, "n_nonzeros": 9, "constraint": "support"}, r"^constraint: must be one of sp, .*'support'$"),
         (
             {"n_factors": 2, "n_nonzeros": 4, "constraint": "splin"},
@@ -184,6 +215,6 @@ def test_split_off_asks_for_as_many_residuals():
 
 def test_a_square_factor_has_two_entries_a_row_by_default():
     """A twentieth of 200 would be ten, for 16 rows: the product would lose some."""
-    product = hierarchical(random(16, 100), n_factors=2, n_nonzeros=200)
-    assert [int(torch.count_nonzero(factor)) for factor in product.factors] == [32, 168]
+    product = hierarchical(random(16, 100), n_factors=3, n_nonzeros=200)
+    assert [int(torch.count_nonzero(factor)) for factor in product.factors] == [50, 32, 118]
     assert bool(product.dense().any(dim=1).all())

@@ -1,6 +1,8 @@
 """Permuted butterflies: found clean and under noise, and refused where there is none."""
 
+import numpy as np
 import pytest
+import scipy.fft
 import torch
 from transforms.planted import error, hidden, noisy, product, single, transform
 
@@ -75,6 +77,15 @@ def test_a_matrix_without_structure_is_refused(noise):
     with pytest.raises(ValueError, match=r"^matrix: no product of sparse factors was found within \S+ of it, the near"):
         recover(matrix, noise=noise)
     assert recover(matrix, noise=1).residual > 0.5
+
+
+def test_transforms_that_are_no_such_product_are_refused():
+    cosine = torch.from_numpy(scipy.fft.dct(np.eye(32), norm="ortho"))
+    with pytest.raises(ValueError, match=r"^matrix: no product of sparse factors was found within 3\.7e-11 of it"):
+        recover(cosine)
+    planted = hidden(transform("hadamard", 32), seed=0)
+    with pytest.raises(ValueError, match=r"within 0\.05 of it, the nearest is at 0\.\d+; give its noise"):
+        recover(noisy(planted, 0.5, seed=0), noise=0.05)
 
 
 def test_noise_that_was_not_announced_is_refused():
