@@ -49,10 +49,11 @@ def replaced(graph: onnx.GraphProto, made: Mapping[str, list[onnx.NodeProto]]) -
     nodes = [new for node in graph.node for new in made.get(node.output[0], [node])]
     read = {name for node in nodes for name in node.input} | {each.name for each in graph.output}
     read |= {name for node in nodes for each in node.attribute for name in _read_inside(each)}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.node[:], graph.initializer[:]
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
+    for index in reversed(range(len(graph.initializer))):  # one by one: a new list would be a copy of all weights
+        if graph.initializer[index].name not in read:
+            del graph.initializer[index]
 
 
 def add_tensor(graph: onnx.GraphProto, name: str, values: np.ndarray[Any, Any]) -> str:
