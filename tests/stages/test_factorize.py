@@ -267,7 +267,7 @@ def test_convolutions_take_the_plain_norm_and_methods_for_kernels(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give exactly one of 'budget', 'rank' and 'error'"),
+        ({}, "give exactly one of 'budget', 'target', 'rank' and 'error'"),
         ({"budget": 0.5, "rank": 3}, "give exactly one of"),
         ({"rank": "penalty"}, "give exactly one of"),
         ({"budget": 0.5, "rank": "penalty"}, "give method: svd and 'retrain'"),
