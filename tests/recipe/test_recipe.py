@@ -265,7 +265,7 @@ class TestOverrides:
 
     def test_replaced_keys_are_forgotten(self):
         setting = "stages.0={stage: project, retrain: {steps: 1}}"
-        what = "give one of 'column_sparsity', 'radius' and 'radius_fraction'"
+        what = "give one of 'column_sparsity', 'target', 'radius' and 'radius_fraction'"
         assert problems(SMALL, setting) == [f"--set {setting}: stages[0]: {what}"]
 
 
