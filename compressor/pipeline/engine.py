@@ -35,6 +35,7 @@ from compressor.training import remembered
 from compressor.training.context import Context
 from compressor.training.journal import LEFTOVERS
 from compressor.training.remembered import AnswerFiles
+from compressor.training.shipping import Shipping
 from compressor.training.teacher import Originals
 
 STAGE_FOLDER = re.compile(r"\d\d-[a-z_]+")
@@ -95,18 +96,11 @@ def _run_steps(
     del model
     results: dict[str, PlannedVariant] = {}
     for index, step in enumerate(steps):
-        if originals is not None:
-            originals.release()
-        heap.give_back()
-        if not any(later.options.distilled() for later in steps[index:]):
-            remembered.remove(home.path)
+        _let_go(originals, steps[index:], home)
         done = stepdir.record_if_done(step.folder, step.key, step.label)
         if done is None:
             _keep_only([step.folder for step in steps[: index + 1]], home)  # the rest comes from an earlier recipe
-            named = {**metadata, "key": step.key}
-            context = Context(
-                step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label, shipping=shipping
-            )
+            context = _context(step, recipe, start, originals, metadata, shipping)
             done = _run_step(step, artifact, context, recipe.bench, record, home)
             del context
         else:
@@ -125,6 +119,29 @@ def _run_steps(
             stage = step.options.stage
             results[stage] = variant(f"{step.folder.name}/model.onnx", "result", artifact.precision, record, record)
     return [*variants, *results.values()]
+
+
+def _let_go(originals: Originals | None, left: Sequence[Step], home: RunDir) -> None:
+    """Give up what the steps that are left do not need: the original in memory, and the teacher's answers."""
+    if originals is not None:
+        originals.release()
+    heap.give_back()
+    if not any(step.options.distilled() for step in left):
+        remembered.remove(home.path)
+
+
+def _context(
+    step: Step,
+    recipe: Recipe,
+    start: Start,
+    originals: Originals | None,
+    metadata: Mapping[str, str],
+    shipping: Shipping,
+) -> Context:
+    named = {**metadata, "key": step.key}
+    return Context(
+        step.folder, step.key, recipe.seed, start.data, originals, named, label=step.label, shipping=shipping
+    )
 
 
 def _load_again(recipe: Recipe, task: Task) -> Model:

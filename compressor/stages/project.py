@@ -1,15 +1,12 @@
 """Pull the columns of chosen widths into a norm ball, retrain, and repeat."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn import functional
 
 from compressor import balls, criteria, surgery
 from compressor.balls import Ball
@@ -18,7 +15,8 @@ from compressor.errors import InputError, NumericsError
 from compressor.model import Model, open_model
 from compressor.options import Share, Target
 from compressor.plugins import discover, one_of
-from compressor.pruning import collecting
+from compressor.pruning import collecting, contests
+from compressor.pruning.contests import Contest
 from compressor.surgery import Width
 from compressor.surgery.widths import select_usual
 from compressor.targets import damages
@@ -126,17 +124,6 @@ class Options(StageOptions):
         return share if self.schedule == "linear" else 1 - (1 - share) ** 3
 
 
-@dataclass(frozen=True)
-class Contest:
-    """Units that compete to survive: those of one width, or of all widths of a kind."""
-
-    widths: tuple[Width, ...]
-    sparsity: float | None
-    """Fraction of the units to zero; None if the recipe gives a radius."""
-    norm: float
-    """Norm of their columns at the start of the stage."""
-
-
 def run(model: Model, options: Options, context: Context) -> Model:
     """Zero whole columns while short retraining phases maintain the accuracy.
 
@@ -175,7 +162,7 @@ def run(model: Model, options: Options, context: Context) -> Model:
 
 def _goal(chosen: Sequence[Width], options: Options) -> float:
     """Share of all units that are zero after the last round."""
-    n_dead = sum((_sparsity_of(width, options.column_sparsity) or 0.0) * width.size for width in chosen)
+    n_dead = sum((contests.sparsity_of(width, options.column_sparsity) or 0.0) * width.size for width in chosen)
     return n_dead / sum(width.size for width in chosen)
 
 
@@ -200,7 +187,7 @@ def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterat
     """Group the widths whose units compete, with the fraction of units to zero."""
     groups: dict[tuple[object, float | None], list[Width]] = {}
     for width in chosen:
-        sparsity = _sparsity_of(width, options.column_sparsity)
+        sparsity = contests.sparsity_of(width, options.column_sparsity)
         groups.setdefault((width.kind if options.scope == "global" else width.name, sparsity), []).append(width)
     for (_, sparsity), widths in groups.items():
         n_units = sum(width.size for width in widths)
@@ -209,33 +196,20 @@ def _contests(model: Model, chosen: Sequence[Width], options: Options) -> Iterat
                 f"{widths[0].name}: column_sparsity {sparsity} leaves none of its {n_units} units; "
                 "lower it, or set min_units: 0 and allow_empty: true in shrink"
             )
-        norm = discover(balls, Ball)[options.ball].norm(_matrix(model, widths, options.side))
+        norm = discover(balls, Ball)[options.ball].norm(contests.columns(model.net, widths, options.side))
         yield Contest(tuple(widths), sparsity, float(norm))
-
-
-def _sparsity_of(width: Width, target: float | Mapping[str, float] | None) -> float | None:
-    if not isinstance(target, Mapping):
-        return target
-    for pattern, sparsity in target.items():
-        if fnmatchcase(width.name, pattern):
-            return sparsity
-    raise ValueError(f"column_sparsity: no pattern matches the width {width.name!r}, got {', '.join(target)}")
-
-
-def _matrix(model: Model, widths: Sequence[Width], side: surgery.Side) -> Tensor:
-    """Columns of all units of the widths; dead units are zero, short columns are padded with zeros."""
-    matrices = []
-    for width in widths:
-        matrix = surgery.columns(model.net, width, side)
-        matrices.append(matrix.masked_fill(surgery.dead_units(model.net, width), 0.0))
-    n_rows = max(len(matrix) for matrix in matrices)
-    return torch.cat([functional.pad(matrix, (0, 0, 0, n_rows - len(matrix))) for matrix in matrices], dim=1)
 
 
 def _project_(model: Model, contest: Contest, options: Options, scores: Mapping[str, Tensor], progress: float) -> None:
     """Project the columns of a contest; zero the units whose column vanished."""
-    matrix = _matrix(model, contest.widths, options.side)
-    live, projected = _survivors(_scaled(model, matrix, contest, options, scores), contest, options, progress)
+    matrix = contests.columns(model.net, contest.widths, options.side)
+    scaled = _scaled(model, matrix, contest, options, scores)
+    ball = discover(balls, Ball)[options.ball]
+
+    def radius(aside: Tensor) -> float | Tensor:
+        return _radius(ball, scaled, aside, contest, options, progress)
+
+    live, projected = contests.survivors(scaled, ball, radius, list(_floors(contest, options)))
     offset = 0
     for width in contest.widths:
         part = slice(offset, offset := offset + width.size)
@@ -256,30 +230,6 @@ def _scaled(model: Model, matrix: Tensor, contest: Contest, options: Options, sc
         return matrix * weights
     norms = discover(balls, Ball)[options.ball].norm(matrix.T.unsqueeze(-1))  # of each column separately
     return matrix * (weights / norms).masked_fill(norms == 0, 0.0)
-
-
-def _survivors(matrix: Tensor, contest: Contest, options: Options, progress: float) -> tuple[Tensor, Tensor]:
-    """Project; while a width has fewer live units than its minimum, set its best columns aside and project again.
-
-    Returns the mask of live units and the projected matrix, in which columns that were set aside are untouched.
-    """
-    ball = discover(balls, Ball)[options.ball]
-    aside = torch.zeros(matrix.shape[1], dtype=torch.bool)
-    norms = ball.norm(matrix.T.unsqueeze(-1))
-    while True:
-        projected = matrix.clone()
-        if aside.all():  # every width is as small as its minimum
-            return aside, projected
-        projected[:, ~aside] = ball.project(matrix[:, ~aside], _radius(ball, matrix, aside, contest, options, progress))
-        live = projected.any(dim=0)
-        too_few = [
-            part for part, floor in _floors(contest, options) if live[part].sum() < floor and not aside[part].any()
-        ]
-        if not too_few:
-            return live, projected
-        for part, floor in _floors(contest, options):
-            if part in too_few:
-                aside[part.start + norms[part].topk(floor).indices] = True
 
 
 def _floors(contest: Contest, options: Options) -> Iterator[tuple[slice, int]]:
