@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from compressor.surgery import Width
+from compressor.surgery import Width, layers
+from compressor.surgery.widths import Cut
 
 State = dict[str, Tensor]
 """What a criterion has collected, by names that start with `importance.`."""
@@ -76,6 +77,18 @@ def key(width: Width) -> str:
 def zeros(widths: Iterable[Width]) -> State:
     """Start a sum for each unit of each width."""
     return {key(width): torch.zeros(width.size, dtype=torch.float64) for width in widths}
+
+
+@torch.no_grad()
+def weights_times_gradients(net: nn.Module, width: Width, cuts: Iterable[Cut]) -> Tensor:
+    """Sum w dL/dw over the weights that each unit has in some layers, shape (width.size,), float64."""
+    total = torch.zeros(width.size, dtype=torch.float64)
+    for cut in cuts:
+        weight = layers.slots(net, width, cut)[0]
+        if weight.tensor.grad is not None:
+            product = (weight.tensor * weight.tensor.grad).movedim(weight.axis, 0)
+            total += layers.by_unit(product, width, cut).flatten(1).sum(dim=1).double().cpu()
+    return total
 
 
 def is_collected(state: Mapping[str, Tensor], widths: Iterable[Width]) -> bool:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
-from compressor.criteria import AfterBackward, Reads, State, key, zeros
-from compressor.surgery import Width, layers
+from compressor.criteria import AfterBackward, Reads, State, key, weights_times_gradients, zeros
+from compressor.surgery import Width
 
 READS: Reads = "training"
 NEEDS_LABELS = False
@@ -36,14 +35,9 @@ def watching(state: State, net: nn.Module, widths: Iterable[Width], *, goal: flo
     yield lambda: _add_(state, net, judged)
 
 
-@torch.no_grad()
 def _add_(state: State, net: nn.Module, widths: Sequence[Width]) -> None:
     for width in widths:
-        for cut in width.cuts("both"):
-            weight = layers.slots(net, width, cut)[0]
-            if weight.tensor.grad is not None:
-                change = (weight.tensor * weight.tensor.grad).movedim(weight.axis, 0)
-                state[key(width)] -= layers.by_unit(change, width, cut).flatten(1).sum(dim=1).double().cpu()
+        state[key(width)] -= weights_times_gradients(net, width, width.cuts("both"))
 
 
 def scores(state: Mapping[str, Tensor], net: nn.Module, width: Width) -> Tensor:

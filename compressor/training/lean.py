@@ -68,8 +68,9 @@ class _Lean(TorchFunctionMode):
         if func is functional.dropout:
             with saved_tensors_hooks(self._bits, _unpacked):
                 return call()
-        if func is functional.scaled_dot_product_attention and _is_dropped_on_cpu(*call.args, **call.keywords):
-            return _attention(*call.args, **call.keywords)
+        if func is functional.scaled_dot_product_attention:
+            attended = _attention(*call.args, **call.keywords)
+            return call() if attended is None else attended
         result = call()
         if func is functional.gelu and args and result.requires_grad:
             self.activated = _Activated(result, partial(func, args[0].detach(), **call.keywords))
@@ -143,18 +144,11 @@ def _in_shape(again: Callable[[], Tensor], shape: torch.Size) -> Tensor:
 
 
 def _is_dropped_on_cpu(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float | None
 ) -> bool:
     """Whether torch would compute this attention step by step, in a form that `_DroppedAttention` has."""
-    has_learned_mask = attn_mask is not None and attn_mask.requires_grad
-    is_plain = not (enable_gqa or has_learned_mask or (scale is not None and scale <= 0)) and 0 < dropout_p < 1
+    has_learned_mask = mask is not None and mask.requires_grad
+    is_plain = not (has_learned_mask or (scale is not None and scale <= 0)) and 0 < dropout < 1
     wanted = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
     is_known = {query.dtype, key.dtype, value.dtype} == {wanted} and wanted in (torch.float32, torch.bfloat16)
     return is_plain and is_known and query.device.type == "cpu"
@@ -169,7 +163,10 @@ def _attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Tensor:
+) -> Tensor | None:
+    """Compute attention with dropout on the CPU as torch does; None for what torch computes in another way."""
+    if enable_gqa or not _is_dropped_on_cpu(query, key, value, attn_mask, dropout_p, scale):
+        return None
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
